@@ -1,0 +1,1 @@
+"""Decisions on access: pure Python over Casbin, without Jupyter, HTTP or a database."""
