@@ -1,0 +1,175 @@
+"""Kernel start and cell round trip of the whole road, as ratios to a stock server with a plain ipykernel in the same run.
+
+Ours: TLS proxy, hub's cookies, gate, durable audit entry, sandboxed kernel. Stock: `jupyter server` over plain HTTP with the
+same kernel environment and no sandbox. Measured in turn, A B A B ..., medians and the median of the paired ratios.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from strongroom_hub.config import Instance
+from strongroom_hub.supervisor import RunningInstance
+from strongroom_hub.tour.notebook import Notebook
+from strongroom_hub.tour.person import Person, Server
+from websockets.sync.client import connect
+
+STARTS = int(os.environ.get("BENCH_STARTS", "9"))
+TRIPS = int(os.environ.get("BENCH_TRIPS", "100"))
+STOCK_UID = 64999
+
+
+class StockNotebook:
+    """A kernel of the stock server with the same `run` as ours."""
+
+    def __init__(self, base: str, token: str) -> None:
+        self.http = httpx.Client(base_url=base, headers={"Authorization": f"token {token}"}, timeout=60)
+        self.kernel = self.http.post("/api/kernels", json={"name": "plain"}).raise_for_status().json()["id"]
+        url = f"{base.replace('http://', 'ws://')}/api/kernels/{self.kernel}/channels?token={token}"
+        self.socket = connect(url, max_size=2**28, open_timeout=60)
+
+    def close(self) -> None:
+        self.socket.close()
+        self.http.delete(f"/api/kernels/{self.kernel}")
+        self.http.close()
+
+    def run(self, code: str) -> None:
+        mine = uuid.uuid4().hex
+        header = {"msg_id": mine, "msg_type": "execute_request", "session": "s", "username": "u", "date": "", "version": "5.3"}
+        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+        self.socket.send(
+            json.dumps({"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell", "buffers": []})
+        )
+        idle = replied = False
+        while not (idle and replied):
+            message = json.loads(self.socket.recv(timeout=60))
+            if message["parent_header"].get("msg_id") == mine:
+                kind = message["header"]["msg_type"]
+                replied = replied or kind == "execute_reply"
+                idle = idle or (kind == "status" and message["content"]["execution_state"] == "idle")
+
+
+@contextmanager
+def stock_server(instance: Instance) -> Iterator[tuple[str, str]]:
+    """A plain `jupyter server`, as an unprivileged uid where we are root."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        home.chmod(0o755)
+        spec = home / "data" / "kernels" / "plain"
+        spec.mkdir(parents=True)
+        argv = [f"{instance.kernel_prefix}/bin/python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Plain", "language": "python"}))
+        runtime = home / "run"
+        runtime.mkdir()
+        as_root = os.geteuid() == 0
+        if as_root:
+            for path in (home, runtime, home / "data"):
+                os.chown(path, STOCK_UID, STOCK_UID)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        token = secrets.token_hex(16)
+        process = subprocess.Popen(
+            [instance.server_python, "-m", "jupyter_server", "--no-browser", f"--port={port}", f"--ServerApp.root_dir={runtime}"],
+            env={
+                "PATH": "/usr/bin:/bin", "HOME": str(home), "LANG": "C.UTF-8", "JUPYTER_TOKEN": token,
+                "JUPYTER_DATA_DIR": str(home / "data"), "JUPYTER_RUNTIME_DIR": str(runtime), "JUPYTER_CONFIG_DIR": str(home / "config"),
+            },
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            user=STOCK_UID if as_root else None, group=STOCK_UID if as_root else None, extra_groups=[] if as_root else None,
+        )  # fmt: skip
+        base = f"http://127.0.0.1:{port}"
+        try:
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    httpx.get(f"{base}/api", timeout=2)
+                    break
+                except httpx.TransportError:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.2)
+            yield base, token
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def timed(action: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def row(name: str, ours: list[float], stock: list[float]) -> str:
+    ratio = statistics.median(a / b for a, b in zip(ours, stock, strict=True))
+    return (
+        f"{name:<34}{statistics.median(ours) * 1000:>10.1f}{statistics.median(stock) * 1000:>10.1f}{ratio:>9.2f}   n={len(ours)}"
+    )
+
+
+def start_of(server: Server, number: int) -> float:
+    notebook: list[Notebook] = []
+
+    def first_cell() -> None:
+        notebook.append(Notebook(server, f"bench{number}.ipynb"))
+        notebook[0].run("1")
+
+    took = timed(first_cell)
+    notebook[0].__exit__(None, None, None)
+    return took
+
+
+def start_of_stock(base: str, token: str) -> float:
+    notebook: list[StockNotebook] = []
+
+    def first_cell() -> None:
+        notebook.append(StockNotebook(base, token))
+        notebook[0].run("1")
+
+    took = timed(first_cell)
+    notebook[0].close()
+    return took
+
+
+def main() -> None:
+    home = os.environ.get("STRONGROOM_TEST_HOME", "")
+    if not home:
+        sys.exit("STRONGROOM_TEST_HOME is not set: run this with `make bench`")
+    with RunningInstance.fresh(Path(home)) as running, stock_server(running.instance) as (base, token):
+        account = running.accounts["analyst"]
+        ca = str(running.instance.tls_dir / "ca.pem")
+        with Person(running.instance.public_url, ca, "analyst", account.password, account.otp_secret) as analyst:
+            analyst.login()
+            server = analyst.open_project("cardio")
+            start_of(server, 0)
+            start_of_stock(base, token)
+            pairs = [(start_of(server, n), start_of_stock(base, token)) for n in range(1, STARTS + 1)]
+            rows = [row("kernel start to first answer", [a for a, _ in pairs], [b for _, b in pairs])]
+            plain = StockNotebook(base, token)
+            with Notebook(server, "trips.ipynb") as notebook:
+                for code, name in (("1", "round trip of `1`"), ("print('x' * 1000)", "round trip of a 1 kB print")):
+                    notebook.run(code)
+                    plain.run(code)
+                    pairs = [(timed(lambda: notebook.run(code)), timed(lambda: plain.run(code))) for _ in range(TRIPS)]  # noqa: B023
+                    rows.append(row(name, [a for a, _ in pairs], [b for _, b in pairs]))
+            plain.close()
+    print(f"{'median, ms':<34}{'ours':>10}{'stock':>10}{'ratio':>9}")
+    print("\n".join(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""What must be refused, is refused in words, through the doors that people use."""
+
+from __future__ import annotations
+
+import pytest
+from strongroom_hub.problems import Problem
+from strongroom_hub.tour.day import refused
+from strongroom_hub.tour.notebook import Notebook
+from strongroom_hub.tour.person import TourError, one_time_code
+
+pytestmark = pytest.mark.e2e
+
+
+def test_a_one_time_code_counts_once(people):
+    import time
+
+    account = people.running.accounts["steward2"]
+    code = one_time_code(account.otp_secret, time.time())
+    with people.fresh("steward2") as first:
+        worked, said = first.try_login(account.password, code)
+        assert worked, said
+    with people.fresh("steward2") as second:
+        worked, said = second.try_login(account.password, code)
+        assert not worked
+        assert "code" in said.lower()
+
+
+def test_wrong_password_and_unknown_person_read_the_same(people):
+    with people.fresh("auditor") as person:
+        wrong = person.try_login("wrong", "000000")
+        person.name = "nobody-of-that-name"
+        unknown = person.try_login("wrong", "000000")
+    assert wrong[0] is unknown[0] is False
+    assert wrong[1] == unknown[1]
+
+
+def test_a_project_of_others_does_not_open(people):
+    with pytest.raises(TourError, match="member"):
+        people["analyst2"].open_project("elections")
+
+
+def test_a_server_of_another_person_does_not_open(people):
+    people.server("analyst", "cardio")
+    answer = people["analyst2"].follow("/user/analyst/cardio/lab")
+    assert answer.status_code in {403, 404}
+
+
+def test_a_label_that_one_is_not_cleared_for_is_named(people):
+    with Notebook(people.server("analyst2", "cardio"), "clearance.ipynb") as notebook:
+        cell = notebook.run("import strongroom\nstrongroom.open('health/randhie')")
+    assert cell.status == "error"
+    assert "confidential" in cell.error
+    assert "clear" in cell.error
+
+
+def test_export_of_three_gigabytes_is_refused_before_it_is_read(people):
+    server = people.server("analyst2", "cardio")
+    with Notebook(server, "big.ipynb") as notebook:
+        notebook.run("f = open('big.csv', 'wb'); f.truncate(2**31 - 1); f.close()\nimport os; os.truncate")
+        problem = refused(
+            lambda: server.panel("POST", "exports", {"paths": ["big.csv"], "justification": "A very large table."})
+        )
+    assert "big.csv" in problem.detail
+    assert problem.status == 413
+
+
+def test_binary_and_odd_files_do_not_leave(people):
+    server = people.server("analyst2", "cardio")
+    with Notebook(server, "odd.ipynb") as notebook:
+        made = notebook.run(
+            "import os, pickle\nopen('model.pkl', 'wb').write(pickle.dumps({'a': 1}))\nopen('noise.csv', 'wb').write(os.urandom(4096))\n"
+            "os.makedirs('sub', exist_ok=True)\nopen('one.csv', 'w').write('a\\n1\\n')\nos.link('one.csv', 'two.csv')\nprint('made')"
+        )
+        assert "made" in made.text, made.error
+    for name in ("model.pkl", "noise.csv"):
+        try:
+            export = server.panel("POST", "exports", {"paths": [name], "justification": "Not a table at all."})
+        except Problem as problem:
+            assert problem.next
+            continue
+        assert export["state"] == "blocked", name
+        assert any(finding["severity"] == "block" for finding in export["files"][0]["findings"])
+    for path in ("sub", "two.csv", "../notebooks/odd.ipynb", "/etc/passwd", "absent.csv"):
+        problem = refused(
+            lambda path=path: server.panel("POST", "exports", {"paths": [path], "justification": "Odd paths."})
+        )
+        assert problem.status in {400, 404, 409, 413, 422}, path
+
+
+ROUTES = [
+    ("GET", "files/day.ipynb"),
+    ("GET", "api/terminals"),
+    ("POST", "api/terminals"),
+    ("GET", "nbconvert/html/day.ipynb"),
+    ("GET", "api/events/subscribe"),
+    ("GET", "metrics"),
+    ("GET", "lab/api/extensions"),
+    ("POST", "api/shutdown"),
+    ("GET", "api/spec.yaml"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_other_routes_out_of_the_server_are_closed(people, method, path):
+    answer = people.server("analyst", "cardio").request(method, path)
+    assert answer.status_code in {403, 404, 405}, (path, answer.status_code)
+
+
+def test_another_kernelspec_does_not_start(people):
+    answer = people.server("analyst", "cardio").request("POST", "api/kernels", {"name": "python3"})
+    assert answer.status_code >= 400
+
+
+def test_the_hub_lends_no_tokens(people):
+    person = people["analyst"]
+    answer = person.http.post(
+        "/hub/api/users/analyst/tokens", json={"note": "mine"}, headers={"X-XSRFToken": person.cookie("_xsrf", "/hub/")}
+    )
+    assert answer.status_code in {403, 404}
