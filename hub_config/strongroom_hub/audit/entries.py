@@ -1,0 +1,170 @@
+"""What an audit entry says, and its bytes: the leaf of the Merkle tree.
+
+A leaf is one JSON object with sorted keys and no spaces, in UTF-8, at most 65,535 bytes (the tlog-tiles limit). Its
+fields are described by `schemas/entry.v1.json`; they are only ever added to and never change their meaning.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from strongroom_hub.problems import Problem
+
+JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | tuple[JSON, ...] | Mapping[str, JSON]"
+
+VERSION = 1
+MAX_LEAF_BYTES = 65_535
+SCHEMA_FILE = Path(__file__).parent / "schemas" / f"entry.v{VERSION}.json"
+
+
+class Action(StrEnum):
+    """Everything that is ever recorded, as `source:subject:action`."""
+
+    USER_LOGIN = "hub:user:login"
+    USER_REFUSE_LOGIN = "hub:user:refuse-login"
+    USER_LOGOUT = "hub:user:logout"
+    SERVER_SPAWN = "hub:server:spawn"
+    SERVER_STOP = "hub:server:stop"
+    SERVER_REFUSE_SPAWN = "hub:server:refuse-spawn"
+    KERNEL_START = "server:kernel:start"
+    KERNEL_STOP = "server:kernel:stop"
+    CELL_BEGIN = "server:cell:begin"
+    CELL_END = "server:cell:end"
+    COMPLETION_REQUEST = "server:completion:request"
+    INSPECTION_REQUEST = "server:inspection:request"
+    COMM_MESSAGE = "server:comm:message"
+    INPUT_REPLY = "server:input:reply"
+    FILE_SAVE = "server:file:save"
+    READ_ALLOW = "control:read:allow"
+    READ_DENY = "control:read:deny"
+    LABEL_RAISE = "control:label:raise"
+    ACCESS_REQUEST_SUBMIT = "control:access-request:submit"
+    ACCESS_REQUEST_APPROVE = "control:access-request:approve"
+    ACCESS_REQUEST_DENY = "control:access-request:deny"
+    ACCESS_REQUEST_WITHDRAW = "control:access-request:withdraw"
+    GRANT_CREATE = "control:grant:create"
+    GRANT_REVOKE = "control:grant:revoke"
+    GRANT_EXPIRE = "control:grant:expire"
+    EXPORT_DRAFT = "control:export:draft"
+    EXPORT_SUBMIT = "control:export:submit"
+    EXPORT_BLOCK = "control:export:block"
+    EXPORT_VOTE = "control:export:vote"
+    EXPORT_APPROVE = "control:export:approve"
+    EXPORT_REJECT = "control:export:reject"
+    EXPORT_WITHDRAW = "control:export:withdraw"
+    EXPORT_RELEASE = "control:export:release"
+    EXPORT_DOWNLOAD = "control:export:download"
+    EXPORT_VIEW = "control:export:view"
+    POLICY_ACTIVATE = "control:policy:activate"
+    POLICY_REFUSE = "control:policy:refuse"
+    DATASET_DRAFT = "control:dataset:draft"
+    DATASET_PUBLISH = "control:dataset:publish"
+    ACCOUNT_CREATE = "control:account:create"
+    PROJECT_CREATE = "control:project:create"
+    LOG_READ = "control:log:read"
+    SYSTEM_START = "control:system:start"
+    SYSTEM_STOP = "control:system:stop"
+
+
+class EntryRefusedError(Problem):
+    """An entry that cannot be written as it is: too large, not JSON, or without a proper actor."""
+
+    def __init__(self, detail: str, *, next: str = "Shorten what you send, or report this as a defect.") -> None:  # noqa: A002
+        super().__init__(413, "entry-refused", "This cannot be recorded in the audit log", detail, next=next)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What happened. Index and time are added by the log."""
+
+    action: Action
+    actor: str
+    """`user:NAME`, `system:PART` or `operator`."""
+    project: str | None = None
+    server: str | None = None
+    kernel: str | None = None
+    object: str | None = None
+    """What was acted on, for example `health/randhie@1` or an export's id; one of the search columns."""
+    label: str | None = None
+    sources: tuple[str, ...] = ()
+    """The source set, each as `NAMESPACE/NAME@VERSION`."""
+    detail: Mapping[str, JSON] = field(default_factory=dict)
+    payload: str | None = None
+    """Text that does not belong into the log for ever (code, a justification): kept encrypted beside it."""
+    payload_subject: str | None = None
+    """Whose payload it is: the person under whose key it is encrypted. None: the actor."""
+
+    def __post_init__(self) -> None:
+        """Refuse, in the thread of the caller, what no reader could attribute."""
+        kind, _, name = self.actor.partition(":")
+        if not (self.actor == "operator" or (kind in {"user", "system"} and name)):
+            raise EntryRefusedError(
+                "an entry's actor is 'user:NAME', 'system:PART' or 'operator'",
+                next="Report this as a defect: the caller did not say who acts.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadReference:
+    """What the leaf says about a payload that lies encrypted beside the log."""
+
+    sha256: str
+    """Of the stored ciphertext, hex."""
+    commitment: str
+    """HMAC-SHA256 of the text under a random salt that is encrypted with it, hex."""
+    subject: str
+    """Pseudonym of the person whose key encrypts it."""
+
+
+def now() -> str:
+    """The present time as the log writes it: RFC 3339, UTC, milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def encode(entry: Entry, index: int, time: str, payload: PayloadReference | None) -> bytes:
+    """The leaf of `entry`. Raises EntryRefusedError when it is too large or holds what JSON cannot say."""
+    leaf: dict[str, Any] = {
+        "v": VERSION,
+        "index": index,
+        "time": time,
+        "action": entry.action.value,
+        "actor": entry.actor,
+        "project": entry.project,
+        "server": entry.server,
+        "kernel": entry.kernel,
+        "object": entry.object,
+        "label": entry.label,
+        "sources": list(entry.sources),
+        "detail": dict(entry.detail),
+    }
+    if payload is not None:
+        leaf["payload"] = {
+            "sha256": payload.sha256,
+            "commitment": payload.commitment,
+            "subject": payload.subject,
+        }
+    try:
+        data = json.dumps(leaf, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode(
+            "utf-8"
+        )
+    except (TypeError, ValueError, RecursionError) as error:
+        raise EntryRefusedError(f"the entry '{entry.action}' holds a value that JSON cannot say") from error
+    if len(data) > MAX_LEAF_BYTES:
+        raise EntryRefusedError(
+            f"the entry '{entry.action}' would take {len(data):,} bytes; the limit is {MAX_LEAF_BYTES:,}"
+        )
+    return data
+
+
+def parse(leaf: bytes) -> dict[str, Any]:
+    """The fields of a leaf. Raises ValueError when it is not one JSON object of a known version."""
+    value = json.loads(leaf)
+    if not isinstance(value, dict) or value.get("v") != VERSION:
+        raise ValueError(f"not an audit entry of version {VERSION}")
+    return value

@@ -1,0 +1,62 @@
+"""The log's tables. They lie in control's database so that a change and its entries are one transaction."""
+
+from __future__ import annotations
+
+from sqlmodel import Field, SQLModel
+
+
+class LogEntry(SQLModel, table=True):
+    """One leaf. The columns beside it are derived from it, for search only; what is shown comes from the leaf."""
+
+    __tablename__ = "log_entries"
+
+    index: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    leaf: bytes
+    time: str = Field(index=True)
+    actor: str = Field(index=True)
+    action: str = Field(index=True)
+    project: str | None = Field(default=None, index=True)
+    object: str | None = Field(default=None, index=True)
+    label: str | None = Field(default=None, index=True)
+
+
+class LogTile(SQLModel, table=True):
+    """One tile: up to 256 hashes of subtrees of height 8 x level. Only the last of a level may be shorter."""
+
+    __tablename__ = "log_tiles"
+
+    level: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    hashes: bytes
+
+
+class LogHead(SQLModel, table=True):
+    """The one row that says where the log ends: size, right edge and the signed checkpoint."""
+
+    __tablename__ = "log_head"
+
+    id: int = Field(default=1, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    size: int
+    edge: bytes
+    note: str
+
+
+class LogPayload(SQLModel, table=True):
+    """The encrypted payload of one entry."""
+
+    __tablename__ = "log_payloads"
+
+    entry: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    subject: str = Field(index=True)
+    ciphertext: bytes
+
+
+class LogPayloadKey(SQLModel, table=True):
+    """A person's payload key, wrapped. Deleting the row erases all that was encrypted under it."""
+
+    __tablename__ = "log_payload_keys"
+
+    subject: str = Field(primary_key=True)
+    person: str = Field(unique=True, index=True)
+    """The actor whose key it is, for example `user:analyst`."""
+    wrapped: bytes

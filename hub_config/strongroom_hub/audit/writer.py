@@ -1,0 +1,402 @@
+"""The only way to write: one committer thread turns waiting units into one durable transaction (group commit).
+
+A *unit* is a state change together with the entries about it. All units of a batch share one `BEGIN IMMEDIATE`
+transaction, each in a savepoint, so that one that fails takes nothing with it. Entries, tiles, right edge and the
+signed checkpoint are written in that same transaction: there is no torn state between the log and its head. Indexes
+come from the head row inside the transaction, so several processes may write.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine, insert, select, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
+from sqlmodel import Session
+
+from strongroom_hub.audit import entries, payloads
+from strongroom_hub.audit.entries import Entry, EntryRefusedError, PayloadReference
+from strongroom_hub.audit.keys import LogKeys
+from strongroom_hub.audit.models import LogEntry, LogHead, LogPayload, LogPayloadKey, LogTile
+from strongroom_hub.audit.note import NoteError
+from strongroom_hub.audit.tree import Edge, Growth, leaf_hash
+from strongroom_hub.database import writing
+from strongroom_hub.problems import Problem
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_HEAD, _TILES = LogHead.__table__, LogTile.__table__  # type: ignore[attr-defined]
+_ENTRIES, _PAYLOADS, _KEYS = LogEntry.__table__, LogPayload.__table__, LogPayloadKey.__table__  # type: ignore[attr-defined]
+_PUT_TILE = text(
+    "INSERT INTO log_tiles (level, number, hashes) VALUES (:level, :number, :hashes) "
+    "ON CONFLICT (level, number) DO UPDATE SET hashes = excluded.hashes"
+)
+_PUT_HEAD = text(
+    "INSERT INTO log_head (id, size, edge, note) VALUES (1, :size, :edge, :note) "
+    "ON CONFLICT (id) DO UPDATE SET size = excluded.size, edge = excluded.edge, note = excluded.note"
+)
+# SQLite result codes that say "this statement is wrong"; all others say "this database cannot be written now".
+_STATEMENT_CODES = {
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_TOOBIG,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_MISUSE,
+    sqlite3.SQLITE_RANGE,
+}
+_PRIMARY_CODE = 0xFF
+
+
+class AuditUnavailableError(Problem):
+    """The log cannot be written, so nothing was done."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(
+            503,
+            "audit-unavailable",
+            "The audit log cannot be written",
+            detail,
+            why=("nothing happens in Strongroom without a durable audit entry",),
+            next="Nothing was changed. Try again in a moment; if it stays so, tell your administrator.",
+        )
+
+
+class Tx(Protocol):
+    """What a unit of work is given."""
+
+    session: Session
+    """Of this unit alone. Never commit or roll it back: return, or raise."""
+
+    def record(self, entry: Entry) -> int:
+        """The entry's index. The row is written when the transaction commits: refer to it by number only.
+
+        Raises EntryRefusedError.
+        """
+        ...
+
+
+class _UnitSession(Session):
+    """A session whose transaction belongs to the committer."""
+
+    def commit(self) -> None:
+        raise RuntimeError("a unit of work is committed when it returns; do not commit its session")
+
+    def rollback(self) -> None:
+        raise RuntimeError("a unit of work is rolled back when it raises; do not roll back its session")
+
+
+class _Unit:
+    """One waiting call of `transact`."""
+
+    __slots__ = ("future", "work")
+
+    def __init__(self, work: Callable[[Tx], Any]) -> None:
+        self.work = work
+        self.future: Future[Any] = Future()
+
+
+class _Batch:
+    """One transaction: the head it began with and what its units have recorded so far."""
+
+    def __init__(self, connection: Connection, keys: LogKeys, edge: Edge) -> None:
+        self.connection = connection
+        self.keys = keys
+        self.edge = edge
+        self.rows: list[dict[str, Any]] = []
+        self.payloads: list[dict[str, Any]] = []
+
+    def record(self, entry: Entry) -> int:
+        index = self.edge.size + len(self.rows)
+        time = entries.now()
+        ciphertext, reference = self._seal(entry)
+        leaf = entries.encode(entry, index, time, reference)
+        if ciphertext is not None and reference is not None:
+            self.payloads.append({"entry": index, "subject": reference.subject, "ciphertext": ciphertext})
+        self.rows.append(
+            {
+                "index": index,
+                "leaf": leaf,
+                "time": time,
+                "actor": entry.actor,
+                "action": entry.action.value,
+                "project": entry.project,
+                "object": entry.object,
+                "label": entry.label,
+            }
+        )
+        return index
+
+    def _seal(self, entry: Entry) -> tuple[bytes | None, PayloadReference | None]:
+        if entry.payload is None:
+            return None, None
+        subject, key = self._payload_key(entry.payload_subject or entry.actor)
+        try:
+            return payloads.seal(key, subject, entry.payload)
+        except UnicodeEncodeError as error:
+            raise EntryRefusedError(f"the text of the entry '{entry.action}' is not valid Unicode") from error
+
+    def _payload_key(self, person: str) -> tuple[str, bytes]:
+        query = select(_KEYS.c.subject, _KEYS.c.wrapped).where(_KEYS.c.person == person)
+        found = self.connection.execute(query).one_or_none()
+        if found is not None:
+            return found.subject, payloads.unwrap(self.keys.payload, found.subject, found.wrapped)
+        subject, key = payloads.new_subject(), payloads.new_key()
+        wrapped = payloads.wrap(self.keys.payload, subject, key)
+        self.connection.execute(insert(_KEYS), {"subject": subject, "person": person, "wrapped": wrapped})
+        return subject, key
+
+    def mark(self) -> tuple[int, int]:
+        return len(self.rows), len(self.payloads)
+
+    def back_to(self, mark: tuple[int, int]) -> None:
+        del self.rows[mark[0] :]
+        del self.payloads[mark[1] :]
+
+    def write(self) -> None:
+        """Put entries, tiles and the new head into the transaction."""
+        if not self.rows:
+            return
+        growth = Growth(self.edge, self._tile)
+        for row in self.rows:
+            growth.append(leaf_hash(row["leaf"]))
+        self.connection.execute(insert(_ENTRIES), self.rows)
+        if self.payloads:
+            self.connection.execute(insert(_PAYLOADS), self.payloads)
+        tiles = [{"level": at[0], "number": at[1], "hashes": data} for at, data in growth.changed.items()]
+        self.connection.execute(_PUT_TILE, tiles)
+        _put_head(self.connection, self.keys, self.edge)
+
+    def _tile(self, level: int, number: int) -> bytes:
+        query = select(_TILES.c.hashes).where(_TILES.c.level == level, _TILES.c.number == number)
+        return bytes(self.connection.execute(query).scalar_one_or_none() or b"")
+
+
+class _UnitTx:
+    """The Tx of one unit; its session is made when first asked for, since many units only record."""
+
+    def __init__(self, batch: _Batch) -> None:
+        self._batch = batch
+        self._session: Session | None = None
+        self._open = True
+
+    @property
+    def session(self) -> Session:
+        self._check_open()
+        if self._session is None:
+            self._session = _UnitSession(
+                self._batch.connection, expire_on_commit=False, join_transaction_mode="rollback_only"
+            )
+        return self._session
+
+    def record(self, entry: Entry) -> int:
+        self._check_open()
+        return self._batch.record(entry)
+
+    def finish(self) -> None:
+        """Send pending changes to the database."""
+        if self._session is not None:
+            self._session.flush()
+
+    def close(self) -> None:
+        """Detach what the unit loaded: it stays usable as it is."""
+        self._open = False
+        if self._session is not None:
+            self._session.expunge_all()
+            self._session.close()
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise RuntimeError("this unit of work has ended; its transaction must not be kept")
+
+
+class AuditWriter:
+    """Appends to the log, alone or together with a state change. Safe to call from any number of threads."""
+
+    def __init__(self, engine: Engine, keys: LogKeys, *, waiting: int, batch: int, timeout: float) -> None:
+        self._engine = engine
+        self._keys = keys
+        self._batch_size = batch
+        self._timeout = timeout
+        self._seen: tuple[int, bytes, str] | None = None
+        self._queue: queue.Queue[_Unit | None] = queue.Queue(waiting)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="audit-committer", daemon=True)
+        self._thread.start()
+
+    def transact(self, work: Callable[[Tx], T]) -> T:
+        """Run `work` inside the committer's transaction and return its result once that is on disk.
+
+        An exception of `work` rolls back this unit alone and is raised here. `work` runs on the committer's thread
+        and holds up everybody: no network, no waiting, no nested `transact`. Objects it returns are detached but
+        loaded. Raises AuditUnavailableError when the log cannot be written; then nothing of the unit remains.
+        """
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("transact called from within a unit of work: use its tx instead")
+        if self._closed.is_set():
+            raise AuditUnavailableError("the audit log is closed: the service is stopping")
+        unit = _Unit(work)
+        try:
+            self._queue.put(unit, timeout=self._timeout)
+        except queue.Full:
+            raise AuditUnavailableError("too many operations are waiting for the audit log") from None
+        wait([unit.future], self._timeout)
+        if unit.future.cancel():  # succeeds only for a unit that no transaction has begun
+            raise AuditUnavailableError(f"the audit log did not take the operation within {self._timeout:g} seconds")
+        result: T = unit.future.result()
+        return result
+
+    def append(self, entry: Entry) -> int:
+        """Record one entry and return its index once it is on disk. Raises as `transact`."""
+        return self.transact(lambda tx: tx.record(entry))
+
+    def close(self) -> None:
+        """Write what is waiting and stop. May be called more than once."""
+        if not self._closed.is_set():
+            self._closed.set()
+            self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        open_ = True
+        while open_:
+            units, open_ = self._next_units()
+            running = [unit for unit in units if unit.future.set_running_or_notify_cancel()]
+            if running:
+                self._commit(running)
+
+    def _next_units(self) -> tuple[list[_Unit], bool]:
+        """All that waits (at least one unit, at most a batch), and whether there may be more."""
+        units: list[_Unit] = []
+        unit = self._queue.get()
+        while unit is not None:
+            units.append(unit)
+            if len(units) == self._batch_size:
+                return units, True
+            try:
+                unit = self._queue.get_nowait()
+            except queue.Empty:
+                return units, True
+        return units, False
+
+    def _commit(self, units: list[_Unit]) -> None:
+        """One transaction for all units; then, and only then, tell each how it went."""
+        outcomes: list[tuple[_Unit, Any, BaseException | None]] = []
+        try:
+            with writing(self._engine) as connection:
+                batch = _Batch(connection, self._keys, self._head(connection))
+                outcomes.extend((unit, *_run_unit(batch, unit.work)) for unit in units)
+                batch.write()
+                written = _head_row(connection)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, every caller must hear of it and the thread live on
+            self._refuse(units, error)
+            return
+        self._seen = written
+        for unit, result, failure in outcomes:
+            if failure is not None:
+                unit.future.set_exception(failure)
+            else:
+                unit.future.set_result(result)
+
+    def _refuse(self, units: list[_Unit], error: BaseException) -> None:
+        self._seen = None
+        log.error("audit log not written, %d operation(s) refused: %s", len(units), _describe(error))
+        for unit in units:
+            problem = AuditUnavailableError(_describe(error))
+            problem.__cause__ = error
+            unit.future.set_exception(problem)
+
+    def _head(self, connection: Connection) -> Edge:
+        """The right edge to extend. A head that this process has not written itself is checked first."""
+        row = _head_row(connection)
+        if row is None:
+            raise NoteError("the log's head is missing")
+        size, edge_bytes, note = row
+        edge = Edge.from_bytes(size, edge_bytes)
+        if row != self._seen:
+            checkpoint = self._keys.open(note)
+            if (checkpoint.size, checkpoint.root) != (size, edge.root()):
+                raise NoteError("the log's head is not the one that was signed")
+        return edge
+
+
+def open_writer(
+    engine: Engine, keys: LogKeys, *, waiting: int = 4096, batch: int = 256, timeout: float = 15.0
+) -> AuditWriter:
+    """Start the committer of this process on a migrated database.
+
+    `waiting`: how many units may queue; `batch`: how many share a transaction; `timeout`: seconds that a unit waits
+    for its turn. An empty log gets its first checkpoint, of size 0. Raises NoteError when the log was signed with
+    another key or its head was changed, and sqlalchemy's errors when the database cannot be written.
+    """
+    with writing(engine) as connection:
+        if _head_row(connection) is None:
+            if connection.execute(select(_ENTRIES.c.index).limit(1)).first() is not None:
+                raise NoteError("the log has entries but no head: it was tampered with; run `strongroom audit verify`")
+            _put_head(connection, keys, Edge())
+    writer = AuditWriter(engine, keys, waiting=waiting, batch=batch, timeout=timeout)
+    try:
+        with writing(engine) as connection:
+            writer._head(connection)  # noqa: SLF001 - same module
+    except BaseException:
+        writer.close()
+        raise
+    return writer
+
+
+def _run_unit(batch: _Batch, work: Callable[[Tx], Any]) -> tuple[Any, BaseException | None]:
+    """Result or failure of one unit, after which the transaction goes on. Raises what ends the whole batch."""
+    mark = batch.mark()
+    tx = _UnitTx(batch)
+    batch.connection.exec_driver_sql("SAVEPOINT unit")
+    try:
+        result = work(tx)
+        tx.finish()
+    except BaseException as error:
+        if _ends_batch(error):
+            raise
+        with suppress(SQLAlchemyError):
+            tx.close()
+        batch.back_to(mark)
+        batch.connection.exec_driver_sql("ROLLBACK TO unit")
+        batch.connection.exec_driver_sql("RELEASE unit")
+        return None, error
+    tx.close()
+    batch.connection.exec_driver_sql("RELEASE unit")
+    return result, None
+
+
+def _ends_batch(error: BaseException) -> bool:
+    """Whether a unit failed because the database did, not because of what the unit asked of it."""
+    if not isinstance(error, DBAPIError):
+        return False
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code is not None:
+        return code & _PRIMARY_CODE not in _STATEMENT_CODES
+    return isinstance(error, (OperationalError, InterfaceError, InternalError))
+
+
+def _head_row(connection: Connection) -> tuple[int, bytes, str] | None:
+    row = connection.execute(select(_HEAD.c.size, _HEAD.c.edge, _HEAD.c.note)).one_or_none()
+    return None if row is None else (row.size, bytes(row.edge), row.note)
+
+
+def _put_head(connection: Connection, keys: LogKeys, edge: Edge) -> None:
+    note = keys.sign(edge.size, edge.root())
+    connection.execute(_PUT_HEAD, {"size": edge.size, "edge": edge.to_bytes(), "note": note})
+
+
+def _describe(error: BaseException) -> str:
+    """The cause in a line: the database's own words, never a statement or its values."""
+    if isinstance(error, DBAPIError):
+        return f"the database answers: {error.orig}"
+    if isinstance(error, NoteError):
+        return f"{error}; run `strongroom audit verify`"
+    return f"{type(error).__name__}: {error}"
