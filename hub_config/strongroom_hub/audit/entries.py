@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from strongroom_hub.problems import Problem
 
-JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | tuple[JSON, ...] | Mapping[str, JSON]"
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | tuple[JSON, ...] | Mapping[str, JSON] | None"
 
 VERSION = 1
 MAX_LEAF_BYTES = 65_535

@@ -72,8 +72,10 @@ class AuditUnavailableError(Problem):
 class Tx(Protocol):
     """What a unit of work is given."""
 
-    session: Session
-    """Of this unit alone. Never commit or roll it back: return, or raise."""
+    @property
+    def session(self) -> Session:
+        """Of this unit alone. Never commit or roll it back: return, or raise."""
+        ...
 
     def record(self, entry: Entry) -> int:
         """The entry's index. The row is written when the transaction commits: refer to it by number only.
