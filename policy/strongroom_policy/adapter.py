@@ -1,0 +1,240 @@
+"""Strict readers of the admin's files: lines and cells of CSV, model.conf, labels.toml.
+
+Casbin's own file adapter skips what it does not understand; here every line is a row, a comment, blank, or refused.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from strongroom_policy.errors import Finding
+from strongroom_policy.labels import Label
+from strongroom_policy.rows import BUILT_IN, Row, invisible
+from strongroom_policy.values import Value, read_value
+from strongroom_policy.vocabulary import CLEARANCES, KINDS, NEEDS, TAG, suggest
+
+MODEL = """\
+[request_definition]
+r = sub, purpose, obj, tags, label, act, now
+[policy_definition]
+p = id, sub, act, obj, purpose, since, until, eft, why
+p2 = id, sub, act, obj, purpose, kind, value, unless, why
+[role_definition]
+g = _, _
+g2 = _, _
+g3 = _, _
+[policy_effect]
+e = some(where (p.eft == allow)) && !some(where (p.eft == deny))
+[matchers]
+m = isA(r.sub, p.sub) && within(r.obj, r.tags, p.obj) && actIs(r.act, p.act, p.eft) && \
+forPurpose(r.sub, r.purpose, p.purpose, p.eft) && inWindow(r.now, p.since, p.until) && \
+cleared(r.sub, r.act, r.label, p.eft)
+"""
+"""What model.conf must say. The index and the explanations rely on it, so another model is another release."""
+
+LABELS_FILE = "labels.toml"
+DEFAULT_KINDS = tuple(kind for kind in KINDS if kind != "mask")
+_TOML_LINE = re.compile(r"at line ([0-9]+)")
+_BOM = b"\xef\xbb\xbf"
+
+
+class CellError(ValueError):
+    """A line that is not CSV as we read it; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """labels.toml: the known tags with their meaning, and the obligations that hold where no row speaks."""
+
+    tags: dict[str, str]
+    labels: dict[str, str]
+    defaults: dict[str, Value]
+
+
+def decode(raw: bytes, file: str) -> str:
+    """UTF-8 text, with or without a byte order mark. Raises CellError with the line where it is not."""
+    body = raw.removeprefix(_BOM)
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = body[: error.start].count(b"\n") + 1
+        raise CellError(f"{file}:{line}") from None
+
+
+def lines(raw: bytes, file: str, findings: list[Finding]) -> Iterator[tuple[int, str]]:
+    """Numbered lines that are neither blank nor a comment; text that is not UTF-8 is one finding."""
+    try:
+        text = decode(raw, file)
+    except CellError as error:
+        line = int(str(error).rpartition(":")[2])
+        findings.append(Finding(file, line, "this is not UTF-8 text", "save the file with the encoding UTF-8"))
+        return
+    for number, line in enumerate(text.split("\n"), start=1):
+        stripped = line.strip()
+        if stripped and not stripped.startswith("#"):
+            yield number, line.removesuffix("\r")
+
+
+def csv_lines(raw: bytes, file: str, findings: list[Finding]) -> Iterator[tuple[int, list[str]]]:
+    """The cells of each line; a line that cannot be divided is a finding."""
+    for number, line in lines(raw, file, findings):
+        bad = invisible(line.replace("\t", " "))
+        if bad:
+            findings.append(Finding(file, number, f"the line holds the invisible character {bad}", "retype the line"))
+            continue
+        try:
+            yield number, cells(line)
+        except CellError as error:
+            findings.append(Finding(file, number, str(error)))
+
+
+def cells(line: str) -> list[str]:
+    """Divide one line at its commas: blanks around cells are dropped, `"..."` holds commas and `""` is a quote.
+
+    Raises CellError for an open quote, text beside quotes, or a comment behind the row.
+    """
+    found: list[str] = []
+    position = 0
+    while True:
+        cell, position = _cell(line, position)
+        found.append(cell)
+        if position >= len(line):
+            return found
+        position += 1  # the comma; if it ends the line, one empty cell follows
+        if position == len(line):
+            return [*found, ""]
+
+
+def _cell(line: str, start: int) -> tuple[str, int]:
+    while start < len(line) and line[start].isspace():
+        start += 1
+    if start < len(line) and line[start] == '"':
+        return _quoted(line, start + 1)
+    comma = line.find(",", start)
+    end = len(line) if comma < 0 else comma
+    cell = line[start:end].strip()
+    if '"' in cell:
+        raise CellError(f"a quote inside {cell!r} - put the whole cell in quotes and write each inner quote twice")
+    if cell.startswith("#") or re.search(r"\s#", cell):
+        raise CellError("a comment behind a row - give it a line of its own, or put the cell in quotes")
+    return cell, end
+
+
+def _quoted(line: str, start: int) -> tuple[str, int]:
+    text: list[str] = []
+    position = start
+    while True:
+        close = line.find('"', position)
+        if close < 0:
+            raise CellError(f"the quote before {line[start : start + 20]!r} is never closed")
+        text.append(line[position:close])
+        if line[close + 1 : close + 2] != '"':
+            break
+        text.append('"')
+        position = close + 2
+    comma = line.find(",", close + 1)
+    end = len(line) if comma < 0 else comma
+    behind = line[close + 1 : end].strip()
+    if behind:
+        raise CellError(f"{behind!r} stands behind a closing quote - a cell is quoted as a whole or not at all")
+    return "".join(text).strip(), end
+
+
+def read_rows(raw: bytes, file: str, findings: list[Finding]) -> list[Row]:
+    """All rows of a policy file, not yet understood."""
+    return [
+        Row(found[0], tuple(found[1:]), file, number) for number, found in csv_lines(raw, file, findings)
+    ]
+
+
+def built_in_rows() -> list[Row]:
+    """What no file can take away: what needs what, and that a clearance includes the lower ones."""
+    needs = [Row("g3", pair, BUILT_IN) for pair in NEEDS]
+    return needs + [Row("g", (CLEARANCES[n], CLEARANCES[n - 1]), BUILT_IN) for n in range(len(CLEARANCES) - 1, 0, -1)]
+
+
+def check_model(raw: bytes, file: str, findings: list[Finding]) -> None:
+    """Refuse a model.conf that says anything else than MODEL (comments, blanks and line breaks aside)."""
+    wanted = _statements([(0, line) for line in MODEL.splitlines()])
+    got = _statements(list(lines(raw, file, findings)))
+    if findings:
+        return
+    for (_, meant), (number, said) in zip(wanted, got, strict=False):
+        if meant != said:
+            findings.append(Finding(file, number, f"the model says {said!r}", f"this release needs {meant!r}"))
+            return
+    if len(got) != len(wanted):
+        missing = wanted[len(got)][1] if len(got) < len(wanted) else ""
+        extra = "" if missing else got[len(wanted)][1]
+        line = got[len(wanted)][0] if extra else 0
+        message = f"the model lacks {missing!r}" if missing else f"the model says {extra!r} beyond its end"
+        findings.append(Finding(file, line, message, "take the model.conf of this release"))
+
+
+def _statements(numbered: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    joined: list[tuple[int, str]] = []
+    open_line = False
+    for number, line in numbered:
+        text = line.strip()
+        more = text.endswith("\\")
+        text = text.removesuffix("\\")
+        if open_line:
+            joined[-1] = (joined[-1][0], joined[-1][1] + text)
+        else:
+            joined.append((number, text))
+        open_line = more
+    return [(number, re.sub(r"\s+", "", text)) for number, text in joined]
+
+
+def read_settings(raw: bytes, file: str, findings: list[Finding]) -> Settings:
+    """labels.toml; on findings the settings are not to be used."""
+    empty = Settings({}, {}, {})
+    try:
+        said = tomllib.loads(decode(raw, file))
+    except CellError:
+        findings.append(Finding(file, 0, "this is not UTF-8 text", "save the file with the encoding UTF-8"))
+        return empty
+    except tomllib.TOMLDecodeError as error:
+        found = _TOML_LINE.search(str(error))
+        findings.append(Finding(file, int(found[1]) if found else 0, f"this is not TOML: {error}"))
+        return empty
+    sections = ("labels", "tags", "defaults")
+    for name in said:
+        if name not in sections:
+            findings.append(Finding(file, 0, f"unknown section [{name}]", suggest(name, sections)))
+    labels, tags, defaults = (_texts(said.get(name), name, file, findings) for name in sections)
+    if list(labels) != list(Label):
+        findings.append(Finding(file, 0, "[labels] must name " + ", ".join(Label) + ", in this order"))
+    for tag in tags:
+        if not TAG.fullmatch(f"tag:{tag}"):
+            findings.append(Finding(file, 0, f"{tag!r} cannot be a tag's name"))
+    return Settings(
+        {f"tag:{tag}": meaning for tag, meaning in tags.items()}, labels, _defaults(defaults, file, findings)
+    )
+
+
+def _texts(section: Any, name: str, file: str, findings: list[Finding]) -> dict[str, str]:
+    if not isinstance(section, dict):
+        findings.append(Finding(file, 0, f"section [{name}] is missing"))
+        return {}
+    for key, value in section.items():
+        if not isinstance(value, str):
+            findings.append(Finding(file, 0, f"[{name}] {key} must be a text in quotes"))
+    return {key: str(value) for key, value in section.items()}
+
+
+def _defaults(said: dict[str, str], file: str, findings: list[Finding]) -> dict[str, Value]:
+    values: dict[str, Value] = {}
+    for kind in said:
+        if kind not in DEFAULT_KINDS:
+            findings.append(Finding(file, 0, f"[defaults] unknown obligation {kind!r}", suggest(kind, DEFAULT_KINDS)))
+    for kind in DEFAULT_KINDS:
+        try:
+            values[kind] = read_value(kind, said.get(kind, ""))
+        except ValueError as error:
+            findings.append(Finding(file, 0, f"[defaults] {kind}: {error}"))
+    return values

@@ -1,0 +1,119 @@
+"""What can be wrong with rows that are each well-formed: names nobody holds, cycles, rows that say the same twice."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from strongroom_policy import times
+from strongroom_policy.errors import Finding
+from strongroom_policy.rows import Duty, Member, Need, Row, Rule, Tagging, Typed
+from strongroom_policy.vocabulary import ANYONE, resembles
+
+MAX_DEPTH = 9
+"""Casbin's role manager silently answers no beyond this many links, for denials too."""
+
+
+def check(rows: Sequence[Typed]) -> list[Finding]:
+    """Everything that forbids these rows to become a policy together."""
+    members = [row for row in rows if isinstance(row, Member)]
+    named = [row for row in rows if isinstance(row, Rule | Duty)]
+    needs = [row for row in rows if isinstance(row, Need)]
+    return [
+        *_twice(rows, named),
+        *_graph([(row.who, row.of, row.row) for row in members], "membership"),
+        *_graph([(row.action, row.needs, row.row) for row in needs], "needs"),
+        *_undefined(members, named),
+        *_dead_groups(members, named),
+        *_dead_tags([row for row in rows if isinstance(row, Tagging)], named),
+    ]
+
+
+def warnings(rows: Sequence[Typed], now: str) -> list[Finding]:
+    """What an admin may want to tidy up; none of it makes a policy wrong."""
+    found = []
+    for row in rows:
+        if isinstance(row, Rule | Member) and row.row.line and row.until and row.until <= now:
+            what = row.id if isinstance(row, Rule) else f"{row.who} in {row.of}"
+            message = f"{what} ended at {times.readable(row.until)}"
+            found.append(Finding(row.row.origin, row.row.line, message, "remove the row"))
+    return found
+
+
+def _finding(row: Row, message: str, hint: str = "") -> Finding:
+    return Finding(row.origin, row.line, message, hint)
+
+
+def _twice(rows: Sequence[Typed], named: Iterable[Rule | Duty]) -> Iterator[Finding]:
+    first: dict[str, Row] = {}
+    for item in named:
+        earlier = first.setdefault(item.id, item.row)
+        if earlier is not item.row:
+            yield _finding(item.row, f"the id {item.id} is taken by {earlier.place}", "give each row its own id")
+    seen: dict[tuple[str, tuple[str, ...]], Row] = {}
+    for typed in rows:
+        if isinstance(typed, Member | Tagging | Need):
+            earlier = seen.setdefault((typed.row.ptype, typed.row.fields), typed.row)
+            if earlier is not typed.row and typed.row.line:
+                yield _finding(typed.row, f"the same row stands in {earlier.place}", "remove one of them")
+
+
+def _graph(links: Sequence[tuple[str, str, Row]], what: str) -> Iterator[Finding]:
+    """Cycles, and chains of more than MAX_DEPTH links; iterative, so that no file can exhaust the stack."""
+    above: dict[str, list[tuple[str, Row]]] = defaultdict(list)
+    waiting: dict[str, int] = defaultdict(int)
+    for low, high, row in links:
+        above[low].append((high, row))
+        waiting[high] += 1
+    depth = {name: 0 for name in above if not waiting[name]}
+    ready = list(depth)
+    while ready:
+        name = ready.pop()
+        for high, row in above.get(name, ()):
+            if depth[name] + 1 > depth.get(high, 0):
+                depth[high] = depth[name] + 1
+                if depth[high] == MAX_DEPTH + 1:
+                    yield _finding(row, f"the {what} chain up to {high} has more than {MAX_DEPTH} links", "shorten it")
+            waiting[high] -= 1
+            if not waiting[high]:
+                ready.append(high)
+    circle = sorted(name for name, count in waiting.items() if count)
+    for low, high, row in links:
+        if low in circle and high in circle:
+            yield _finding(row, f"{low} and {high} are part of a circle of {what}", f"in it: {', '.join(circle[:9])}")
+            return
+
+
+def _undefined(members: Iterable[Member], named: Iterable[Rule | Duty]) -> Iterator[Finding]:
+    """Rules of the files for somebody who appears in no membership: a misspelt denial would bind nobody."""
+    known = {name for row in members for name in (row.who, row.of)}
+    for item in named:
+        if not item.row.line:
+            continue
+        mentioned = [("who", item.subject), ("purpose", item.purpose)]
+        if isinstance(item, Duty) and item.unless:
+            mentioned.append(("unless", item.unless))
+        for column, name in mentioned:
+            if name != ANYONE and name not in known:
+                close = resembles(name, known)
+                hint = f"did you mean {close!r}?" if close else "add the g row that says who belongs there"
+                yield _finding(item.row, f"{column}: no membership (g row) names {name}", hint)
+
+
+def _dead_groups(members: Iterable[Member], named: Iterable[Rule | Duty]) -> Iterator[Finding]:
+    used = {row.who for row in members}
+    for item in named:
+        used |= {item.subject, item.purpose} | ({item.unless} if isinstance(item, Duty) else set())
+    for row in members:
+        # a project is more than a subject: belonging to it is itself a right (its servers, its shared folder)
+        if row.row.line and row.of not in used and not row.of.startswith(("project:", "clearance:")):
+            close = resembles(row.of, used)
+            hint = f"did you mean {close!r}?" if close else "remove the row, or write the rule that was meant"
+            yield _finding(row.row, f"no rule mentions {row.of}", hint)
+
+
+def _dead_tags(taggings: Iterable[Tagging], named: Iterable[Rule | Duty]) -> Iterator[Finding]:
+    used = {item.object for item in named}
+    for row in taggings:
+        if row.row.line and row.tag not in used:
+            yield _finding(row.row, f"no rule mentions {row.tag}", "remove the row, or write the rule that was meant")

@@ -1,0 +1,55 @@
+"""A grant of the database as rows of the policy, so that Casbin decides on grants and files alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from strongroom_policy import times
+from strongroom_policy.rows import Row
+from strongroom_policy.vocabulary import DATASET, MASKS, is_column
+
+ACTIONS_ON_DATASET = ("discover", "display", "export")
+"""What a grant allows on the dataset as a whole; reading it is allowed column by column."""
+
+
+def rows_for_grant(
+    *,
+    grant: str | int,
+    user: str,
+    project: str,
+    dataset: str,
+    columns: Sequence[str],
+    masks: Mapping[str, str],
+    since: datetime,
+    until: datetime,
+    request: str | int,
+    actions: Iterable[str] = ACTIONS_ON_DATASET,
+) -> list[Row]:
+    """The rows of one active grant: `grant-ID` for the dataset, `grant-ID-cN` per column, `grant-ID-mN` per mask.
+
+    `user` and `project` are bare names. The grant holds from `since` (inclusive) to `until` (exclusive), to the
+    microsecond, and in that project only. Raises ValueError for what cannot be a grant.
+    """
+    if not columns or len(set(columns)) < len(columns) or not all(is_column(column) for column in columns):
+        raise ValueError("a grant names at least one column, each once, by its name")
+    if not DATASET.fullmatch(dataset):
+        raise ValueError(f"{dataset!r} is no dataset")
+    if not masks.keys() <= set(columns) or not set(masks.values()) <= set(MASKS):
+        raise ValueError(f"masks are for granted columns, by one of {', '.join(MASKS)}")
+    if since >= until:
+        raise ValueError("a grant ends after it begins")
+    name, origin, why = f"grant-{grant}", f"grant {grant}", f"request {request}"
+    who, purpose = f"user:{user}", f"project:{project}"
+    window = (times.canonical(since), times.canonical(until))
+
+    def allow(row_id: str, acts: str, what: str) -> Row:
+        return Row("p", (row_id, who, acts, what, purpose, *window, "allow", why), origin)
+
+    rows = [allow(name, "|".join(actions), dataset)]
+    for number, column in enumerate(columns, start=1):
+        rows.append(allow(f"{name}-c{number}", "read", f"{dataset}#{column}"))
+        if column in masks:
+            duty = (f"{name}-m{number}", who, "read", f"{dataset}#{column}", purpose, "mask", masks[column], "", why)
+            rows.append(Row("p2", duty, origin))
+    return rows

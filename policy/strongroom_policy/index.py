@@ -1,0 +1,104 @@
+"""Which rows can concern a request: (everything the subject is) x (everything the object is), without a scan."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence, Set as AbstractSet
+from functools import lru_cache
+
+from strongroom_policy.rows import Member, Tagging
+from strongroom_policy.vocabulary import ANYONE
+
+_REMEMBERED = 8192
+"""Subjects and objects whose closure is kept; bounded, because anybody may ask about any name."""
+
+
+class Index:
+    """Row numbers by subject and object, both as they are written in the row."""
+
+    def __init__(self, keys: Iterable[tuple[str, str]]) -> None:
+        self._by_subject: dict[str, dict[str, list[int]]] = {}
+        self._by_object: dict[str, list[int]] = {}
+        for number, (subject, what) in enumerate(keys):
+            self._by_subject.setdefault(subject, {}).setdefault(what, []).append(number)
+            self._by_object.setdefault(what, []).append(number)
+
+    def find(self, subjects: Iterable[str], objects: AbstractSet[str]) -> list[int]:
+        """Numbers, ascending, of all rows whose subject and object are among these."""
+        found: list[int] = []
+        for subject in subjects:
+            by_object = self._by_subject.get(subject)
+            if by_object is not None:
+                for what in by_object.keys() & objects:
+                    found += by_object[what]
+        found.sort()
+        return found
+
+    def about(self, objects: Iterable[str], limit: int) -> list[int]:
+        """Numbers of rows about any of `objects`, whoever they are for; at most `limit`."""
+        found: list[int] = []
+        for what in sorted(objects):
+            found += self._by_object.get(what, ())[: limit - len(found)]
+        return sorted(found)
+
+
+class Subjects:
+    """Who belongs to what, at one moment."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self._above: dict[str, list[str]] = {}
+        for member in members:
+            self._above.setdefault(member.who, []).append(member.of)
+        self.closure = lru_cache(maxsize=_REMEMBERED)(self._closure)
+
+    def _closure(self, name: str) -> Mapping[str, str]:
+        """Everything that `name` is, itself and `*` included, each with the name through which it is."""
+        through = {name: "", ANYONE: ""}
+        queue = deque([name])
+        while queue:
+            low = queue.popleft()
+            for high in self._above.get(low, ()):
+                if high not in through:
+                    through[high] = low
+                    queue.append(high)
+        return through
+
+    def path(self, name: str, group: str) -> tuple[str, ...]:
+        """`("user:alice", "role:analyst")`: the shortest membership path; empty where there is none."""
+        through = self.closure(name)
+        if group not in through or group == ANYONE:
+            return (name,) if group == ANYONE else ()
+        found = [group]
+        while found[-1] != name:
+            found.append(through[found[-1]])
+        return tuple(reversed(found))
+
+
+class Objects:
+    """What an object is part of, and which tags it carries."""
+
+    def __init__(self, taggings: Sequence[Tagging]) -> None:
+        self._tags: dict[str, set[str]] = {}
+        for tagging in taggings:
+            self._tags.setdefault(tagging.what, set()).add(tagging.tag)
+        self.closure = lru_cache(maxsize=_REMEMBERED)(self._closure)
+
+    def _closure(self, name: str) -> frozenset[str]:
+        above = ancestors(name)
+        return frozenset(above) | self._tags_of(above)
+
+    def _tags_of(self, names: Iterable[str]) -> frozenset[str]:
+        return frozenset(tag for name in names for tag in self._tags.get(name, ()))
+
+    def tags(self, name: str) -> frozenset[str]:
+        return self._tags_of(ancestors(name))
+
+
+def ancestors(name: str) -> tuple[str, ...]:
+    """The patterns that cover `name`: itself, its dataset, each namespace as `ns/**`, and `*`."""
+    dataset, hash_sign, _ = name.partition("#")
+    found = [name, dataset] if hash_sign else [name]
+    if "/" in dataset:
+        parts = dataset.split("/")
+        found += ["/".join(parts[:count]) + "/**" for count in range(len(parts), 0, -1)]
+    return (*found, ANYONE)

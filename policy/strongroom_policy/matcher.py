@@ -1,0 +1,166 @@
+"""Casbin's side of a decision: what the matcher's words mean, and `enforce_ex` over the candidate rows only."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from casbin import Model
+from casbin.core_enforcer import CoreEnforcer
+from casbin.effect import get_effector
+from casbin.model import FunctionMap
+from casbin.util import SimpleEval
+
+from strongroom_policy.adapter import MODEL
+from strongroom_policy.index import Objects, Subjects
+from strongroom_policy.labels import Label
+from strongroom_policy.rows import Need
+from strongroom_policy.vocabulary import ANYONE, UNCLEARED_ACTIONS
+
+_SILENT = logging.Logger("strongroom_policy.casbin")  # noqa: LOG001 - not in the tree: nobody can switch it on
+_SILENT.disabled = True
+
+
+class Words:
+    """The functions of the matcher over one snapshot. Instants are canonical texts, patterns as rows have them."""
+
+    def __init__(self, subjects: Subjects, objects: Objects, needs: Sequence[Need]) -> None:
+        self._subjects = subjects
+        self._objects = objects
+        above: dict[str, list[str]] = {}
+        for need in needs:
+            above.setdefault(need.action, []).append(need.needs)
+        self._needed = {action: _reachable(action, above) for action in above}
+
+    def is_a(self, subject: str, name: str) -> bool:
+        return name in self._subjects.closure(subject)
+
+    def within(self, name: str, tags: frozenset[str], pattern: str) -> bool:
+        return pattern in tags or pattern in self._objects.closure(name)
+
+    def act_is(self, action: str, acts: str, effect: str) -> bool:
+        """An allow grants exactly what it lists; a deny also denies whatever needs that."""
+        listed = acts.split("|")
+        if action in listed:
+            return True
+        return effect == "deny" and not self._needed.get(action, frozenset()).isdisjoint(listed)
+
+    def for_purpose(self, subject: str, purpose: str, wanted: str, effect: str) -> bool:
+        """Nothing is allowed for a project to somebody outside it; a deny does not ask."""
+        if effect == "allow" and purpose and not self.is_a(subject, purpose):
+            return False
+        return wanted in (ANYONE, purpose)
+
+    def in_window(self, now: str, since: str, until: str) -> bool:
+        return (not since or since <= now) and (not until or now < until)
+
+    def cleared(self, subject: str, action: str, label: str, effect: str) -> bool:
+        if effect == "deny" or action in UNCLEARED_ACTIONS:
+            return True
+        return self.clearance(subject) >= Label.parse(label)
+
+    def clearance(self, subject: str) -> Label:
+        """The highest clearance; everybody is cleared for public."""
+        closure = self._subjects.closure(subject)
+        return max((label for label in Label if f"clearance:{label}" in closure), default=Label.PUBLIC)
+
+    def functions(self) -> dict[str, Any]:
+        """By their names in model.conf."""
+        return {
+            "isA": self.is_a,
+            "within": self.within,
+            "actIs": self.act_is,
+            "forPurpose": self.for_purpose,
+            "inWindow": self.in_window,
+            "cleared": self.cleared,
+        }
+
+
+class Matcher:
+    """Asks Casbin about a few rows. Built once per snapshot; safe to use from several threads."""
+
+    def __init__(self, words: Words) -> None:
+        model = Model()
+        model.load_model_from_text(MODEL)
+        self.tokens: list[str] = model["p"]["p"].tokens
+        self.request = model["r"]
+        self.matchers = model["m"]
+        self.effects = model["e"]
+        self.effector = get_effector(model["e"]["e"].value)
+        self.functions = FunctionMap()
+        for name, function in words.functions().items():
+            self.functions.add_function(name, function)
+        self._parsed = ast.parse(_python(model["m"]["m"].value), mode="eval").body
+        self._local = threading.local()
+
+    def ask(self, request: Sequence[Any], rows: Sequence[list[str]]) -> tuple[bool, list[int]]:
+        """Casbin's verdict over `rows` (at least one), and the numbers of those that matched.
+
+        Casbin stops at the first deny that matches; put denies first to be told of it.
+        """
+        if not rows:
+            raise ValueError("Casbin would evaluate its matcher on empty fields and could allow")
+        view = _View(self, rows, _Recorder(self._evaluator()))
+        allowed, _ = view.enforce_ex(*request)
+        return bool(allowed), view.recorder.matched
+
+    def _evaluator(self) -> SimpleEval:
+        # an evaluator keeps the names it works on, so each thread has its own; the parsed matcher is shared
+        evaluator: SimpleEval | None = getattr(self._local, "evaluator", None)
+        if evaluator is None:
+            evaluator = SimpleEval("", self.functions.get_functions())
+            evaluator.ast_parsed_value = self._parsed
+            self._local.evaluator = evaluator
+        return evaluator
+
+
+class _Recorder:
+    """Casbin's expression, remembering which rows matched: `enforce_ex` tells of one at most."""
+
+    def __init__(self, evaluator: SimpleEval) -> None:
+        self._evaluator = evaluator
+        self._row = 0
+        self.matched: list[int] = []
+
+    def eval(self, names: Mapping[str, Any]) -> Any:
+        result = self._evaluator.eval(names)
+        if result:
+            self.matched.append(self._row)
+        self._row += 1
+        return result
+
+
+class _View(CoreEnforcer):  # type: ignore[misc]
+    """An enforcer that holds the candidate rows of one request and borrows everything else."""
+
+    def __init__(self, matcher: Matcher, rows: Sequence[list[str]], recorder: _Recorder) -> None:
+        # not CoreEnforcer's own: that one loads, logs and builds role managers; the words answer for roles here
+        assertion = SimpleNamespace(tokens=matcher.tokens, policy=rows)
+        self.model = {"r": matcher.request, "p": {"p": assertion}, "m": matcher.matchers, "e": matcher.effects}
+        self.fm = matcher.functions
+        self.eft = matcher.effector
+        self.enabled = True
+        self.logger = _SILENT
+        self.recorder = recorder
+
+    def _get_expression(self, expr: str, functions: object = None) -> _Recorder:  # noqa: ARG002 - parsed already
+        return self.recorder
+
+
+def _python(expression: str) -> str:
+    return expression.replace("&&", "and").strip()
+
+
+def _reachable(action: str, above: Mapping[str, Sequence[str]]) -> frozenset[str]:
+    found: set[str] = set()
+    waiting = [action]
+    while waiting:
+        for high in above.get(waiting.pop(), ()):
+            if high not in found:
+                found.add(high)
+                waiting.append(high)
+    return frozenset(found)

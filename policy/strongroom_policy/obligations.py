@@ -1,0 +1,107 @@
+"""What a permission is tied to: every duty that matches applies, and the strictest wins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar, cast
+
+from strongroom_policy.rows import Duty
+from strongroom_policy.values import NOTHING, Budget, Value, contributes, stricter
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Due(Generic[T]):
+    """One obligation: its value and the row(s) that made it so, for people: `O5 (policy.csv:31)`."""
+
+    value: T
+    rule: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Obligations:
+    """What is owed, whatever the action: a caller takes the part that it is about to carry out."""
+
+    mask: Due[str | None]
+    """How a column is shown on read: null, redact, hash, or None = as it is."""
+    display: Due[Budget]
+    review: Due[int]
+    """How many reviewers have to approve an export."""
+    min_count: Due[int]
+    """The smallest group of people that a table to be exported may speak of."""
+    max_days: Due[int]
+    """The longest grant."""
+
+    def as_json(self) -> dict[str, object]:
+        """`{"display": {"value": "cell=64KiB", "rule": "O5 (policy.csv:31)"}, ...}`."""
+        named = {"mask": self.mask, "display": self.display, "review": self.review}
+        named |= {"min-count": self.min_count, "max-days": self.max_days}
+        return {
+            kind: {"value": str(due.value) if isinstance(due.value, Budget) else due.value, "rule": due.rule}
+            for kind, due in named.items()
+        }
+
+    def value(self, kind: str) -> Value | None:
+        """The value of the obligation of that kind."""
+        return cast("Value | None", getattr(self, kind.replace("-", "_")).value)
+
+
+_CLOSED = "nothing is allowed"
+CLOSED = Obligations(
+    mask=Due("null", _CLOSED),
+    display=Due(NOTHING, _CLOSED),
+    review=Due(9, _CLOSED),
+    min_count=Due(100_000, _CLOSED),
+    max_days=Due(0, _CLOSED),
+)
+"""What stands beside a denial: a caller that forgets to look at the verdict still shows nothing."""
+
+
+def due_from(duties: Iterable[Duty], defaults: Mapping[str, Value]) -> Obligations:
+    """The strictest of all `duties`; where none of a kind is among them, labels.toml's default (no mask for masks)."""
+    by_kind: dict[str, list[Due[Value]]] = {}
+    for duty in duties:
+        by_kind.setdefault(duty.kind, []).append(Due(duty.value, duty.name, duty.why))
+    standing = {kind: Due(value, f"default (labels.toml) {kind}") for kind, value in defaults.items()}
+    return _obligations({kind: _fold(kind, dues) for kind, dues in by_kind.items()}, standing)
+
+
+def strictest(several: Iterable[Obligations]) -> Obligations:
+    """What is owed where several hold at once, as for a kernel that has read several datasets.
+
+    Of none at all: CLOSED.
+    """
+    held = list(several)
+    if not held:
+        return CLOSED
+    folded: dict[str, Due[Value]] = {}
+    for kind in ("mask", "display", "review", "min-count", "max-days"):
+        dues = [cast("Due[Value]", getattr(one, kind.replace("-", "_"))) for one in held]
+        real = [due for due in dues if due.value is not None]
+        if real:
+            folded[kind] = _fold(kind, real)
+    return _obligations(folded, {})
+
+
+def _fold(kind: str, dues: list[Due[Value]]) -> Due[Value]:
+    result = dues[0].value
+    for due in dues[1:]:
+        result = stricter(kind, result, due.value)
+    made_it = [due for due in dues if contributes(due.value, result)]
+    rules = list(dict.fromkeys(due.rule for due in made_it))
+    reasons = list(dict.fromkeys(due.why for due in made_it if due.why))
+    return Due(result, ", ".join(rules), "; ".join(reasons))
+
+
+def _obligations(due: Mapping[str, Due[Value]], standing: Mapping[str, Due[Value]]) -> Obligations:
+    held = {**standing, **due}
+    return Obligations(
+        mask=cast("Due[str | None]", held.get("mask", Due(None, ""))),
+        display=cast("Due[Budget]", held["display"]),
+        review=cast("Due[int]", held["review"]),
+        min_count=cast("Due[int]", held["min-count"]),
+        max_days=cast("Due[int]", held["max-days"]),
+    )
