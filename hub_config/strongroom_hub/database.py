@@ -37,7 +37,7 @@ def open_engine(path: Path) -> Engine:
     when it cannot be opened.
     """
     path.touch(mode=0o600)
-    engine = create_engine(f"sqlite:///{path}")
+    engine = create_engine(f"sqlite:///{path}", hide_parameters=True)
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     with engine.connect():

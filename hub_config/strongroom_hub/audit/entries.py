@@ -23,6 +23,10 @@ MAX_LEAF_BYTES = 65_535
 SCHEMA_FILE = Path(__file__).parent / "schemas" / f"entry.v{VERSION}.json"
 
 
+SEARCH_COLUMNS = ("time", "actor", "action", "project", "object", "label")
+"""Fields that lie beside the leaf once more, derived from it, so that they can be searched."""
+
+
 class Action(StrEnum):
     """Everything that is ever recorded, as `source:subject:action`."""
 
@@ -41,6 +45,7 @@ class Action(StrEnum):
     COMM_MESSAGE = "server:comm:message"
     INPUT_REPLY = "server:input:reply"
     FILE_SAVE = "server:file:save"
+    DISPLAY_SHOW = "server:display:show"
     READ_ALLOW = "control:read:allow"
     READ_DENY = "control:read:deny"
     LABEL_RAISE = "control:label:raise"
@@ -168,3 +173,19 @@ def parse(leaf: bytes) -> dict[str, Any]:
     if not isinstance(value, dict) or value.get("v") != VERSION:
         raise ValueError(f"not an audit entry of version {VERSION}")
     return value
+
+
+def payload_reference(fields: Mapping[str, Any]) -> PayloadReference | None:
+    """What a parsed leaf says about its payload; None when it has none. Raises ValueError."""
+    payload = fields.get("payload")
+    if payload is None:
+        return None
+    try:
+        return PayloadReference(**payload)
+    except TypeError as error:
+        raise ValueError("the entry names its payload in a form that is not known") from error
+
+
+def differing_columns(fields: Mapping[str, Any], columns: Mapping[str, Any]) -> list[str]:
+    """The names of search columns that do not say what the parsed leaf says."""
+    return [name for name in SEARCH_COLUMNS if fields.get(name) != columns[name]]

@@ -401,4 +401,6 @@ def _describe(error: BaseException) -> str:
         return f"the database answers: {error.orig}"
     if isinstance(error, NoteError):
         return f"{error}; run `strongroom audit verify`"
+    if isinstance(error, SQLAlchemyError):
+        return f"the database layer answers: {type(error).__name__}"
     return f"{type(error).__name__}: {error}"

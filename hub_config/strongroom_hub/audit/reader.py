@@ -1,0 +1,197 @@
+"""Reading the log. What is returned is the parsed leaf, checked against the tree; search columns only find it."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, RowMapping, select
+
+from strongroom_hub.audit import entries as leaves
+from strongroom_hub.audit import payloads
+from strongroom_hub.audit.keys import LogKeys
+from strongroom_hub.audit.models import LogEntry, LogHead, LogPayload, LogPayloadKey, LogTile
+from strongroom_hub.audit.tree import HASH_BYTES, TILE_WIDTH, TileAt, inclusion_proof, leaf_hash, nodes_from_tiles
+from strongroom_hub.problems import Problem
+
+_ENTRIES, _TILES = LogEntry.__table__, LogTile.__table__  # type: ignore[attr-defined]
+_HEAD, _PAYLOADS, _KEYS = LogHead.__table__, LogPayload.__table__, LogPayloadKey.__table__  # type: ignore[attr-defined]
+
+
+class AlteredEntryError(Problem):
+    """A stored entry that does not fit the tree: it was changed after it was written."""
+
+    def __init__(self, index: int, detail: str) -> None:
+        super().__init__(
+            500,
+            "audit-altered",
+            "The audit log was altered",
+            f"entry {index}: {detail}",
+            why=("what is shown must fit the log's hash tree",),
+            next="Keep the database as it is, run `strongroom audit verify` and tell the auditor.",
+        )
+        self.index = index
+
+
+class PayloadUnreadableError(Problem):
+    """A payload whose key was erased, or which was changed."""
+
+    def __init__(self, index: int, detail: str) -> None:
+        super().__init__(
+            410,
+            "payload-unreadable",
+            "The text of this entry cannot be read",
+            f"entry {index}: {detail}",
+            next="The entry itself still verifies. If nobody erased the text, run `strongroom audit verify`.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenEntry:
+    """A verified leaf with the proof that it is part of the log."""
+
+    fields: dict[str, Any]
+    index: int
+    size: int
+    hashes: tuple[bytes, ...]
+    """Audit path from the leaf upwards, for the tree of `size` entries."""
+    checkpoint: str
+    """The signed note whose root the path leads to."""
+
+    def proof(self) -> dict[str, Any]:
+        """The proof as the wire carries it; hashes in base64."""
+        return {
+            "index": self.index,
+            "size": self.size,
+            "hashes": [base64.b64encode(value).decode() for value in self.hashes],
+            "checkpoint": self.checkpoint,
+        }
+
+
+def entries(
+    engine: Engine,
+    *,
+    actor: str | None = None,
+    action: str | None = None,
+    object: str | None = None,  # noqa: A002 - the field's name
+    project: str | None = None,
+    label: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    before: int | None = None,
+    limit: int = 100,
+) -> list[dict[str, Any]]:
+    """Verified leaves, newest first, that match all filters; `before` is the index to go on from.
+
+    `since` (inclusive) and `until` (exclusive) are times as the log writes them. Raises AlteredEntryError.
+    """
+    query = select(_ENTRIES).order_by(_ENTRIES.c.index.desc()).limit(limit)
+    equal = {"actor": actor, "action": action, "object": object, "project": project, "label": label}
+    for name, value in equal.items():
+        if value is not None:
+            query = query.where(_ENTRIES.c[name] == value)
+    if since is not None:
+        query = query.where(_ENTRIES.c.time >= since)
+    if until is not None:
+        query = query.where(_ENTRIES.c.time < until)
+    if before is not None:
+        query = query.where(_ENTRIES.c.index < before)
+    with engine.connect() as connection:
+        tile_at = _tiles(connection)
+        return [_verified(row, tile_at) for row in connection.execute(query).mappings()]
+
+
+def entry(engine: Engine, index: int) -> ProvenEntry | None:
+    """One verified leaf with its inclusion proof; None when the log has no such entry. Raises AlteredEntryError."""
+    with engine.connect() as connection:
+        row = _row(connection, index)
+        if row is None:
+            return None
+        tile_at = _tiles(connection)
+        fields = _verified(row, tile_at)
+        head = connection.execute(select(_HEAD.c.size, _HEAD.c.note)).one()
+        try:
+            path = inclusion_proof(index, head.size, nodes_from_tiles(tile_at))
+        except ValueError as error:
+            raise AlteredEntryError(index, str(error)) from error
+        return ProvenEntry(fields, index, head.size, tuple(path), head.note)
+
+
+def checkpoint(engine: Engine) -> str:
+    """The newest signed note. Raises LookupError when the log was never opened for writing."""
+    with engine.connect() as connection:
+        note: str | None = connection.execute(select(_HEAD.c.note)).scalar_one_or_none()
+    if note is None:
+        raise LookupError("the log has no checkpoint yet")
+    return note
+
+
+def size(engine: Engine) -> int:
+    """How many entries the log has."""
+    with engine.connect() as connection:
+        return connection.execute(select(_HEAD.c.size)).scalar_one_or_none() or 0
+
+
+def payload(engine: Engine, keys: LogKeys, index: int) -> str | None:
+    """The decrypted text of an entry; None when it has none (or there is no such entry).
+
+    Who may read it is the caller's decision, and reading it is to be recorded. Raises AlteredEntryError and
+    PayloadUnreadableError.
+    """
+    with engine.connect() as connection:
+        row = _row(connection, index)
+        if row is None:
+            return None
+        reference = leaves.payload_reference(_verified(row, _tiles(connection)))
+        if reference is None:
+            return None
+        ciphertext = connection.execute(
+            select(_PAYLOADS.c.ciphertext).where(_PAYLOADS.c.entry == index)
+        ).scalar_one_or_none()
+        wrapped = connection.execute(
+            select(_KEYS.c.wrapped).where(_KEYS.c.subject == reference.subject)
+        ).scalar_one_or_none()
+    if ciphertext is None:
+        raise PayloadUnreadableError(index, "the encrypted text is missing")
+    if wrapped is None:
+        raise PayloadUnreadableError(index, "the key that it is encrypted under was erased")
+    try:
+        key = payloads.unwrap(keys.payload, reference.subject, bytes(wrapped))
+        return payloads.unseal(key, bytes(ciphertext), reference)
+    except payloads.PayloadError as error:
+        raise PayloadUnreadableError(index, str(error)) from error
+
+
+def _tiles(connection: Connection) -> TileAt:
+    seen: dict[tuple[int, int], bytes] = {}
+
+    def tile(level: int, number: int) -> bytes:
+        key = (level, number)
+        if key not in seen:
+            query = select(_TILES.c.hashes).where(_TILES.c.level == level, _TILES.c.number == number)
+            seen[key] = bytes(connection.execute(query).scalar_one_or_none() or b"")
+        return seen[key]
+
+    return tile
+
+
+def _row(connection: Connection, index: int) -> RowMapping | None:
+    return connection.execute(select(_ENTRIES).where(_ENTRIES.c.index == index)).mappings().one_or_none()
+
+
+def _verified(row: RowMapping, tile_at: TileAt) -> dict[str, Any]:
+    index, leaf = row["index"], bytes(row["leaf"])
+    number, place = divmod(index, TILE_WIDTH)
+    if leaf_hash(leaf) != tile_at(0, number)[place * HASH_BYTES : (place + 1) * HASH_BYTES]:
+        raise AlteredEntryError(index, "its content does not fit the hash in the tree")
+    try:
+        fields = leaves.parse(leaf)
+    except ValueError as error:
+        raise AlteredEntryError(index, str(error)) from error
+    if fields["index"] != index:
+        raise AlteredEntryError(index, "it was written as another entry")
+    differing = leaves.differing_columns(fields, {name: row[name] for name in leaves.SEARCH_COLUMNS})
+    if differing:
+        raise AlteredEntryError(index, f"its search columns say something else than the entry: {', '.join(differing)}")
+    return fields

@@ -1,0 +1,276 @@
+"""Where a verifier reads a log from: the SQLite file, opened read-only, or an exported folder of static tiles.
+
+Nothing here needs the service, its settings or a secret.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from strongroom_hub.audit.entries import MAX_LEAF_BYTES, SEARCH_COLUMNS
+from strongroom_hub.audit.tree import TILE_WIDTH, tile_width, tiles_of
+
+_LENGTH_BYTES = 2
+_TABLES = ("log_entries", "log_tiles", "log_head", "log_payloads")
+
+
+class UnreadableLogError(Exception):
+    """There is no log to verify at this place, in words for the person who named it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """One entry as it lies in the store, believed in nothing."""
+
+    index: int
+    leaf: bytes
+    columns: Mapping[str, Any] | None = None
+    """The search columns; None where the store has none."""
+    ciphertext: bytes | None = None
+    subject: str | None = None
+    """Of the stored payload."""
+
+
+class StoredLog(Protocol):
+    """What `verify` needs of a store."""
+
+    keeps_payloads: bool
+
+    def note(self) -> str | None: ...
+    def edge(self) -> tuple[int, bytes] | None:
+        """Size and right edge kept beside the checkpoint; None where the store keeps none."""
+        ...
+
+    def length(self) -> int:
+        """One more than the highest index that is stored, whatever the checkpoint says."""
+        ...
+
+    def entries(self, size: int) -> Iterator[StoredEntry]:
+        """All stored entries by rising index; `size` is what the checkpoint says."""
+        ...
+
+    def tile(self, level: int, number: int, width: int) -> bytes | None: ...
+    def tile_places(self) -> Iterator[tuple[int, int]]:
+        """(level, number) of every stored tile."""
+        ...
+
+    def stray_payloads(self) -> list[int]:
+        """Entry numbers of payloads whose entry is not stored."""
+        ...
+
+    def damage(self) -> list[str]:
+        """What the storage engine itself finds wrong."""
+        ...
+
+
+class DatabaseLog:
+    """The log in a SQLite file, seen in one read transaction."""
+
+    keeps_payloads = True
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def note(self) -> str | None:
+        row = self._one("SELECT note FROM log_head WHERE id = 1")
+        return None if row is None else str(row[0])
+
+    def edge(self) -> tuple[int, bytes] | None:
+        row = self._one("SELECT size, edge FROM log_head WHERE id = 1")
+        return (-1, b"") if row is None else (row[0], _bytes(row[1]))
+
+    def length(self) -> int:
+        row = self._one('SELECT max("index") FROM log_entries')
+        return 0 if row is None or row[0] is None else int(row[0]) + 1
+
+    def entries(self, size: int) -> Iterator[StoredEntry]:  # noqa: ARG002 - the database knows its own rows
+        columns = ", ".join(f'e."{name}"' for name in SEARCH_COLUMNS)
+        query = (
+            f'SELECT e."index", e.leaf, p.ciphertext, p.subject, {columns} FROM log_entries e '  # noqa: S608 - constants
+            'LEFT JOIN log_payloads p ON p.entry = e."index" ORDER BY e."index"'
+        )
+        for index, leaf, ciphertext, subject, *values in self._connection.execute(query):
+            yield StoredEntry(
+                index,
+                _bytes(leaf),
+                dict(zip(SEARCH_COLUMNS, values, strict=True)),
+                None if ciphertext is None else _bytes(ciphertext),
+                subject,
+            )
+
+    def tile(self, level: int, number: int, width: int) -> bytes | None:  # noqa: ARG002 - one row, whatever its width
+        row = self._one("SELECT hashes FROM log_tiles WHERE level = ? AND number = ?", level, number)
+        return None if row is None else _bytes(row[0])
+
+    def tile_places(self) -> Iterator[tuple[int, int]]:
+        yield from self._connection.execute("SELECT level, number FROM log_tiles")
+
+    def stray_payloads(self) -> list[int]:
+        query = 'SELECT entry FROM log_payloads WHERE entry NOT IN (SELECT "index" FROM log_entries) ORDER BY entry'
+        return [row[0] for row in self._connection.execute(query)]
+
+    def damage(self) -> list[str]:
+        found = []
+        for table in _TABLES:
+            rows = self._connection.execute(f"PRAGMA integrity_check({table})")
+            found += [f"{table}: {text}" for (text,) in rows if text != "ok"]
+        return found
+
+    def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
+        row: tuple[Any, ...] | None = self._connection.execute(query, values).fetchone()
+        return row
+
+
+def _bytes(value: object) -> bytes:
+    """A column's bytes; SQLite lets a tampered one have any type."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+@contextmanager
+def open_database(path: Path) -> Iterator[DatabaseLog]:
+    """The log in a SQLite file. Nothing is written. Raises UnreadableLogError."""
+    if not path.is_file():
+        raise UnreadableLogError(f"there is no database at {path}")
+    connection = _connect(path)
+    try:
+        yield DatabaseLog(connection)
+    finally:
+        connection.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    modes = ["mode=ro"]
+    wal = path.with_name(path.name + "-wal")
+    if not wal.exists() or wal.stat().st_size == 0:
+        modes.append("mode=ro&immutable=1")  # a copy on read-only media, where SQLite cannot make its -shm file
+    cause = None
+    for mode in modes:
+        connection = sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True, isolation_level=None)
+        try:
+            connection.execute("BEGIN")
+            found = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            cause = error
+            continue
+        if not found.issuperset(_TABLES):
+            connection.close()
+            raise UnreadableLogError(f"{path} holds no Strongroom audit log")
+        return connection
+    raise UnreadableLogError(f"{path} cannot be read as a SQLite database: {cause}") from cause
+
+
+class DirectoryLog:
+    """An exported log: `checkpoint`, `tile/LEVEL/NUMBER[.p/WIDTH]`, `tile/entries/NUMBER[.p/WIDTH]`."""
+
+    keeps_payloads = False
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def note(self) -> str | None:
+        data = _read(self._folder / "checkpoint")
+        return None if data is None else data.decode("utf-8", errors="replace")
+
+    def edge(self) -> tuple[int, bytes] | None:
+        return None
+
+    def length(self) -> int:
+        return 0  # without a checkpoint nothing says how many entries there should be
+
+    def entries(self, size: int) -> Iterator[StoredEntry]:
+        for number in range(-(-size // TILE_WIDTH)):
+            width = tile_width(size, 0, number)
+            data = _read(self._folder / tile_path("entries", number, width))
+            if data is not None:
+                yield from _unbundle(data, number * TILE_WIDTH, width)
+
+    def tile(self, level: int, number: int, width: int) -> bytes | None:
+        return _read(self._folder / tile_path(str(level), number, width))
+
+    def tile_places(self) -> Iterator[tuple[int, int]]:
+        return iter(())  # an export may keep older partial tiles; clients ask only for those that they need
+
+    def stray_payloads(self) -> list[int]:
+        return []
+
+    def damage(self) -> list[str]:
+        return []
+
+
+def open_directory(folder: Path) -> DirectoryLog:
+    """An exported log. Raises UnreadableLogError."""
+    if not (folder / "checkpoint").is_file():
+        raise UnreadableLogError(f"{folder} is not an exported log: it has no file 'checkpoint'")
+    return DirectoryLog(folder)
+
+
+def export(log: DatabaseLog, folder: Path, size: int) -> None:
+    """Write the log of `size` entries as static tiles (C2SP tlog-tiles) into a new or empty folder.
+
+    Payloads are left out. Raises UnreadableLogError when the folder is not empty or the log is incomplete.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise UnreadableLogError(f"{folder} is not empty: export into a new folder")
+    bundle: list[bytes] = []
+    number = 0
+    for entry in log.entries(size):
+        if entry.index >= size:
+            break
+        if entry.index != number * TILE_WIDTH + len(bundle) or len(entry.leaf) > MAX_LEAF_BYTES:
+            raise UnreadableLogError(
+                f"the log is damaged near entry {entry.index}: run `strongroom audit verify` first"
+            )
+        bundle.append(len(entry.leaf).to_bytes(_LENGTH_BYTES, "big") + entry.leaf)
+        if len(bundle) == tile_width(size, 0, number):
+            _write(folder / tile_path("entries", number, len(bundle)), b"".join(bundle))
+            bundle, number = [], number + 1
+    for level, place, width in tiles_of(size):
+        data = log.tile(level, place, width)
+        if data is None:
+            raise UnreadableLogError(f"tile {level}/{place} is missing: run `strongroom audit verify` first")
+        _write(folder / tile_path(str(level), place, width), data)
+    _write(folder / "checkpoint", (log.note() or "").encode())
+
+
+def tile_path(level: str, number: int, width: int) -> Path:
+    """A tile's place: numbers in groups of three digits, all but the last with an `x`; partial tiles below `.p`."""
+    groups = [f"{number % 1000:03d}"]
+    while number := number // 1000:
+        groups.insert(0, f"x{number % 1000:03d}")
+    path = Path("tile", level, *groups)
+    return path if width == TILE_WIDTH else path.with_name(path.name + ".p") / str(width)
+
+
+def _unbundle(data: bytes, first: int, width: int) -> Iterator[StoredEntry]:
+    """The entries of a bundle. What does not parse becomes part of an entry, whose hash then does not fit."""
+    at = 0
+    for place in range(width):
+        if at >= len(data):
+            return
+        end = at + _LENGTH_BYTES + int.from_bytes(data[at : at + _LENGTH_BYTES], "big")
+        if place == width - 1 or end > len(data):
+            start = at + _LENGTH_BYTES if end == len(data) else at
+            yield StoredEntry(first + place, data[start:])
+            return
+        yield StoredEntry(first + place, data[at + _LENGTH_BYTES : end])
+        at = end
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
