@@ -70,8 +70,8 @@ def lines(raw: bytes, file: str, findings: list[Finding]) -> Iterator[tuple[int,
     try:
         text = decode(raw, file)
     except CellError as error:
-        line = int(str(error).rpartition(":")[2])
-        findings.append(Finding(file, line, "this is not UTF-8 text", "save the file with the encoding UTF-8"))
+        at = int(str(error).rpartition(":")[2])
+        findings.append(Finding(file, at, "this is not UTF-8 text", "save the file with the encoding UTF-8"))
         return
     for number, line in enumerate(text.split("\n"), start=1):
         stripped = line.strip()
@@ -146,9 +146,7 @@ def _quoted(line: str, start: int) -> tuple[str, int]:
 
 def read_rows(raw: bytes, file: str, findings: list[Finding]) -> list[Row]:
     """All rows of a policy file, not yet understood."""
-    return [
-        Row(found[0], tuple(found[1:]), file, number) for number, found in csv_lines(raw, file, findings)
-    ]
+    return [Row(found[0], tuple(found[1:]), file, number) for number, found in csv_lines(raw, file, findings)]
 
 
 def built_in_rows() -> list[Row]:
@@ -203,15 +201,13 @@ def read_settings(raw: bytes, file: str, findings: list[Finding]) -> Settings:
         findings.append(Finding(file, int(found[1]) if found else 0, f"this is not TOML: {error}"))
         return empty
     sections = ("labels", "tags", "defaults")
-    for name in said:
-        if name not in sections:
-            findings.append(Finding(file, 0, f"unknown section [{name}]", suggest(name, sections)))
+    findings += [
+        Finding(file, 0, f"unknown section [{name}]", suggest(name, sections)) for name in said if name not in sections
+    ]
     labels, tags, defaults = (_texts(said.get(name), name, file, findings) for name in sections)
     if list(labels) != list(Label):
         findings.append(Finding(file, 0, "[labels] must name " + ", ".join(Label) + ", in this order"))
-    for tag in tags:
-        if not TAG.fullmatch(f"tag:{tag}"):
-            findings.append(Finding(file, 0, f"{tag!r} cannot be a tag's name"))
+    findings += [Finding(file, 0, f"{tag!r} cannot be a tag's name") for tag in tags if not TAG.fullmatch(f"tag:{tag}")]
     return Settings(
         {f"tag:{tag}": meaning for tag, meaning in tags.items()}, labels, _defaults(defaults, file, findings)
     )
@@ -229,9 +225,11 @@ def _texts(section: Any, name: str, file: str, findings: list[Finding]) -> dict[
 
 def _defaults(said: dict[str, str], file: str, findings: list[Finding]) -> dict[str, Value]:
     values: dict[str, Value] = {}
-    for kind in said:
-        if kind not in DEFAULT_KINDS:
-            findings.append(Finding(file, 0, f"[defaults] unknown obligation {kind!r}", suggest(kind, DEFAULT_KINDS)))
+    findings += [
+        Finding(file, 0, f"[defaults] unknown obligation {kind!r}", suggest(kind, DEFAULT_KINDS))
+        for kind in said
+        if kind not in DEFAULT_KINDS
+    ]
     for kind in DEFAULT_KINDS:
         try:
             values[kind] = read_value(kind, said.get(kind, ""))

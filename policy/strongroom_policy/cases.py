@@ -65,7 +65,9 @@ def _case(cells: list[str], line: int) -> Case:
         if word not in known:
             raise ValueError(f"unknown word {word!r} - {suggest(word, known)}")
     if not at:
-        raise ValueError("the time is missing: a test must give the same answer on any day, so write for example 2026-12-01")
+        raise ValueError(
+            "the time is missing: a test must give the same answer on any day, so write for example 2026-12-01"
+        )
     now = datetime.fromisoformat(times.parse(at))
     request = Request(who, action, what, project, label or None, frozenset(tags.split()), now)
     return Case(expect == "allow", request, tuple(_owed(part) for part in owing.split(";") if part.strip()), why, line)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from strongroom_policy.labels import Label
 from strongroom_policy.obligations import CLOSED, Obligations
 from strongroom_policy.rows import Rule
+from strongroom_policy.vocabulary import SYSTEM_OBJECTS
 
 
 def _now() -> datetime:
@@ -36,7 +37,8 @@ class Request:
     def text(self) -> str:
         """`user:alice read health/randhie (label confidential) for project:cardio`."""
         purpose = f" for {self.purpose}" if self.purpose else ""
-        return f"{self.subject} {self.action} {self.object} (label {Label.parse(self.label)}){purpose}"
+        label = "" if self.object in SYSTEM_OBJECTS else f" (label {Label.parse(self.label)})"
+        return f"{self.subject} {self.action} {self.object}{label}{purpose}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,9 @@ class Decision:
         path = f" ; {' -> '.join(self.path)}" if len(self.path) > 1 else ""
         for number, rule in enumerate(self.rules):
             word = "because" if number == 0 else "and because"
-            lines.append(f"  {word} rule {rule.name} {rule.text}{path if number == 0 else ''}{_quoted(rule.why, ' ; ')}")
+            lines.append(
+                f"  {word} rule {rule.name} {rule.text}{path if number == 0 else ''}{_quoted(rule.why, ' ; ')}"
+            )
         if self.reason:
             lines.append(f"  because {self.reason}")
         if self.near_misses:

@@ -16,7 +16,7 @@ class Label(StrEnum):
     PUBLIC = "public"
     INTERNAL = "internal"
     CONFIDENTIAL = "confidential"
-    SECRET = "secret"
+    SECRET = "secret"  # noqa: S105 - a label, not a password
 
     @property
     def rank(self) -> int:

@@ -37,8 +37,13 @@ class Obligations:
 
     def as_json(self) -> dict[str, object]:
         """`{"display": {"value": "cell=64KiB", "rule": "O5 (policy.csv:31)"}, ...}`."""
-        named = {"mask": self.mask, "display": self.display, "review": self.review}
-        named |= {"min-count": self.min_count, "max-days": self.max_days}
+        named: dict[str, Due[str | None] | Due[Budget] | Due[int]] = {
+            "mask": self.mask,
+            "display": self.display,
+            "review": self.review,
+            "min-count": self.min_count,
+            "max-days": self.max_days,
+        }
         return {
             kind: {"value": str(due.value) if isinstance(due.value, Budget) else due.value, "rule": due.rule}
             for kind, due in named.items()

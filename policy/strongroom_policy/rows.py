@@ -6,7 +6,7 @@ Reading is strict: a row is either understood in full or refused with a finding.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from strongroom_policy import times
@@ -184,7 +184,10 @@ class Reader:
         self._characters(row)
         if len(self.findings) > before:
             return None
-        typed = {"p": self._rule, "p2": self._duty, "g": self._member, "g2": self._tagging, "g3": self._need}[row.ptype](row)
+        understand: dict[str, Callable[[Row], Typed]] = {
+            "p": self._rule, "p2": self._duty, "g": self._member, "g2": self._tagging, "g3": self._need,
+        }  # fmt: skip
+        typed = understand[row.ptype](row)
         return typed if len(self.findings) == before else None
 
     def _arity(self, row: Row, names: tuple[str, ...]) -> None:
@@ -238,7 +241,9 @@ class Reader:
         for name, word in (("who", who), ("belongs to", of)):
             self._subject(row, word, name, anyone=False)
         if of.startswith("user:"):
-            self.report(row, f"{of} is a user; nobody can belong to a user", "write a role, project, group or clearance")
+            self.report(
+                row, f"{of} is a user; nobody can belong to a user", "write a role, project, group or clearance"
+            )
         if who.startswith("clearance:") and row.origin != BUILT_IN:
             self.report(row, "clearances are ordered already: a higher one includes the lower ones", "remove the row")
         if who == of:
@@ -257,7 +262,8 @@ class Reader:
         for word in row.fields:
             if word not in ACTIONS:
                 self.report(row, f"unknown action {word!r}", suggest(word, ACTIONS))
-        return Need(*row.fields, row)
+        action, needs = row.fields
+        return Need(action, needs, row)
 
     def _id(self, row: Row, word: str) -> str:
         if not ROW_ID.fullmatch(word):
@@ -300,7 +306,11 @@ class Reader:
         else:
             known = (*SYSTEM_OBJECTS, WORKSPACE)
             close = resembles(word, known)
-            hint = f"did you mean {close!r}?" if close else "write ns/dataset, ns/dataset#column, ns/**, tag:..., label:..."
+            hint = (
+                f"did you mean {close!r}?"
+                if close
+                else "write ns/dataset, ns/dataset#column, ns/**, tag:..., label:..."
+            )
             self.report(row, f"{word!r} is no object", hint)
         return word
 

@@ -62,9 +62,7 @@ def contributes(value: Value, result: Value) -> bool:
     if isinstance(value, Budget) and isinstance(result, Budget):
         if result == UNLIMITED:
             return True
-        return any(
-            part is not None and part == held for part, held in zip(value.parts(), result.parts(), strict=True)
-        )
+        return any(part is not None and part == held for part, held in zip(value.parts(), result.parts(), strict=True))
     return value == result
 
 
