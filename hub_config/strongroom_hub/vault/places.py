@@ -1,0 +1,39 @@
+"""Where things lie below the vault's folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from strongroom_hub.config import Instance
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """`root` is `Instance.vault_dir`: owned by the vault alone, 0700."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, instance: Instance) -> Places:
+        return cls(instance.vault_dir)
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys"
+
+    @property
+    def master_key(self) -> Path:
+        return self.keys / "master.key"
+
+    @property
+    def receipt_key(self) -> Path:
+        return self.keys / "receipt.pem"
+
+    @property
+    def store(self) -> Path:
+        return self.root / "store"
+
+    @property
+    def exports(self) -> Path:
+        return self.root / "exports"

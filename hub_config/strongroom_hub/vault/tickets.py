@@ -1,0 +1,226 @@
+"""Tickets and manifests that control signed: verified offline, each ticket honoured once."""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from strongroom_hub.problems import Problem
+
+ISSUER = "strongroom:control"
+AUDIENCE = "strongroom:vault"
+_ALGORITHMS = ["EdDSA"]
+_CLOCK_LEEWAY = 2.0  # seconds that control's clock may be ahead of or behind ours
+_MAX_TOKEN = 512 * 1024  # bytes; a frame is at most 1 MiB
+
+_WORD = r"[a-z0-9][a-z0-9_-]{0,63}"
+DATASET_NAME = re.compile(rf"^{_WORD}/{_WORD}$")
+DatasetName = Annotated[str, StringConstraints(pattern=rf"^{_WORD}/{_WORD}$")]
+Version = Annotated[int, Field(ge=1, strict=True)]
+ExportId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Size = Annotated[int, Field(ge=0, strict=True)]
+
+
+class _Claims(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Mask(_Claims):
+    """How one column is disguised."""
+
+    method: Literal["null", "redact", "hash"]
+
+
+class View(_Claims):
+    """What of a dataset version one project may see: columns in order, some of them masked."""
+
+    dataset: DatasetName
+    version: Version
+    label: str
+    columns: Annotated[list[str], Field(min_length=1)]
+    masks: dict[str, Mask]
+    project: str
+
+
+class ReadTicket(View):
+    """The right to read one view into one kernel."""
+
+    act: Literal["read"]
+    user: str
+    kernel: str
+    uid: int | None
+    rows: None
+    max_bytes: Size
+    entry: int
+
+
+class IngestTicket(_Claims):
+    """The right to fill one draft version from one file."""
+
+    act: Literal["ingest"]
+    dataset: DatasetName
+    version: Version
+    format: Literal["csv", "parquet", "arrow"]
+    label: str
+
+
+class Rules(_Claims):
+    """What a staged file must keep to. `max_overlap` is a share of the file's rows (0 to 1)."""
+
+    types: list[str]
+    max_bytes: Size
+    min_count: Annotated[int, Field(ge=0)]
+    max_overlap: Annotated[float, Field(ge=0, le=1)]
+
+
+class StageTicket(_Claims):
+    """The right to stage one file of one export request."""
+
+    act: Literal["stage"]
+    export: ExportId
+    index: Annotated[int, Field(ge=0, strict=True)]
+    name: str
+    sources: list[View]
+    rules: Rules
+
+
+class FetchTicket(_Claims):
+    """The right to fetch one staged file."""
+
+    act: Literal["fetch"]
+    export: ExportId
+    sha256: Sha256
+
+
+class RetireTicket(_Claims):
+    """The right to remove one unpublished version."""
+
+    act: Literal["retire"]
+    dataset: DatasetName
+    version: Version
+
+
+_Ticket = TypeVar("_Ticket", ReadTicket, IngestTicket, StageTicket, FetchTicket, RetireTicket)
+
+
+def load_public_key(file: Path) -> Ed25519PublicKey:
+    """Control's public key. Raises Problem when the file does not hold an Ed25519 public key."""
+    try:
+        key = load_pem_public_key(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise _no_public_key(file) from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise _no_public_key(file)
+    return key
+
+
+def _no_public_key(file: Path) -> Problem:
+    return Problem(
+        500,
+        "control-key",
+        "Control's public key cannot be used",
+        f"{file} is missing or holds no Ed25519 public key.",
+        next="Run the set-up again: it writes the key that belongs to control's signing key.",
+    )
+
+
+class TicketVerifier:
+    """Remembers which tickets were presented; one per vault process."""
+
+    def __init__(self, control_key: Ed25519PublicKey, *, started: float) -> None:
+        """`started`: Unix time in seconds at which this process began.
+
+        What was presented to an earlier process is forgotten, so nothing issued before the first whole second after
+        `started` is accepted: `ready_at` says from when on tickets can be valid.
+        """
+        self._key = control_key
+        self.ready_at = math.ceil(started)
+        self._seen: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def verify(self, token: str, kind: type[_Ticket], *, peer_uid: int | None = None) -> _Ticket:
+        """The claims of a ticket that is valid now and was never presented before; from here on it is used up.
+
+        `peer_uid` is the uid at the other end of the socket. Raises Problem (401 or 403) in all other cases.
+        """
+        act = str(kind.model_fields["act"].annotation.__args__[0])  # type: ignore[union-attr]
+        claims = _decode(token, self._key, require=["iss", "aud", "exp", "iat", "jti", "act"])
+        if claims["act"] != act:
+            raise _refused(f"It is a {_short(claims['act'])} ticket; this needs a {act} ticket.")
+        if claims["iat"] < self.ready_at:
+            raise _refused("It was issued before this vault started.")
+        try:
+            ticket = kind.model_validate(claims)
+        except ValidationError as error:
+            fields = ", ".join(sorted({".".join(str(part) for part in item["loc"]) for item in error.errors()}))
+            raise _refused(f"Its claims cannot be honoured: {fields}.") from error
+        if isinstance(ticket, ReadTicket) and ticket.uid is not None and ticket.uid != peer_uid:
+            raise _refused("It belongs to a kernel under another uid.", status=403)
+        self._use_up(str(claims["jti"]), float(claims["exp"]))
+        return ticket
+
+    def _use_up(self, jti: str, expires: float) -> None:
+        now = time.time()
+        with self._lock:
+            if jti in self._seen:
+                raise _refused("It was presented before; a ticket is good for one use.")
+            for old in [key for key, until in self._seen.items() if until + _CLOCK_LEEWAY < now]:
+                del self._seen[old]
+            self._seen[jti] = expires
+
+
+def verify_manifest(jws: str, control_key: Ed25519PublicKey) -> dict[str, Any]:
+    """The `manifest` claim of a manifest that control signed. Raises Problem."""
+    claims = _decode(jws, control_key, require=["iss", "aud", "act"])
+    manifest = claims.get("manifest")
+    if claims["act"] != "manifest" or not isinstance(manifest, dict):
+        raise _refused("It is not a manifest.")
+    return manifest
+
+
+def _decode(token: str, key: Ed25519PublicKey, *, require: list[str]) -> dict[str, Any]:
+    if len(token) > _MAX_TOKEN:
+        raise _refused("It is too long.")
+    try:
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            key,
+            algorithms=_ALGORITHMS,
+            audience=AUDIENCE,
+            issuer=ISSUER,
+            leeway=_CLOCK_LEEWAY,
+            options={"require": require},
+        )
+    except jwt.ExpiredSignatureError as error:
+        raise _refused("It has expired.") from error
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+        # the library's words may quote the token, which is a credential: only the kind of failure is told
+        raise _refused(f"It is not valid ({type(error).__name__}).") from error
+    if not all(isinstance(claims.get(name), (int, float)) for name in ("iat", "exp") if name in require):
+        raise _refused("Its times are not numbers.")
+    return claims
+
+
+def _short(value: object) -> str:
+    return re.sub(r"[^a-z-]", "", str(value))[:20] or "nameless"
+
+
+def _refused(detail: str, *, status: int = 401) -> Problem:
+    return Problem(
+        status,
+        "ticket-refused",
+        "The ticket was refused",
+        detail,
+        why=("the vault honours only fresh tickets that control signed for exactly this use",),
+        next="Ask again: each attempt gets a ticket of its own.",
+    )

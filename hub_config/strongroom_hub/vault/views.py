@@ -1,0 +1,94 @@
+"""Reading one view inside a worker: verified parts, only the allowed columns' keys, masks in the same plan."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import polars as pl
+
+from strongroom_hub.problems import Problem
+from strongroom_hub.vault import masks, memfd
+from strongroom_hub.vault.jobs import ViewJob
+from strongroom_hub.vault.manifest import Part, aad_prefix
+from strongroom_hub.vault.store import damaged, open_part
+
+
+@contextmanager
+def open_view(job: ViewJob) -> Iterator[pl.LazyFrame]:
+    """The view as a lazy frame, valid inside the block. Raises Problem naming the part that cannot be trusted."""
+    with ExitStack() as stack:
+        scans = []
+        for part in job.manifest.parts:
+            fd = open_part(job.folder, job.manifest.dataset, job.manifest.version, part)
+            stack.callback(os.close, fd)
+            scans.append(_scan(job, part, fd))
+        yield pl.concat(scans) if len(scans) > 1 else scans[0]
+
+
+def write_view(job: ViewJob, target: int, max_bytes: int) -> None:
+    """The view as an Arrow IPC file into the memory file `target`. Raises Problem."""
+    path = memfd.path(target)
+    with open_view(job) as view:
+        try:
+            view.sink_ipc(path, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
+        except (pl.exceptions.PolarsError, OSError) as error:
+            if memfd.size(target) >= max_bytes:
+                raise too_large(max_bytes) from error
+            raise _unreadable(job, error) from error
+    if memfd.size(target) > max_bytes:
+        raise too_large(max_bytes)
+    rows = pl.scan_ipc(path).select(pl.len()).collect().item()
+    if rows != job.manifest.rows:
+        raise damaged(
+            job.manifest.dataset, job.manifest.version, "parts", f"{rows} rows instead of {job.manifest.rows}"
+        )
+
+
+def collect_view(job: ViewJob) -> pl.DataFrame:
+    """The view in memory. Raises Problem."""
+    with open_view(job) as view:
+        try:
+            return view.collect()
+        except pl.exceptions.PolarsError as error:
+            raise _unreadable(job, error) from error
+
+
+def too_large(max_bytes: int) -> Problem:
+    return Problem(
+        413,
+        "view-too-large",
+        "The view is larger than allowed",
+        f"More than {max_bytes} bytes would go into one kernel.",
+        why=("the ticket's max_bytes",),
+        next="Open fewer columns.",
+    )
+
+
+def _scan(job: ViewJob, part: Part, fd: int) -> pl.LazyFrame:
+    manifest = job.manifest
+    decryption = pl.ParquetDecryptionProperties(
+        footer_key=job.footer_key,
+        column_keys=job.column_keys,
+        aad_prefix=aad_prefix(manifest.dataset, manifest.version, part.name),
+    )
+    try:
+        scan = pl.scan_parquet(memfd.path(fd), decryption=decryption, glob=False, cache=False, hive_partitioning=False)
+        schema = scan.collect_schema()
+    except pl.exceptions.PolarsError as error:
+        raise damaged(manifest.dataset, manifest.version, part.name, _kind(error)) from error
+    described = [(column.name, column.type) for column in manifest.columns]
+    if [(name, str(dtype)) for name, dtype in schema.items()] != described:
+        raise damaged(manifest.dataset, manifest.version, part.name, "its columns are not those of the manifest")
+    expressions = masks.project(job.columns, job.masks, schema, rows=part.rows, project_key=job.project_key)
+    return scan.select(expressions)
+
+
+def _unreadable(job: ViewJob, error: Exception) -> Problem:
+    return damaged(job.manifest.dataset, job.manifest.version, "a part", _kind(error))
+
+
+def _kind(error: Exception) -> str:
+    # polars' own words may hold a plan, and a plan holds keys
+    return f"it does not decrypt ({type(error).__name__})"

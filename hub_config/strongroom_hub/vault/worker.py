@@ -1,0 +1,80 @@
+"""One job, then the end: `python -m strongroom_hub.vault.worker`, started by the vault with a socket as stdin."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+from strongroom_hub.problems import Problem
+from strongroom_hub.vault import checks, frames, ingest, memfd, views
+from strongroom_hub.vault.jobs import ViewJob, encode_keys
+from strongroom_hub.vault.workers import MAX_JOB
+
+_PR_SET_DUMPABLE = 4
+_MAX_SECONDS = 900
+
+
+def forbid_inspection() -> None:
+    """No core dump and no tracing by processes of the same uid: this process holds keys."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def main() -> None:
+    """Wait for the job, do it, answer. A vault that goes away ends this process too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the vault, which then closes the socket
+    forbid_inspection()
+    with socket.socket(fileno=os.dup(0)) as vault:
+        try:
+            job, fds = frames.receive(vault, max_fds=1, limit=MAX_JOB)
+        except frames.FrameError:
+            return  # the vault ended and never needed this spare
+        signal.alarm(_MAX_SECONDS)  # nobody may be left to kill this process
+        frames.send(vault, _answer(job, fds), limit=MAX_JOB)
+
+
+def _answer(job: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+    try:
+        return {"ok": True, **_JOBS[job["kind"]](job, fds[0])}
+    except Problem as problem:
+        return {"ok": False, "problem": problem.as_json()}
+    except Exception as error:  # noqa: BLE001 - its words may quote data or keys: only its kind may leave
+        failure = Problem(
+            500,
+            "worker-failed",
+            "The vault's worker failed",
+            f"The {job.get('kind')} ended in {type(error).__name__}.",
+            next="Tell an operator; nothing was changed.",
+        )
+        return {"ok": False, "problem": failure.as_json()}
+
+
+def _read(job: dict[str, Any], fd: int) -> dict[str, Any]:
+    max_bytes = int(job["max_bytes"])
+    # a hard wall for what the plan may write: the memory file can grow no further
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, max_bytes))
+    views.write_view(ViewJob.from_json(job["view"]), fd, max_bytes)
+    return {}
+
+
+def _ingest(job: dict[str, Any], fd: int) -> dict[str, Any]:
+    frame = ingest.read_table(memfd.path(fd), job["format"])
+    manifest, keys = ingest.write_parts(frame, Path(job["folder"]), job["dataset"], job["version"], job["label"])
+    return {"manifest": manifest.model_dump(), "keys": encode_keys(keys)}
+
+
+def _check(job: dict[str, Any], fd: int) -> dict[str, Any]:
+    views_read = [ViewJob.from_json(raw) for raw in job["views"]]
+    file_type, findings = checks.check_file(fd, job["name"], checks.Limits(**job["limits"]), views_read)
+    return {"type": file_type, "findings": [finding.as_json() for finding in findings]}
+
+
+_JOBS = {"read": _read, "ingest": _ingest, "check": _check}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""Disposable worker processes: each does one job on somebody's bytes and ends. If it dies, the vault says so and lives.
+
+A job and its keys travel over a socket pair (never arguments, never environment), memory files ride along. One spare
+worker is always started ahead, so a read does not wait for an interpreter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from strongroom_hub.problems import Problem
+from strongroom_hub.vault import frames
+
+MAX_JOB = 16 << 20  # bytes of one job or its answer as JSON
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+
+
+class _Worker:
+    process: subprocess.Popen[bytes]
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", "-m", "strongroom_hub.vault.worker"],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # a dying parser's last words may quote data
+                env=_ENVIRONMENT,
+                cwd="/",
+            )
+        self.socket = ours
+
+    def end(self) -> int:
+        """Close, kill what still runs, collect; the exit status."""
+        self.socket.close()
+        if self.process.poll() is None:
+            self.process.kill()
+        return self.process.wait()
+
+
+class Workers:
+    """Runs jobs, at most `limit` at a time, each at most `deadline` seconds."""
+
+    def __init__(self, *, limit: int = 4, deadline: float = 300.0) -> None:
+        self._deadline = deadline
+        self._slots = threading.BoundedSemaphore(limit)
+        self._lock = threading.Lock()
+        self._spare: _Worker | None = None
+        self._closed = False
+        self.busy: set[int] = set()
+        """Process ids of the workers that have a job now."""
+
+    def start(self) -> None:
+        """Start the spare worker ahead of the first job."""
+        self._refill()
+
+    def close(self) -> None:
+        """End the spare worker; jobs that run are finished by their callers."""
+        with self._lock:
+            self._closed = True
+            spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.end()
+
+    def run(self, job: dict[str, Any], fds: Sequence[int] = ()) -> dict[str, Any]:
+        """The worker's answer to `job`. Raises the Problem it answered with, or one that says how it died."""
+        if not self._slots.acquire(timeout=self._deadline):
+            raise Problem(
+                503, "vault-busy", "The vault is busy", "No worker became free in time.", next="Try again in a minute."
+            )
+        try:
+            worker = self._take()
+            self._refill()
+            return self._run_on(worker, job, fds)
+        finally:
+            self._slots.release()
+
+    def _run_on(self, worker: _Worker, job: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:
+        pid = worker.process.pid
+        with self._lock:
+            self.busy.add(pid)
+        try:
+            worker.socket.settimeout(self._deadline)
+            frames.send(worker.socket, job, fds, limit=MAX_JOB)
+            answer, _ = frames.receive(worker.socket, limit=MAX_JOB)
+        except TimeoutError as error:
+            raise _died(f"It did not finish within {self._deadline:.0f} seconds.") from error
+        except (OSError, frames.FrameError) as error:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.process.wait(timeout=2)
+            raise _died(_last_words(worker.end())) from error
+        finally:
+            worker.end()
+            with self._lock:
+                self.busy.discard(pid)
+        if answer.get("ok") is not True:
+            raise Problem.from_json(answer.get("problem", {}))
+        return answer
+
+    def _take(self) -> _Worker:
+        with self._lock:
+            spare, self._spare = self._spare, None
+        if spare is not None and spare.process.poll() is None:
+            return spare
+        if spare is not None:
+            spare.end()
+        return _Worker()
+
+    def _refill(self) -> None:
+        with self._lock:
+            if self._spare is None and not self._closed:
+                self._spare = _Worker()
+
+
+def _last_words(status: int) -> str:
+    if status < 0:
+        return f"It was ended by {signal.Signals(-status).name}."
+    return f"It ended with status {status} and without an answer."
+
+
+def _died(detail: str) -> Problem:
+    return Problem(
+        503,
+        "worker-died",
+        "The vault's worker died",
+        detail,
+        why=("each job runs in a process of its own; the vault itself goes on",),
+        next="Try again. If it happens again, tell an operator: the machine may be short of memory.",
+    )
