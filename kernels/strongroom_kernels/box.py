@@ -1,0 +1,222 @@
+"""What one kernel's box may see, as data: folders of the host and where they appear inside.
+
+The one rule above all: no mount point lies below anything that a kernel can write. A symlink planted there would
+make the next start create files on the host (bubblewrap before 0.12, GHSA-pxhw-h44j-8pfx).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+HOME = "/box"
+WORK = "/box/work"
+NOTEBOOKS = "/box/notebooks"
+PREFIX = "/opt/strongroom/kernel"
+LAUNCHER = "/opt/strongroom/launcher.py"
+CONNECTION_FILE = "/run/strongroom/connection.json"
+ASK = "/run/strongroom/server"
+DATA = "/run/strongroom/vault"
+SOCKETS = "/run/k"
+
+WRITABLE = (WORK, SOCKETS, "/tmp", "/dev/shm")  # noqa: S108 - names inside the box
+"""Every place that a kernel can write. Nothing may be mounted below one of these."""
+
+_SYSTEM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+_SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/etc/fonts", "/etc/alternatives")
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "pts", "ptmx")
+
+
+class BoxError(Exception):
+    """A box that cannot be built or does not hold, in words for people: what, why, and how to mend it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Per-process resource limits and sizes of the box's own file systems (bytes, counts)."""
+
+    open_files: int = 4096
+    file_bytes: int = 2 << 30
+    locked_bytes: int = 8 << 20
+    processes: int = 512
+    tmp_bytes: int = 256 << 20
+    shm_bytes: int = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One folder or file of the host at one place inside."""
+
+    source: Path
+    target: str
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where this single-user server keeps what its kernels see. Set by the spawner, never by a client."""
+
+    run_dir: Path
+    """Short folder of this server for sockets; best on a tmpfs mounted `nosymfollow`."""
+    work: Path
+    notebooks: Path
+    prefix: Path
+    """The kernel's virtual environment."""
+    data_socket: Path
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Places:
+        """Read STRONGROOM_RUN_DIR, _WORK, _NOTEBOOKS, _KERNEL_PREFIX, _DATA_SOCKET; BoxError names what is missing."""
+        found = os.environ if environment is None else environment
+        names = ("RUN_DIR", "WORK", "NOTEBOOKS", "KERNEL_PREFIX", "DATA_SOCKET")
+        missing = [f"STRONGROOM_{name}" for name in names if not found.get(f"STRONGROOM_{name}")]
+        if missing:
+            raise BoxError(
+                f"No kernel can start: this server was not told where its folders are ({', '.join(missing)} not set). "
+                "The hub's spawner sets these; start the server through the hub."
+            )
+        return cls(*(Path(found[f"STRONGROOM_{name}"]) for name in names))
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """What one kernel sees. All paths are the host's."""
+
+    work: Path
+    notebooks: Path
+    prefix: Path
+    ask: Path
+    """Folder of this kernel's ask socket, and of nothing else."""
+    data: Path
+    """Folder of the vault's data socket: a folder, so that a restarted vault is reachable."""
+    sockets: Path
+    """Folder of this kernel's own ZeroMQ sockets, and of nothing else."""
+    limits: Limits = field(default_factory=Limits)
+
+    def mounts(self) -> tuple[Mount, ...]:
+        """All binds in order; raises BoxError where a folder is missing, unreadable or in a forbidden place."""
+        folders = (
+            Mount(self.notebooks, NOTEBOOKS),
+            Mount(self.prefix, PREFIX),
+            Mount(self.ask, ASK),
+            Mount(self.data, DATA),
+            Mount(self.work, WORK, writable=True),
+            Mount(self.sockets, SOCKETS, writable=True),
+        )
+        for mount in folders:
+            if not os.access(mount.source, os.R_OK | os.X_OK) or not mount.source.is_dir():
+                raise BoxError(
+                    f"No kernel can start: the folder {mount.source} (seen by kernels as {mount.target}) does not "
+                    "exist or this server's user may not enter it. Create it or mend its owner and mode."
+                )
+        system = tuple(
+            Mount(Path(name), name)
+            for name in ("/usr", *_real_system_folders(), *_SYSTEM_FILES)
+            if os.access(name, os.R_OK)
+        )
+        mounts = (*system, *(Mount(base, str(base)) for base in base_prefixes(self.prefix)), *folders)
+        refuse_mounts_below_writable(mount.target for mount in mounts)
+        return mounts
+
+    def access(self) -> dict[str, Any]:
+        """What Landlock and rlimits grant inside, for the launcher: lists of paths by right, and limits."""
+        return {
+            "execute": ["/usr", *_real_system_folders(), PREFIX, *map(str, base_prefixes(self.prefix))],
+            "read": ["/etc", "/proc", "/opt/strongroom", "/run/strongroom", HOME],
+            "write": [WORK],
+            "scratch": ["/tmp", "/dev/shm"],  # noqa: S108 - names inside the box
+            "sockets": [SOCKETS],
+            "devices": [f"/dev/{name}" for name in _DEVICES],
+            "limits": {
+                "NOFILE": self.limits.open_files,
+                "FSIZE": self.limits.file_bytes,
+                "MEMLOCK": self.limits.locked_bytes,
+                "NPROC": self.limits.processes,
+                "MSGQUEUE": 0,
+                "RTPRIO": 0,
+                "NICE": 0,
+                "CORE": 1,  # 0 would not stop a core_pattern that pipes to a program of the host
+            },
+        }
+
+
+ENVIRONMENT: Mapping[str, str] = {
+    "PATH": f"{PREFIX}/bin:/usr/local/bin:/usr/bin:/bin",
+    "HOME": HOME,
+    "USER": "analyst",
+    "LOGNAME": "analyst",
+    "LANG": "C.UTF-8",
+    "TERM": "xterm-color",
+    "TMPDIR": "/tmp",  # noqa: S108 - the box's own tmpfs, as below
+    "MPLCONFIGDIR": "/tmp/.matplotlib",  # noqa: S108
+    "IPYTHONDIR": "/tmp/.ipython",  # noqa: S108
+    "JUPYTER_CONFIG_DIR": "/tmp/.jupyter",  # noqa: S108
+    "JUPYTER_DATA_DIR": "/tmp/.jupyter",  # noqa: S108
+    "JUPYTER_RUNTIME_DIR": "/tmp/.jupyter/runtime",  # noqa: S108
+    "XDG_CACHE_HOME": "/tmp/.cache",  # noqa: S108
+    "XDG_CONFIG_HOME": "/tmp/.config",  # noqa: S108
+    "XDG_DATA_HOME": "/tmp/.local/share",  # noqa: S108
+    "XDG_STATE_HOME": "/tmp/.local/state",  # noqa: S108
+    "XDG_RUNTIME_DIR": "/tmp",  # noqa: S108
+}
+"""All that a kernel finds in its environment."""
+
+
+def system_links() -> tuple[tuple[str, str], ...]:
+    """(target, path) of the symlinks /bin, /lib ... where this host has merged them into /usr."""
+    return tuple(
+        (str(Path(f"/{name}").readlink()), f"/{name}") for name in _SYSTEM_FOLDERS if Path(f"/{name}").is_symlink()
+    )
+
+
+def _real_system_folders() -> tuple[str, ...]:
+    return tuple(
+        f"/{name}" for name in _SYSTEM_FOLDERS if Path(f"/{name}").is_dir() and not Path(f"/{name}").is_symlink()
+    )
+
+
+def base_prefixes(prefix: Path) -> tuple[Path, ...]:
+    """Folders outside /usr that hold the Python a virtual environment was made from (as spelled and as resolved).
+
+    Raises BoxError where there is no Python or this user may not read it.
+    """
+    link = prefix / "bin" / "python"
+    for _ in range(40):  # as many links as Linux itself follows
+        if not link.is_symlink():
+            break
+        link = Path(os.path.normpath(link.parent / link.readlink()))
+        if not link.is_relative_to(prefix):
+            break
+    if not os.access(link, os.R_OK | os.X_OK):
+        raise BoxError(
+            f"No kernel can start: {prefix}/bin/python needs {link}, which does not exist or which this server's user "
+            "may not read (a Python below a private home folder, for example). Build the kernel environment from the "
+            "system's Python or from one in a folder that everybody may enter."
+        )
+    spelled, resolved = link.parent.parent, Path(os.path.realpath(link)).parent.parent
+    outside = {
+        base: None
+        for base in (spelled, resolved)
+        if not base.is_relative_to("/usr") and not base.is_relative_to(prefix)
+    }
+    for base in outside:
+        if len(base.parts) < 3:  # noqa: PLR2004 - "/" and "/opt" would show half the host
+            raise BoxError(
+                f"No kernel can start: the kernel's Python lies directly in {base}, and showing that folder to kernels "
+                "would show them too much. Use a Python with a folder of its own."
+            )
+    return tuple(outside)
+
+
+def refuse_mounts_below_writable(targets: Any) -> None:
+    """Raise BoxError when a mount point lies below a place that a kernel can write. `targets`: paths inside."""
+    for target in map(PurePosixPath, targets):
+        for writable in WRITABLE:
+            if target != PurePosixPath(writable) and target.is_relative_to(writable):
+                raise BoxError(
+                    f"No kernel can start: {target} would be mounted below {writable}, which kernels can write; a "
+                    "planted link there could reach the host. Move it elsewhere on the host."
+                )

@@ -1,0 +1,170 @@
+"""The last steps inside the box: narrow this process for good, then become the kernel.
+
+Runs under the kernel's Python, standard library only, before any user code: Landlock, resource limits, no inherited
+files. Called as `launcher.py ACCESS kernel CONNECTION_FILE` or `launcher.py ACCESS exec PROGRAM ARGUMENT...`, where
+ACCESS is the JSON of `box.Box.access()`. Exits with status 120 when a protection that Linux offers cannot be put up.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+READY = "strongroom: the box is closed"
+FAILED = 120
+
+_PR_SET_NO_NEW_PRIVS = 38
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every architecture
+_RULE_PATH_BENEATH = 1
+
+# Landlock file rights (linux/landlock.h), in the order in which they were added
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+_REMOVE_DIR, _REMOVE_FILE = 1 << 4, 1 << 5
+_MAKE_CHAR, _MAKE_DIR, _MAKE_REG, _MAKE_SOCK, _MAKE_FIFO, _MAKE_BLOCK, _MAKE_SYM = (1 << n for n in range(6, 13))
+_REFER, _TRUNCATE, _IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
+_FIRST_ABI_WITH = ((_REFER, 2), (_TRUNCATE, 3), (_IOCTL_DEV, 5))
+_NET_ABI, _SCOPE_ABI = 4, 6
+
+_READ = _READ_FILE | _READ_DIR
+_WRITE = _READ | _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _MAKE_SYM | _REFER | _TRUNCATE
+# In the folder that the server connects into, a kernel makes sockets and nothing else: a symlink in a socket's place
+# would lead the server to a socket of the host.
+RIGHTS = {
+    "execute": _READ | _EXECUTE,
+    "read": _READ,
+    "write": _WRITE,
+    "scratch": _WRITE | _MAKE_SOCK | _MAKE_FIFO,
+    "sockets": _READ_DIR | _MAKE_SOCK | _REMOVE_FILE,
+    "devices": _READ | _WRITE_FILE | _IOCTL_DEV,
+}
+_RIGHTS_OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _Ruleset(ctypes.Structure):
+    _fields_ = (("files", ctypes.c_uint64), ("net", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
+
+
+class _PathBeneath(ctypes.Structure):
+    _pack_ = 1
+    _layout_ = "ms"  # what _pack_ means, said aloud for Python 3.14
+    _fields_ = (("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32))
+
+
+def _syscall(number: int, *arguments: Any) -> int:
+    result: int = _libc.syscall(ctypes.c_long(number), *arguments)
+    return result
+
+
+def _checked(what: str, result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+    return result
+
+
+def landlock_abi() -> int:
+    """The version of Landlock that runs here; 0 without it."""
+    return max(0, _syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1)))
+
+
+def restrict_files(access: dict[str, Any], abi: int) -> None:
+    """Let this process and its children touch only the paths in `access`, each with the rights of its list.
+
+    Also denies TCP, abstract sockets and signals to outside, as far as this ABI knows them. Raises OSError.
+    """
+    handled = (1 << 13) - 1
+    for right, first in _FIRST_ABI_WITH:
+        handled |= right if abi >= first else 0
+    ruleset = _Ruleset(handled, 0b11 if abi >= _NET_ABI else 0, 0b11 if abi >= _SCOPE_ABI else 0)
+    size = 24 if abi >= _SCOPE_ABI else 16 if abi >= _NET_ABI else 8
+    rules = _checked(
+        "landlock_create_ruleset",
+        _syscall(_CREATE_RULESET, ctypes.byref(ruleset), ctypes.c_size_t(size), ctypes.c_uint32(0)),
+    )
+    for kind, rights in RIGHTS.items():
+        for path in access[kind]:
+            _allow(rules, path, rights & handled)
+    _checked("landlock_restrict_self", _syscall(_RESTRICT_SELF, ctypes.c_int(rules), ctypes.c_uint32(0)))
+    os.close(rules)
+
+
+def _allow(rules: int, path: str, rights: int) -> None:
+    parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        beneath = _PathBeneath(rights if Path(path).is_dir() else rights & _RIGHTS_OF_FILES, parent)
+        arguments = (ctypes.c_int(rules), ctypes.c_int(_RULE_PATH_BENEATH), ctypes.byref(beneath), ctypes.c_uint32(0))
+        _checked(f"landlock_add_rule for {path}", _syscall(_ADD_RULE, *arguments))
+    finally:
+        os.close(parent)
+
+
+def close_box(access: dict[str, Any]) -> None:
+    """Put up all that a process can put up against itself. Raises OSError or ValueError when one cannot be."""
+    os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    for name, value in access["limits"].items():
+        which = getattr(resource, f"RLIMIT_{name}")
+        hard = resource.getrlimit(which)[1]
+        limit = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(which, (limit, limit))
+    one, zero = ctypes.c_ulong(1), ctypes.c_ulong(0)
+    _checked("no_new_privs", _libc.prctl(_PR_SET_NO_NEW_PRIVS, one, zero, zero, zero))
+    abi = landlock_abi()
+    if abi:
+        restrict_files(access, abi)
+    os.setpgid(0, 0)  # so that an interrupt reaches this process and its children, and not bubblewrap
+
+
+def keep_prints_of_forks() -> None:
+    """Carry what forked children print over a socket of the box: ipykernel would use TCP, which does not exist here."""
+    import zmq  # noqa: PLC0415 - not before the box is closed, as below
+    from ipykernel.iostream import IOPubThread  # noqa: PLC0415
+    from zmq.eventloop.zmqstream import ZMQStream  # noqa: PLC0415
+
+    address = "ipc://@strongroom-prints"
+
+    def setup_pipe_in(self: Any) -> None:
+        self._pipe_uuid = os.urandom(16)
+        socket = self.socket.context.socket(zmq.PULL)
+        socket.linger = 0
+        socket.bind(address)
+        self._pipe_in = ZMQStream(socket, self.io_loop)
+        self._pipe_in.on_recv(self._handle_pipe_msg)
+
+    def setup_pipe_out(_self: Any) -> tuple[Any, Any]:
+        context = zmq.Context()  # a context does not survive a fork
+        socket = context.socket(zmq.PUSH)
+        socket.linger = 3000
+        socket.connect(address)
+        return context, socket
+
+    IOPubThread._setup_pipe_in = setup_pipe_in  # type: ignore[method-assign]  # noqa: SLF001
+    IOPubThread._setup_pipe_out = setup_pipe_out  # type: ignore[method-assign]  # noqa: SLF001
+
+
+def main(arguments: list[str]) -> None:
+    """Close the box, say so, and become what was asked for."""
+    access, mode, *rest = arguments
+    try:
+        close_box(json.loads(access))
+    except (OSError, ValueError) as error:
+        print(f"strongroom: the box could not be closed: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        sys.exit(FAILED)
+    print(READY, flush=True)  # noqa: T201 - the sandbox waits for this line
+    if mode == "exec":
+        os.execvp(rest[0], rest)  # noqa: S606
+    keep_prints_of_forks()
+    from ipykernel import kernelapp  # noqa: PLC0415
+
+    sys.argv = ["ipykernel_launcher", "-f", *rest]
+    kernelapp.launch_new_instance()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

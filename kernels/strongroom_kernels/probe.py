@@ -1,0 +1,168 @@
+"""A trial of the box on this machine: run it once for real and look from inside whether it holds.
+
+The server refuses to start kernels when it does not. A *failure* is a wall that is missing; a *weakness* is a second
+wall behind one that stands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from strongroom_kernels.box import Box, BoxError, Places
+from strongroom_kernels.folders import KernelFolder
+from strongroom_kernels.log import OutputLog
+from strongroom_kernels.sandbox import Sandbox, start_failure
+
+_ST_NOSYMFOLLOW = 0x2000
+_SECONDS = 20.0
+
+_LOOK = r"""
+import ctypes, errno, json, os, socket
+def attempt(action):
+    try:
+        action()
+    except OSError as error:
+        return errno.errorcode.get(error.errno, str(error.errno))
+    return "done"
+status = dict(line.split(":", 1) for line in open("/proc/self/status") if ":" in line)
+libc = ctypes.CDLL(None, use_errno=True)
+def unshare():
+    if libc.unshare(0x10000000):
+        raise OSError(ctypes.get_errno(), "unshare")
+print(json.dumps({
+    "inet": attempt(lambda: socket.socket(socket.AF_INET).close()),
+    "vsock": attempt(lambda: socket.socket(40, socket.SOCK_STREAM).close()),
+    "netlink": attempt(lambda: socket.socket(16, socket.SOCK_RAW).close()),
+    "links": [line.split(":")[0].strip() for line in open("/proc/net/dev") if ":" in line],
+    "seccomp": int(status["Seccomp_filters" if "Seccomp_filters" in status else "Seccomp"]),
+    "no_new_privs": int(status["NoNewPrivs"]),
+    "capabilities": int(status["CapEff"], 16) | int(status["CapBnd"], 16),
+    "uid": os.getuid(),
+    "pids": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
+    "unshare": attempt(unshare),
+    "root": attempt(lambda: open("/strongroom-probe", "w").close()),
+    "notebooks": attempt(lambda: open("/box/notebooks/strongroom-probe", "w").close()),
+    "work": attempt(lambda: open("/box/work/strongroom-probe", "w").close()),
+    "link": attempt(lambda: os.symlink("/", "/run/k/strongroom-probe")),
+}))
+"""
+
+
+class Severity(StrEnum):
+    FAILURE = "failure"
+    WEAKNESS = "weakness"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing about this machine's box that is not as it should be, and how to mend it."""
+
+    check: str
+    severity: Severity
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.check}: {self.text}"
+
+
+_Seen = dict[str, Any]
+_CHECKS: tuple[tuple[str, Callable[[_Seen], bool], str], ...] = (
+    (
+        "network",
+        lambda seen: seen["inet"] == "EAFNOSUPPORT" and seen["links"] in ([], ["lo"]),
+        "a network can be seen.",
+    ),
+    ("vsock", lambda seen: seen["vsock"] == "EAFNOSUPPORT", "AF_VSOCK sockets open: a line to the hypervisor."),
+    (
+        "netlink",
+        lambda seen: seen["netlink"] in ("EOPNOTSUPP", "ENOTSUP"),
+        "AF_NETLINK is not answered as ZeroMQ needs it.",
+    ),
+    ("seccomp", lambda seen: seen["seccomp"] >= 2, "the system-call filters are not active."),  # noqa: PLR2004
+    ("no_new_privs", lambda seen: seen["no_new_privs"] == 1, "set-user-id programs would work."),
+    ("capabilities", lambda seen: seen["capabilities"] == 0, "the kernel would hold capabilities."),
+    ("uid", lambda seen: seen["uid"] != 0, "the kernel would be root inside."),
+    ("processes", lambda seen: set(seen["pids"]) <= {1, 2}, "the host's processes can be seen."),
+    ("namespaces", lambda seen: seen["unshare"] in ("EPERM", "ENOSYS"), "user namespaces can be nested."),
+    ("root", lambda seen: seen["root"] != "done", "the box's own root can be written."),
+    ("notebooks", lambda seen: seen["notebooks"] != "done", "the notebooks folder can be written."),
+    ("work", lambda seen: seen["work"] == "done", "the work folder cannot be written."),
+)
+
+
+def probe(sandbox: Sandbox, places: Places) -> list[Finding]:
+    """Build one box with this server's Python and folders of its own, look from inside, and judge. Takes about 0.2 s.
+
+    Returns an empty list when all is well. Never raises for a box that cannot be built: that is a failure in words.
+    """
+    folder = KernelFolder.of(places.run_dir, f"probe-{os.urandom(8).hex()}")
+    try:
+        folder.create()
+        seen = _look(sandbox, places, folder)
+        return _judge(seen, nosymfollow=bool(os.statvfs(folder.path).f_flag & _ST_NOSYMFOLLOW))
+    except (BoxError, OSError) as error:
+        return [Finding("start", Severity.FAILURE, str(error))]
+    finally:
+        folder.remove()
+
+
+def require_sound(sandbox: Sandbox, places: Places) -> list[Finding]:
+    """Probe, and raise BoxError with all failures in words; returns the weaknesses."""
+    findings = probe(sandbox, places)
+    failures = [str(finding) for finding in findings if finding.severity is Severity.FAILURE]
+    if failures:
+        raise BoxError(
+            "No kernel can start: its box would not hold on this machine. " + " ".join(failures) + " Ask whoever runs "
+            "this Strongroom to mend it; kernels start again as soon as the box holds."
+        )
+    return findings
+
+
+def _look(sandbox: Sandbox, places: Places, folder: KernelFolder) -> _Seen:
+    work, notebooks, data = (folder.path / name for name in ("work", "notebooks", "data"))
+    for own in (work, notebooks, data):
+        own.mkdir()
+    box = Box(work=work, notebooks=notebooks, prefix=places.prefix, ask=folder.ask, data=data, sockets=folder.sockets)
+    log = OutputLog(folder.log)
+    try:
+        boxed = sandbox.start(box, ["exec", "python", "-c", _LOOK], log)
+        deadline = time.monotonic() + _SECONDS
+        while boxed.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        boxed.kill()
+        boxed.close()
+    finally:
+        log.close()
+    if not log.ready.is_set():
+        raise BoxError(start_failure(log))
+    with contextlib.suppress(ValueError):
+        seen = json.loads(log.head().splitlines()[-1])
+        if isinstance(seen, dict):
+            return seen
+    raise BoxError(f"the trial box gave no clear answer: {log.head().strip()}")
+
+
+def _judge(seen: _Seen, *, nosymfollow: bool) -> list[Finding]:
+    findings = [Finding(check, Severity.FAILURE, text) for check, holds, text in _CHECKS if not holds(seen)]
+    landlock = seen["link"] != "done"
+    if not landlock and not nosymfollow:
+        findings.append(
+            Finding(
+                "links",
+                Severity.FAILURE,
+                "a kernel could put a link in place of its socket and lead this server elsewhere. Run a Linux with "
+                "Landlock (5.13 or later, `lsm=` including landlock), or mount the run folder with nosymfollow.",
+            )
+        )
+    elif not landlock:
+        findings.append(
+            Finding("landlock", Severity.WEAKNESS, "Landlock does not run here; the mounts alone guard files.")
+        )
+    return findings

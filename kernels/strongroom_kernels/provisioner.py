@@ -1,0 +1,214 @@
+"""The kernel provisioner: starts kernels in boxes, and nowhere else.
+
+Whatever a client sends along (command, environment, working folder, kernel name) is ignored: a kernel's box is made of
+the server's own `Places` and the kernel's id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from typing import Any, ClassVar, cast
+
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
+
+from strongroom_kernels import box as inside
+from strongroom_kernels import launcher
+from strongroom_kernels.box import Box, BoxError, Places
+from strongroom_kernels.folders import KernelFolder, sweep
+from strongroom_kernels.log import OutputLog
+from strongroom_kernels.probe import require_sound
+from strongroom_kernels.sandbox import Boxed, Bubblewrap, Sandbox, refuse_unfit_caller, start_failure
+
+_PORTS = {"shell_port": 1, "iopub_port": 2, "stdin_port": 3, "hb_port": 4, "control_port": 5}
+_START_SECONDS = 20.0
+_POLL_SECONDS = 0.02
+
+
+def kernel_folder(kernel_id: str, places: Places | None = None) -> KernelFolder:
+    """Where a kernel's folder is. The gate puts an `AskDoor` at its `ask_socket` once the kernel has started."""
+    return KernelFolder.of((places or Places.from_environment()).run_dir, kernel_id)
+
+
+class StrongroomProvisioner(KernelProvisionerBase):
+    """One kernel in its box, from launch to removal of its folder."""
+
+    sandbox: ClassVar[Sandbox] = Bubblewrap()
+    _sound: ClassVar[set[tuple[str, Places]]] = set()
+    """Boxes that held when this process tried them."""
+
+    _boxed: Boxed | None = None
+    _folder: KernelFolder | None = None
+    _log: OutputLog | None = None
+    _status: int | None = None
+    _death: str | None = None
+    _asked_to_end = False
+
+    @property
+    def has_process(self) -> bool:
+        return self._boxed is not None
+
+    @property
+    def death_words(self) -> str | None:
+        """Why the kernel ended by itself, for people; None while it runs or when somebody asked it to end.
+
+        Known as soon as `poll` has seen the end (the restarter's callbacks can use it), forgotten at the next launch.
+        """
+        return self._death
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ARG002 - they come from clients
+        """Make the kernel's folder and tell the manager its sockets."""
+        refuse_unfit_caller()
+        places = Places.from_environment()
+        self._require_sound_box(places)
+        folder = self._folder or KernelFolder.of(places.run_dir, self.kernel_id)
+        folder.create()
+        self._folder = folder
+        manager: Any = self.parent
+        manager.transport = "ipc"
+        manager.ip = str(folder.sockets / "c")
+        manager.connection_file = str(folder.connection_file)
+        for name, number in _PORTS.items():
+            setattr(manager, name, number)
+        manager.write_connection_file()
+        self.connection_info = manager.get_connection_info()
+        return {"cmd": list(self.kernel_spec.argv)}
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:  # noqa: ARG002 - see above
+        """Start the box and return once it is closed around the launcher. Raises BoxError in words."""
+        if self._folder is None:
+            raise BoxError("No kernel can start: its folder was not prepared. Start kernels through the server.")
+        places = Places.from_environment()
+        box = Box(
+            work=places.work,
+            notebooks=places.notebooks,
+            prefix=places.prefix,
+            ask=self._folder.ask,
+            data=places.data_socket.parent,
+            sockets=self._folder.sockets,
+        )
+        for left in self._folder.sockets.iterdir():
+            left.unlink()  # of the process before a restart
+        log = OutputLog(self._folder.log)
+        try:
+            files = {inside.CONNECTION_FILE: self._inside_view()}
+            self._boxed = self.sandbox.start(box, ["kernel", inside.CONNECTION_FILE], log, files)
+        except BaseException:
+            log.close()
+            raise
+        self._log, self._status, self._death, self._asked_to_end = log, None, None, False
+        await self._until_closed(log)
+        return self.connection_info
+
+    async def poll(self) -> int | None:
+        """None while the kernel runs, else its exit status (0 when it never ran)."""
+        if self._boxed is None:
+            return 0 if self._status is None else self._status
+        status = self._boxed.poll()
+        if status is not None:
+            self._note_end(status)
+        return status
+
+    async def wait(self) -> int | None:
+        """Wait for the end and give back what the host held for the process."""
+        while self._boxed is not None:
+            if await self.poll() is None:
+                await asyncio.sleep(_POLL_SECONDS)
+            else:
+                self._settle()
+        return self._status
+
+    async def send_signal(self, signum: int) -> None:
+        """Signal the kernel and its process group, not bubblewrap."""
+        if self._boxed is not None:
+            self._asked_to_end = self._asked_to_end or signum in (signal.SIGTERM, signal.SIGKILL)
+            self._boxed.send_signal(signum)
+
+    async def kill(self, restart: bool = False) -> None:  # noqa: ARG002 - the base class's signature
+        """End everything in the box at once."""
+        self._asked_to_end = True
+        if self._boxed is not None:
+            self._boxed.kill()
+
+    async def terminate(self, restart: bool = False) -> None:  # noqa: ARG002
+        """Ask the kernel to end."""
+        await self.send_signal(signal.SIGTERM)
+
+    async def shutdown_requested(self, restart: bool = False) -> None:  # noqa: ARG002
+        """Remember that the end was wanted."""
+        self._asked_to_end = True
+
+    async def cleanup(self, restart: bool = False) -> None:
+        """Remove the kernel's folder; before a restart it stays, because connected clients know its sockets."""
+        if self._boxed is not None:
+            self._boxed.kill()
+            await self.wait()
+        if not restart and self._folder is not None:
+            self._folder.remove()
+            self._folder = None
+
+    def resolve_path(self, path: str) -> str | None:  # noqa: ARG002
+        """Never: the answer would tell a client which paths exist on the host."""
+        return None
+
+    def _require_sound_box(self, places: Places) -> None:
+        key = (self.sandbox.name, places)
+        if key not in self._sound:
+            sweep(places.run_dir)
+            for weakness in require_sound(self.sandbox, places):
+                self.log.warning("The kernels' box is weaker than it could be: %s", weakness)
+            self._sound.add(key)
+
+    def _inside_view(self) -> bytes:
+        """The connection file that the kernel reads: the same key, its own paths. Never on the host's disk."""
+        key = cast("bytes", self.connection_info["key"]).decode("ascii")
+        return json.dumps({**self.connection_info, "ip": f"{inside.SOCKETS}/c", "key": key}).encode()
+
+    async def _until_closed(self, log: OutputLog) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while not log.ready.is_set():
+            if await self.poll() is not None or time.monotonic() > deadline:
+                await self.kill()
+                await self.wait()
+                if log.ready.is_set():
+                    return  # it came up and ended between two looks: the manager will see a dead kernel
+                raise BoxError(start_failure(log))
+            await asyncio.sleep(_POLL_SECONDS / 4)
+
+    def _note_end(self, status: int) -> None:
+        if self._status is None:
+            self._status = status
+            self._death = None if self._asked_to_end else words_for(status)
+
+    def _settle(self) -> None:
+        if self._boxed is not None:
+            self._boxed.close()
+            self._boxed = None
+        if self._log is not None:
+            self._log.close()
+
+
+def words_for(status: int) -> str:
+    """Why a kernel ended, in words, from its exit status (128 + n after signal n)."""
+    if status == launcher.FAILED:
+        return "The kernel's box could not be closed on this machine, so the kernel was not started."
+    number = status - 128
+    known = {
+        signal.SIGKILL: "The kernel was killed by the system, most likely because it needed more memory than there is. "
+        "Read fewer columns, delete what is no longer needed, or work in parts; then restart the kernel.",
+        signal.SIGSEGV: "The kernel crashed inside a compiled package (segmentation fault). Restart it; if the same "
+        "cell crashes again, the package is at fault.",
+        signal.SIGBUS: "The kernel crashed on memory it could not reach (bus error); /tmp or /dev/shm may be full.",
+        signal.SIGABRT: "The kernel was ended by a compiled package (abort).",
+        signal.SIGXCPU: "The kernel used up its time on the processor.",
+    }
+    if number in known:
+        return known[signal.Signals(number)]
+    if number > 0:
+        return f"The kernel was ended by signal {number}. Restart it to go on."
+    return (
+        f"The kernel ended by itself (exit status {status}), for example because code called exit. Restart it to go on."
+    )
