@@ -1,0 +1,63 @@
+# Everything starts with tools/bootstrap.py, which makes what is missing (quick when nothing is).
+NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c '$(NEW_ENOUGH)' 2>/dev/null && { echo $$p; exit; }; done; echo python3)
+BOOTSTRAP = $(PYTHON) tools/bootstrap.py
+PORT ?= 8443
+RESET ?=
+USER_NAME = $(if $(filter command line,$(origin USER)),$(USER),analyst)
+RESET_FLAG = $(if $(filter-out 0,$(RESET)),--reset,)
+TESTS ?= tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo otp tour verify policy-check test test-python bench lint check format pin clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+setup: ## make all environments, the proxy and the extension
+	@$(BOOTSTRAP) dev
+
+demo: ## run the demo until Ctrl-C (RESET=1 starts over, PORT=8443)
+	@$(BOOTSTRAP) runtime -- hub/bin/strongroom demo --port $(PORT) $(RESET_FLAG)
+
+otp: ## one-time code of a demo account (USER=analyst)
+	@$(BOOTSTRAP) runtime -- hub/bin/strongroom demo otp $(USER_NAME)
+
+tour: ## walk through an analyst's day on a fresh instance, without a browser
+	@$(BOOTSTRAP) runtime -- hub/bin/strongroom tour
+
+verify: ## check the demo's audit log offline
+	@$(BOOTSTRAP) runtime -- hub/bin/strongroom audit verify
+
+policy-check: ## check the demo's policy files
+	@$(BOOTSTRAP) runtime -- hub/bin/strongroom policy check
+
+test: ## the whole test suite: Python, TypeScript, the walk through a whole instance (TESTS=path for a part)
+	@$(BOOTSTRAP) dev -- dev/bin/python -m pytest $(TESTS)
+	@$(BOOTSTRAP) npm -- run test
+
+test-python: ## all Python tests that need neither npm nor the built extension
+	@PYTHON_ONLY=1 $(BOOTSTRAP) dev -- dev/bin/python -m pytest -m "not e2e and not browser" $(TESTS)
+
+bench: ## ratios to a stock Jupyter server, measured in the same run
+	@$(BOOTSTRAP) dev -- dev/bin/python benchmarks/road.py
+
+lint: ## ruff and eslint
+	@$(BOOTSTRAP) dev -- dev/bin/python -m ruff check .
+	@$(BOOTSTRAP) dev -- dev/bin/python -m ruff format --check .
+	@$(BOOTSTRAP) npm -- run lint
+
+check: lint ## lint and types
+	@$(BOOTSTRAP) dev -- dev/bin/python -m mypy
+	@$(BOOTSTRAP) npm -- run check
+
+format: ## rewrite Python sources in the one format
+	@$(BOOTSTRAP) dev -- dev/bin/python -m ruff format .
+
+pin: ## write the present versions to constraints/
+	@$(BOOTSTRAP) dev
+	@$(BOOTSTRAP) pin
+
+clean: ## remove environments and build products (demo data stays)
+	@$(BOOTSTRAP) clean
