@@ -1,0 +1,108 @@
+import { bytes, json, path, query, text, type Transport } from './transport.js';
+import {
+  asLabel,
+  type AccessDecision,
+  type AccessRequest,
+  type AuditFilter,
+  type Dataset,
+  type EntryDetail,
+  type EntryPage,
+  type ExportRequest,
+  type ExportVote,
+  type Grant,
+  type Me,
+  type Policy,
+  type Preview
+} from './types.js';
+
+export type Which = 'open' | 'all';
+
+/** Control's public API (wire formats, section 7): what stewards, admins and auditors can ask for. */
+export class ConsoleClient {
+  readonly #transport: Transport;
+
+  constructor(transport: Transport) {
+    this.#transport = transport;
+  }
+
+  me(): Promise<Me> {
+    return this.#get('me');
+  }
+
+  async accessRequests(state: Which): Promise<readonly AccessRequest[]> {
+    const answer = await this.#get<{ access_requests: AccessRequest[] }>('access-requests' + query({ state }));
+    return answer.access_requests;
+  }
+
+  accessRequest(id: string): Promise<AccessRequest> {
+    return this.#get(path('access-requests', id));
+  }
+
+  decide(id: string, decision: AccessDecision): Promise<AccessRequest> {
+    return this.#post(path('access-requests', id, 'decision'), decision);
+  }
+
+  async grants(): Promise<readonly Grant[]> {
+    return (await this.#get<{ grants: Grant[] }>('grants')).grants;
+  }
+
+  revoke(id: string, reason: string): Promise<Grant> {
+    return this.#post(path('grants', id, 'revoke'), { reason });
+  }
+
+  async exports(state: Which): Promise<readonly ExportRequest[]> {
+    const answer = await this.#get<{ exports: ExportRequest[] }>('exports' + query({ state }));
+    return answer.exports.map(labelled);
+  }
+
+  async export(id: string): Promise<ExportRequest> {
+    return labelled(await this.#get<ExportRequest>(path('exports', id)));
+  }
+
+  preview(id: string, sha256: string): Promise<Preview> {
+    return this.#get(path('exports', id, 'files', sha256, 'preview'));
+  }
+
+  file(id: string, sha256: string): Promise<Blob> {
+    return bytes(this.#transport, { method: 'GET', path: path('exports', id, 'files', sha256) });
+  }
+
+  async vote(id: string, vote: ExportVote): Promise<ExportRequest> {
+    return labelled(await this.#post<ExportRequest>(path('exports', id, 'votes'), vote));
+  }
+
+  /** Entries before index `before` (null: the newest), newest first. Reading is itself an entry. */
+  entries(filter: AuditFilter, before: number | null, limit: number): Promise<EntryPage> {
+    return this.#get('audit/entries' + query({ ...filter, before, limit }));
+  }
+
+  entry(index: number): Promise<EntryDetail> {
+    return this.#get(path('audit', 'entries', index));
+  }
+
+  /** The newest signed checkpoint of the log, a C2SP signed note. */
+  checkpoint(): Promise<string> {
+    return text(this.#transport, { method: 'GET', path: 'audit/checkpoint' });
+  }
+
+  policy(): Promise<Policy> {
+    return this.#get('policy');
+  }
+
+  async datasets(): Promise<readonly Dataset[]> {
+    const answer = await this.#get<{ datasets: Dataset[] }>('datasets');
+    return answer.datasets.map(dataset => ({ ...dataset, label: asLabel(dataset.label) }));
+  }
+
+  #get<T>(path: string): Promise<T> {
+    return json(this.#transport, { method: 'GET', path });
+  }
+
+  #post<T>(path: string, body: unknown): Promise<T> {
+    return json(this.#transport, { method: 'POST', path, body });
+  }
+}
+
+function labelled(request: ExportRequest): ExportRequest {
+  return { ...request, label: asLabel(request.label) };
+}

@@ -1,0 +1,87 @@
+import { bytes, json, path, query, type Transport } from './transport.js';
+import {
+  asLabel,
+  type AccessRequest,
+  type CellEntry,
+  type Dataset,
+  type ExportRequest,
+  type Session,
+  type WorkFolder
+} from './types.js';
+
+/** The single-user server's REST API (wire formats, section 6): what one analyst can ask for in one project. */
+export class EnclaveClient {
+  readonly #transport: Transport;
+
+  constructor(transport: Transport) {
+    this.#transport = transport;
+  }
+
+  async session(): Promise<Session> {
+    const session = await json<Session>(this.#transport, { method: 'GET', path: 'session' });
+    return { ...session, label: asLabel(session.label) };
+  }
+
+  async datasets(): Promise<readonly Dataset[]> {
+    const answer = await json<{ datasets: Dataset[] }>(this.#transport, { method: 'GET', path: 'datasets' });
+    return answer.datasets.map(dataset => ({ ...dataset, label: asLabel(dataset.label) }));
+  }
+
+  async accessRequests(): Promise<readonly AccessRequest[]> {
+    const answer = await json<{ access_requests: AccessRequest[] }>(this.#transport, {
+      method: 'GET',
+      path: 'access-requests'
+    });
+    return answer.access_requests;
+  }
+
+  requestAccess(request: {
+    dataset: string;
+    columns: readonly string[];
+    purpose: string;
+    days: number;
+  }): Promise<AccessRequest> {
+    return json(this.#transport, { method: 'POST', path: 'access-requests', body: request });
+  }
+
+  withdrawAccessRequest(id: string): Promise<AccessRequest> {
+    return json(this.#transport, { method: 'POST', path: path('access-requests', id, 'withdraw'), body: {} });
+  }
+
+  /** Names and sizes in the work folder; each call is metered like output. */
+  work(folder: string): Promise<WorkFolder> {
+    return json(this.#transport, { method: 'GET', path: 'work' + query({ path: folder }) });
+  }
+
+  async exports(): Promise<readonly ExportRequest[]> {
+    const answer = await json<{ exports: ExportRequest[] }>(this.#transport, { method: 'GET', path: 'exports' });
+    return answer.exports.map(labelled);
+  }
+
+  async requestExport(request: { paths: readonly string[]; justification: string }): Promise<ExportRequest> {
+    return labelled(await json<ExportRequest>(this.#transport, { method: 'POST', path: 'exports', body: request }));
+  }
+
+  async withdrawExport(id: string): Promise<ExportRequest> {
+    return labelled(
+      await json<ExportRequest>(this.#transport, { method: 'POST', path: path('exports', id, 'withdraw'), body: {} })
+    );
+  }
+
+  /** The release: a zip of the approved bytes with their signed manifest. */
+  download(id: string): Promise<Blob> {
+    return bytes(this.#transport, { method: 'GET', path: path('exports', id, 'download') });
+  }
+
+  async cells(notebook: string): Promise<readonly CellEntry[]> {
+    const answer = await json<{ cells: CellEntry[] }>(this.#transport, {
+      method: 'GET',
+      path: 'cells' + query({ notebook })
+    });
+    return answer.cells;
+  }
+}
+
+function labelled(request: ExportRequest): ExportRequest {
+  return { ...request, label: asLabel(request.label) };
+}

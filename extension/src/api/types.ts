@@ -1,0 +1,289 @@
+/**
+ * The shapes that the server REST and the public API share (docs/developers/wire-formats.md, sections 4, 6 and 7).
+ *
+ * Times are RFC 3339 UTC, sizes are bytes. Fields are only ever added: readers ignore what they do not know.
+ */
+
+export const LABELS = ['public', 'internal', 'confidential', 'secret'] as const;
+export type Label = (typeof LABELS)[number];
+
+/** What is not a known label is treated as the highest. */
+export function asLabel(value: unknown): Label {
+  return LABELS.find(label => label === value) ?? 'secret';
+}
+
+export const MASK_METHODS = ['null', 'redact', 'hash'] as const;
+export type MaskMethod = (typeof MASK_METHODS)[number];
+export type Masks = Readonly<Record<string, MaskMethod>>;
+
+export type Turn = 'steward' | 'requester' | 'nobody';
+
+export interface Column {
+  readonly name: string;
+  readonly type: string;
+  readonly description?: string | null;
+  readonly tags?: readonly string[];
+}
+
+export interface DatasetAccess {
+  readonly read: boolean;
+  readonly columns: readonly string[];
+  readonly masked: Masks;
+  readonly until: string | null;
+  /** The open request of this user and project, if there is one. */
+  readonly request: string | null;
+}
+
+export interface Dataset {
+  readonly name: string;
+  readonly version: number;
+  readonly title: string;
+  readonly description: string;
+  readonly label: Label;
+  readonly rows: number | null;
+  readonly owner: string;
+  readonly stewards: readonly string[];
+  readonly source: string;
+  readonly licence: string;
+  readonly columns: readonly Column[];
+  /** Absent where nobody's access is meant: the stewards' view of the catalogue. */
+  readonly access?: DatasetAccess | null;
+}
+
+/** What may be shown right now; null means no limit, `allowed: false` that nothing may be shown. */
+export interface Display {
+  readonly allowed: boolean;
+  readonly cell_bytes: number | null;
+  readonly day_bytes_left: number | null;
+  readonly image_bytes: number | null;
+  readonly rule: string;
+  readonly text: string;
+}
+
+export interface SourceVersion {
+  readonly dataset: string;
+  readonly version: number;
+}
+
+export interface Session {
+  readonly user: string;
+  readonly project: {
+    readonly name: string;
+    readonly title: string;
+    readonly purpose: string;
+    readonly until: string | null;
+  };
+  readonly label: Label;
+  readonly sources: readonly SourceVersion[];
+  readonly display: Display;
+  readonly policy_version: string;
+  readonly mode: 'separate-uids' | 'one-uid';
+  readonly console_url?: string;
+}
+
+export interface Grant {
+  readonly id: string;
+  readonly state: string;
+  readonly user: string;
+  readonly project: string;
+  readonly dataset: string;
+  readonly columns: readonly string[];
+  readonly masks: Masks;
+  readonly since: string;
+  readonly until: string;
+  readonly request: string | null;
+  readonly revoked_by: string | null;
+  readonly reason: string | null;
+}
+
+export interface AccessRequest {
+  readonly id: string;
+  readonly state: string;
+  readonly user: string;
+  readonly project: string;
+  readonly dataset: string;
+  readonly version_at_request: number | null;
+  readonly columns: readonly string[];
+  readonly purpose: string;
+  readonly days: number;
+  readonly submitted_at: string;
+  readonly decided_at: string | null;
+  readonly decided_by: string | null;
+  readonly comment: string | null;
+  readonly grant: Grant | null;
+  readonly turn: Turn;
+  /** What a steward should know before deciding; only stewards receive it. */
+  readonly context?: Readonly<Record<string, unknown>> | null;
+}
+
+export interface Finding {
+  readonly check: string;
+  readonly severity: 'block' | 'warn' | 'pass';
+  readonly text: string;
+  readonly evidence?: Readonly<Record<string, unknown>> | null;
+}
+
+export interface ExportFile {
+  readonly index: number;
+  readonly name: string;
+  readonly sha256: string;
+  readonly bytes: number;
+  readonly type: string | null;
+  readonly findings: readonly Finding[];
+}
+
+export interface ExportCell {
+  readonly entry: number;
+  readonly time: string;
+  readonly notebook: string | null;
+  /** Reviewers and the owner only. */
+  readonly code?: string | null;
+}
+
+export interface Vote {
+  readonly reviewer: string;
+  readonly verdict: ExportVerdict;
+  readonly comment: string;
+  readonly at: string;
+}
+
+export interface ExportRequest {
+  readonly id: string;
+  readonly state: string;
+  readonly user: string;
+  readonly project: string;
+  readonly label: Label;
+  readonly justification: string;
+  readonly submitted_at: string | null;
+  readonly files: readonly ExportFile[];
+  readonly sources: readonly SourceVersion[];
+  readonly cells: readonly ExportCell[];
+  readonly votes: readonly Vote[];
+  readonly reviewers_needed: number;
+  readonly turn: Turn;
+  readonly may: { readonly vote: boolean; readonly withdraw: boolean; readonly download: boolean };
+  readonly released_at: string | null;
+}
+
+export interface WorkEntry {
+  readonly name: string;
+  readonly type: 'file' | 'directory' | 'other';
+  readonly bytes: number | null;
+  readonly modified: string | null;
+}
+
+export interface WorkFolder {
+  readonly path: string;
+  readonly entries: readonly WorkEntry[];
+  readonly truncated: boolean;
+}
+
+export interface CellEntry {
+  readonly cell: string;
+  readonly entry: number;
+  readonly time: string;
+}
+
+/** The label as the event stream and `execute_reply` metadata report it. */
+export interface LabelState {
+  readonly label: Label;
+  readonly sources: readonly SourceVersion[];
+  readonly display: Display;
+}
+
+export interface Notice {
+  readonly kernel: string;
+  readonly rule: string;
+  readonly text: string;
+  readonly bytes: number;
+}
+
+export interface StateChange {
+  readonly id: string;
+  readonly state: string;
+}
+
+export interface Me {
+  readonly user: string;
+  readonly full_name: string;
+  readonly can: {
+    readonly approve_access: boolean;
+    readonly approve_exports: boolean;
+    readonly administer: boolean;
+    readonly audit: boolean;
+  };
+}
+
+export interface AccessDecision {
+  readonly verdict: 'approve' | 'deny';
+  readonly days: number;
+  readonly columns: readonly string[];
+  readonly masks: Masks;
+  readonly comment: string;
+}
+
+export type ExportVerdict = 'approve' | 'reject' | 'changes';
+
+export interface ExportVote {
+  readonly verdict: ExportVerdict;
+  readonly comment: string;
+}
+
+export type Preview =
+  | {
+      readonly kind: 'table';
+      readonly columns: readonly string[];
+      readonly rows: readonly (readonly unknown[])[];
+      readonly truncated: boolean;
+    }
+  | { readonly kind: 'text'; readonly text: string; readonly truncated: boolean }
+  | { readonly kind: 'image'; readonly mime: string; readonly base64: string };
+
+/** One record of the audit log: the verified leaf, parsed. */
+export interface Entry {
+  readonly index: number;
+  readonly v: number;
+  readonly time: string;
+  readonly action: string;
+  readonly actor: string;
+  readonly project: string | null;
+  readonly server: string | null;
+  readonly kernel: string | null;
+  readonly object: string | null;
+  readonly label: Label | null;
+  readonly sources?: readonly SourceVersion[] | null;
+  readonly detail?: Readonly<Record<string, unknown>> | null;
+}
+
+/** One entry with what belongs to it: decrypted code where the caller may, and the proof that it is in the log. */
+export interface EntryDetail extends Entry {
+  readonly payload?: unknown;
+  readonly proof?: unknown;
+}
+
+export interface EntryPage {
+  readonly entries: readonly Entry[];
+  readonly next: number | null;
+  readonly size: number;
+}
+
+export interface AuditFilter {
+  readonly actor: string;
+  readonly action: string;
+  readonly object: string;
+  readonly project: string;
+}
+
+export interface PolicyProblem {
+  readonly file: string;
+  readonly line: number | null;
+  readonly message: string;
+}
+
+export interface Policy {
+  readonly version: string;
+  readonly loaded_at: string;
+  readonly state: 'in-force' | 'refused';
+  readonly problems: readonly PolicyProblem[];
+  readonly files: readonly { readonly name: string; readonly text: string }[];
+}

@@ -1,0 +1,295 @@
+import { useId, useState, type JSX } from 'react';
+import type { EnclaveClient } from '../api/enclave.js';
+import type { ExportRequest, WorkEntry } from '../api/types.js';
+import { Await, Button, Empty, LabelBadge, Moment, ProblemView, StateBadge } from './basics.js';
+import { FileLine, Findings, Votes } from './ExportFacts.js';
+import { count, formatBytes } from './format.js';
+import { useAction, useLoad } from './hooks.js';
+import { save } from './save.js';
+
+const SHORTEST_JUSTIFICATION = 10;
+
+/** The airlock from the analyst's side: pick work files, say why, follow the review, fetch the release. */
+export function ExportsPanel({
+  client,
+  revision
+}: {
+  readonly client: EnclaveClient;
+  /** Counts up when exports have changed elsewhere. */
+  readonly revision: number;
+}): JSX.Element {
+  const heading = useId();
+  const exportsHeading = useId();
+  const exports = useLoad(() => client.exports(), `exports#${revision}`);
+  return (
+    <div className="sr-Panel">
+      <section aria-labelledby={heading}>
+        <h2 id={heading}>Ask for a release</h2>
+        <ExportForm client={client} sent={exports.reload} />
+      </section>
+      <section aria-labelledby={exportsHeading}>
+        <header className="sr-Panel-header">
+          <h2 id={exportsHeading}>My exports</h2>
+          <Button name="Refresh exports" onClick={exports.reload}>
+            Refresh
+          </Button>
+        </header>
+        <Await loaded={exports} what="exports">
+          {mine =>
+            mine.length === 0 ? (
+              <Empty>You have not asked for a release in this project.</Empty>
+            ) : (
+              <ul className="sr-List">
+                {mine.map(request => (
+                  <li key={request.id}>
+                    <ExportItem request={request} client={client} changed={exports.reload} />
+                  </li>
+                ))}
+              </ul>
+            )
+          }
+        </Await>
+      </section>
+    </div>
+  );
+}
+
+function ExportForm({ client, sent }: { readonly client: EnclaveClient; readonly sent: () => void }): JSX.Element {
+  const id = useId();
+  const [folder, setFolder] = useState('');
+  const [picked, setPicked] = useState<ReadonlySet<string>>(new Set());
+  const [justification, setJustification] = useState('');
+  const [said, setSaid] = useState('');
+  const work = useLoad(() => client.work(folder), `work ${folder}`);
+
+  const missing = [
+    ...(picked.size === 0 ? ['at least one file'] : []),
+    ...(justification.trim().length < SHORTEST_JUSTIFICATION
+      ? [`a justification of at least ${SHORTEST_JUSTIFICATION} letters`]
+      : [])
+  ];
+  const submit = useAction(async () => {
+    setSaid('');
+    const request = await client.requestExport({ paths: [...picked], justification: justification.trim() });
+    setPicked(new Set());
+    setJustification('');
+    setSaid(
+      request.state === 'blocked'
+        ? 'An automatic check blocks this release. Its findings are below.'
+        : 'Submitted for review. You will be told here when it is decided.'
+    );
+    sent();
+  });
+  const pick = (path: string, wanted: boolean): void => {
+    const next = new Set(picked);
+    if (wanted) {
+      next.add(path);
+    } else {
+      next.delete(path);
+    }
+    setPicked(next);
+  };
+
+  return (
+    <form
+      className="sr-Form"
+      aria-label="Ask for a release"
+      onSubmit={event => {
+        event.preventDefault();
+        if (missing.length === 0) {
+          void submit.run();
+        }
+      }}
+    >
+      <fieldset className="sr-Fieldset">
+        <legend>Files in {folder === '' ? 'your work folder' : `work/${folder}`}</legend>
+        <div className="sr-Actions">
+          {folder !== '' && (
+            <Button
+              onClick={() => {
+                setFolder(folder.split('/').slice(0, -1).join('/'));
+              }}
+            >
+              Up
+            </Button>
+          )}
+          <Button name="Refresh work files" onClick={work.reload}>
+            Refresh
+          </Button>
+        </div>
+        <Await loaded={work} what="work files">
+          {shown => (
+            <>
+              {shown.entries.length === 0 && <Empty>No files here. A cell can write them: its current folder is this one.</Empty>}
+              <ul className="sr-Files">
+                {shown.entries.map(entry => (
+                  <li key={entry.name}>
+                    <WorkLine
+                      entry={entry}
+                      checked={picked.has(joined(folder, entry.name))}
+                      pick={wanted => {
+                        pick(joined(folder, entry.name), wanted);
+                      }}
+                      enter={() => {
+                        setFolder(joined(folder, entry.name));
+                      }}
+                    />
+                  </li>
+                ))}
+              </ul>
+              {shown.truncated && <p className="sr-Hint">There are more files here than may be listed.</p>}
+            </>
+          )}
+        </Await>
+      </fieldset>
+      {picked.size > 0 && (
+        <p className="sr-Hint">
+          Picked: {count(picked.size, 'file')} (<code>{[...picked].join(', ')}</code>)
+        </p>
+      )}
+      <label htmlFor={`${id}-why`}>Justification</label>
+      <textarea
+        id={`${id}-why`}
+        className="sr-Input"
+        rows={3}
+        value={justification}
+        aria-describedby={`${id}-why-hint`}
+        onChange={event => {
+          setJustification(event.target.value);
+        }}
+      />
+      <p className="sr-Hint" id={`${id}-why-hint`}>
+        The reviewers read it: what is in the files, who will see it, and why nobody can be recognised in it?
+      </p>
+      <p className="sr-Hint" id={`${id}-missing`} role="status">
+        {missing.length > 0 && said === '' ? `Still needed: ${missing.join(', ')}.` : said}
+      </p>
+      {submit.problem !== null && <ProblemView problem={submit.problem} />}
+      <div className="sr-Actions">
+        <Button submit tone="primary" busy={submit.busy} disabled={missing.length > 0} describedBy={`${id}-missing`}>
+          {submit.busy ? 'Checking the files…' : 'Submit for review'}
+        </Button>
+      </div>
+    </form>
+  );
+}
+
+function joined(folder: string, name: string): string {
+  return folder === '' ? name : `${folder}/${name}`;
+}
+
+function WorkLine({
+  entry,
+  checked,
+  pick,
+  enter
+}: {
+  readonly entry: WorkEntry;
+  readonly checked: boolean;
+  readonly pick: (wanted: boolean) => void;
+  readonly enter: () => void;
+}): JSX.Element {
+  if (entry.type === 'directory') {
+    return (
+      <Button name={`Open folder ${entry.name}`} onClick={enter}>
+        {entry.name}/
+      </Button>
+    );
+  }
+  return (
+    <label className="sr-Check">
+      <input
+        type="checkbox"
+        checked={checked}
+        disabled={entry.type === 'other'}
+        onChange={event => {
+          pick(event.target.checked);
+        }}
+      />
+      <span>
+        <code>{entry.name}</code>{' '}
+        <span className="sr-Quiet">
+          {entry.type === 'other' ? 'not a regular file: cannot leave' : entry.bytes !== null && formatBytes(entry.bytes)}
+        </span>
+      </span>
+    </label>
+  );
+}
+
+function ExportItem({
+  request,
+  client,
+  changed
+}: {
+  readonly request: ExportRequest;
+  readonly client: EnclaveClient;
+  readonly changed: () => void;
+}): JSX.Element {
+  const names = request.files.map(file => file.name).join(', ');
+  const withdraw = useAction(async () => {
+    await client.withdrawExport(request.id);
+    changed();
+  });
+  const download = useAction(async () => {
+    save(await client.download(request.id), `strongroom-export-${request.id}.zip`);
+  });
+  const problem = withdraw.problem ?? download.problem;
+  return (
+    <details className="sr-Card">
+      <summary>
+        <span className="sr-Card-title">{names}</span>
+        <span className="sr-Card-line">
+          <StateBadge state={request.state} />
+          <LabelBadge label={request.label} />
+        </span>
+        <span className="sr-Card-access" data-tone="quiet">
+          {request.submitted_at === null ? 'not submitted' : <Moment time={request.submitted_at} />}
+        </span>
+      </summary>
+      <div className="sr-Card-body">
+        {(request.may.download || request.may.withdraw) && (
+          <div className="sr-Actions">
+            {request.may.download && (
+              <Button
+                tone="primary"
+                busy={download.busy}
+                name={`Download ${names}`}
+                onClick={() => {
+                  void download.run();
+                }}
+              >
+                Download
+              </Button>
+            )}
+            {request.may.withdraw && (
+              <Button
+                busy={withdraw.busy}
+                name={`Withdraw the export of ${names}`}
+                onClick={() => {
+                  void withdraw.run();
+                }}
+              >
+                Withdraw
+              </Button>
+            )}
+          </div>
+        )}
+        {problem !== null && <ProblemView problem={problem} />}
+        <h3>Justification</h3>
+        <p>{request.justification}</p>
+        <h3>Files and checks</h3>
+        {request.files.map(file => (
+          <div key={file.index}>
+            <p>
+              <code>{file.name}</code>
+            </p>
+            <FileLine file={file} />
+            <Findings file={file} />
+          </div>
+        ))}
+        <h3>Review</h3>
+        <Votes votes={request.votes} needed={request.reviewers_needed} />
+      </div>
+    </details>
+  );
+}

@@ -1,0 +1,300 @@
+import { useId, useState, type JSX } from 'react';
+import type { ConsoleClient, Which } from '../../api/console.js';
+import { MASK_METHODS, type AccessRequest, type Column, type Me, type MaskMethod } from '../../api/types.js';
+import { Await, Button, Day, Details, Empty, Facts, Moment, ProblemView, StateBadge, Tags } from '../basics.js';
+import { count, maskWord } from '../format.js';
+import { useAction, useLoad } from '../hooks.js';
+import { AccessLine } from './Overview.js';
+import { Page, Table, WhichPicker } from './Page.js';
+import { href } from './route.js';
+
+const LONGEST_DAYS = 365;
+
+const MASK_CHOICES: Readonly<Record<MaskMethod, string>> = {
+  hash: 'Pseudonyms',
+  redact: 'Redacted',
+  null: 'Emptied'
+};
+
+export function AccessRequestsPage({ client, me }: { readonly client: ConsoleClient; readonly me: Me }): JSX.Element {
+  const [which, setWhich] = useState<Which>('open');
+  const requests = useLoad(() => client.accessRequests(which), `access ${which}`);
+  return (
+    <Page
+      title="Access requests"
+      intro="Who asks for which of your datasets, and why."
+      actions={<WhichPicker value={which} pick={setWhich} />}
+    >
+      <Await loaded={requests} what="access requests">
+        {shown =>
+          shown.length === 0 ? (
+            <Empty>{which === 'open' ? 'No access request waits for a decision.' : 'There are no access requests.'}</Empty>
+          ) : (
+            <ul className="sr-Queue">
+              {shown.map(request => (
+                <AccessLine key={request.id} request={request} me={me} />
+              ))}
+            </ul>
+          )
+        }
+      </Await>
+    </Page>
+  );
+}
+
+export function AccessRequestPage({
+  client,
+  me,
+  id
+}: {
+  readonly client: ConsoleClient;
+  readonly me: Me;
+  readonly id: string;
+}): JSX.Element {
+  const loaded = useLoad(() => client.accessRequest(id), `access ${id}`);
+  // The catalogue's column tags help to decide; the decision is possible without them.
+  const datasets = useLoad(() => client.datasets(), 'datasets');
+  return (
+    <Await loaded={loaded} what="the request">
+      {request => (
+        <Page
+          title={
+            <>
+              {request.user} asks for {request.dataset} <StateBadge state={request.state} />
+            </>
+          }
+          back={{ href: href('access'), text: 'Access requests' }}
+        >
+          <div className="sr-Split">
+            <div>
+              <section className="sr-Section" aria-labelledby="purpose">
+                <h2 id="purpose">Purpose</h2>
+                <blockquote>{request.purpose}</blockquote>
+                <Facts
+                  facts={[
+                    ['Project', request.project],
+                    ['Dataset', request.dataset],
+                    ['Version when asked', request.version_at_request === null ? null : String(request.version_at_request)],
+                    ['Duration', count(request.days, 'day')],
+                    ['Asked', <Moment key="asked" time={request.submitted_at} />]
+                  ]}
+                />
+              </section>
+              {request.context != null && (
+                <section className="sr-Section" aria-labelledby="context">
+                  <h2 id="context">Context</h2>
+                  <Details values={request.context} />
+                </section>
+              )}
+            </div>
+            <section className="sr-Section" aria-labelledby="decision">
+              <h2 id="decision">Decision</h2>
+              {request.turn === 'steward' ? (
+                <DecisionForm
+                  request={request}
+                  client={client}
+                  own={request.user === me.user}
+                  columns={datasets.value?.find(dataset => dataset.name === request.dataset)?.columns ?? []}
+                  decided={loaded.reload}
+                />
+              ) : (
+                <Outcome request={request} />
+              )}
+            </section>
+          </div>
+        </Page>
+      )}
+    </Await>
+  );
+}
+
+function Outcome({ request }: { readonly request: AccessRequest }): JSX.Element {
+  const grant = request.grant;
+  return (
+    <>
+      <Facts
+        facts={[
+          ['State', <StateBadge key="state" state={request.state} />],
+          ['Decided by', request.decided_by],
+          ['At', request.decided_at === null ? null : <Moment key="at" time={request.decided_at} />],
+          ['Comment', request.comment]
+        ]}
+      />
+      {grant !== null && (
+        <>
+          <h3>Grant</h3>
+          <Facts
+            facts={[
+              ['State', <StateBadge key="state" state={grant.state} />],
+              ['Until', <Day key="until" time={grant.until} />],
+              ['Columns', grant.columns.map(name => masked(name, grant.masks[name])).join(', ')]
+            ]}
+          />
+          <p>
+            <a href={href('grants')}>All grants</a>
+          </p>
+        </>
+      )}
+    </>
+  );
+}
+
+function masked(column: string, method: MaskMethod | undefined): string {
+  return method === undefined ? column : `${column} (${maskWord(method)})`;
+}
+
+function DecisionForm({
+  request,
+  client,
+  own,
+  columns,
+  decided
+}: {
+  readonly request: AccessRequest;
+  readonly client: ConsoleClient;
+  readonly own: boolean;
+  readonly columns: readonly Column[];
+  readonly decided: () => void;
+}): JSX.Element {
+  const id = useId();
+  const [days, setDays] = useState(String(request.days));
+  const [granted, setGranted] = useState<ReadonlySet<string>>(new Set(request.columns));
+  const [masks, setMasks] = useState<Readonly<Record<string, MaskMethod>>>({});
+  const [comment, setComment] = useState('');
+  const wantedDays = Number(days);
+  const validDays = Number.isInteger(wantedDays) && wantedDays >= 1 && wantedDays <= LONGEST_DAYS;
+  const commented = comment.trim() !== '';
+
+  const decide = useAction(async (verdict: 'approve' | 'deny') => {
+    const kept = request.columns.filter(name => granted.has(name));
+    await client.decide(request.id, {
+      verdict,
+      days: validDays ? wantedDays : request.days,
+      columns: kept,
+      masks: Object.fromEntries(Object.entries(masks).filter(([name]) => kept.includes(name))),
+      comment: comment.trim()
+    });
+    decided();
+  });
+
+  return (
+    <form
+      className="sr-Form"
+      aria-label="Decision"
+      onSubmit={event => {
+        event.preventDefault();
+      }}
+    >
+      {own && (
+        <p className="sr-Note" id={`${id}-own`}>
+          This is your own request: nobody decides on what they asked for themselves. Another steward of this dataset must.
+        </p>
+      )}
+      <fieldset className="sr-Fieldset sr-Fieldset-plain" disabled={own || decide.busy}>
+        <legend className="sr-hidden">What to grant</legend>
+        <label htmlFor={`${id}-days`}>Days</label>
+        <input
+          id={`${id}-days`}
+          className="sr-Input sr-Input-short"
+          type="number"
+          min={1}
+          max={LONGEST_DAYS}
+          value={days}
+          onChange={event => {
+            setDays(event.target.value);
+          }}
+        />
+        <Table caption="Columns asked for" head={['Column', 'Mask']}>
+          {request.columns.map(name => {
+            const column = columns.find(candidate => candidate.name === name);
+            return (
+              <tr key={name}>
+                <th scope="row">
+                  <label className="sr-Check">
+                    <input
+                      type="checkbox"
+                      aria-label={`Grant ${name}`}
+                      checked={granted.has(name)}
+                      onChange={event => {
+                        const next = new Set(granted);
+                        if (event.target.checked) {
+                          next.add(name);
+                        } else {
+                          next.delete(name);
+                        }
+                        setGranted(next);
+                      }}
+                    />
+                    <span className="sr-Tags">
+                      <code>{name}</code>
+                      {column !== undefined && <Tags column={column} />}
+                    </span>
+                  </label>
+                </th>
+                <td>
+                  <select
+                    className="sr-Input"
+                    aria-label={`Mask for ${name}`}
+                    disabled={!granted.has(name)}
+                    value={masks[name] ?? ''}
+                    onChange={event => {
+                      const method = MASK_METHODS.find(known => known === event.target.value);
+                      const { [name]: _, ...others } = masks;
+                      setMasks(method === undefined ? others : { ...others, [name]: method });
+                    }}
+                  >
+                    <option value="">As it is</option>
+                    {Object.entries(MASK_CHOICES).map(([method, words]) => (
+                      <option key={method} value={method}>
+                        {words}
+                      </option>
+                    ))}
+                  </select>
+                </td>
+              </tr>
+            );
+          })}
+        </Table>
+        <label htmlFor={`${id}-comment`}>Comment</label>
+        <textarea
+          id={`${id}-comment`}
+          className="sr-Input"
+          rows={3}
+          value={comment}
+          aria-describedby={`${id}-comment-hint`}
+          onChange={event => {
+            setComment(event.target.value);
+          }}
+        />
+        <p className="sr-Hint" id={`${id}-comment-hint`}>
+          {request.user} reads it. To deny, say why.
+        </p>
+      </fieldset>
+      {decide.problem !== null && <ProblemView problem={decide.problem} />}
+      <div className="sr-Actions">
+        <Button
+          tone="primary"
+          busy={decide.busy}
+          disabled={own || granted.size === 0 || !validDays}
+          {...(own ? { describedBy: `${id}-own` } : {})}
+          onClick={() => {
+            void decide.run('approve');
+          }}
+        >
+          Approve
+        </Button>
+        <Button
+          tone="danger"
+          busy={decide.busy}
+          disabled={own || !commented}
+          describedBy={own ? `${id}-own` : `${id}-comment-hint`}
+          onClick={() => {
+            void decide.run('deny');
+          }}
+        >
+          Deny
+        </Button>
+      </div>
+    </form>
+  );
+}

@@ -1,0 +1,194 @@
+import { useId, useState, type JSX } from 'react';
+import type { ConsoleClient } from '../../api/console.js';
+import type { AuditFilter, Entry } from '../../api/types.js';
+import { asLabel } from '../../api/types.js';
+import { Await, Button, Code, Details, Empty, Facts, LabelBadge } from '../basics.js';
+import { useLoad } from '../hooks.js';
+import { Page, Table } from './Page.js';
+import { href } from './route.js';
+
+const PAGE = 50;
+const NO_FILTER: AuditFilter = { actor: '', action: '', object: '', project: '' };
+const FIELDS = ['actor', 'action', 'object', 'project'] as const;
+
+/** The audit log, newest first. Looking is an entry, too, so nothing here loads by itself while one types. */
+export function AuditPage({ client }: { readonly client: ConsoleClient }): JSX.Element {
+  const id = useId();
+  const [draft, setDraft] = useState(NO_FILTER);
+  const [filter, setFilter] = useState(NO_FILTER);
+  const [trail, setTrail] = useState<readonly (number | null)[]>([null]);
+  const before = trail.at(-1) ?? null;
+  const page = useLoad(
+    () => client.entries(filter, before, PAGE),
+    `entries ${JSON.stringify(filter)} ${String(before)}`
+  );
+  return (
+    <Page title="Audit log" intro="Every entry in the order in which it became durable. That you read here is recorded as well.">
+      <form
+        className="sr-Filter"
+        aria-label="Filter entries"
+        onSubmit={event => {
+          event.preventDefault();
+          setTrail([null]);
+          setFilter(draft);
+        }}
+      >
+        {FIELDS.map(field => (
+          <p key={field}>
+            <label htmlFor={`${id}-${field}`}>{field.charAt(0).toUpperCase() + field.slice(1)}</label>
+            <input
+              id={`${id}-${field}`}
+              className="sr-Input"
+              value={draft[field]}
+              onChange={event => {
+                setDraft({ ...draft, [field]: event.target.value.trim() });
+              }}
+            />
+          </p>
+        ))}
+        <div className="sr-Actions">
+          <Button submit tone="primary">
+            Filter
+          </Button>
+          <Button
+            onClick={() => {
+              setDraft(NO_FILTER);
+              setTrail([null]);
+              setFilter(NO_FILTER);
+            }}
+          >
+            Clear
+          </Button>
+        </div>
+      </form>
+      <Await loaded={page} what="entries">
+        {value => (
+          <>
+            {value.entries.length === 0 ? (
+              <Empty>No entry matches.</Empty>
+            ) : (
+              <Table caption="Entries" head={['Entry', 'Time (UTC)', 'Who', 'Action', 'Object', 'Project', 'Label']}>
+                {value.entries.map(entry => (
+                  <EntryRow key={entry.index} entry={entry} />
+                ))}
+              </Table>
+            )}
+            <div className="sr-Actions">
+              <Button
+                disabled={trail.length === 1}
+                onClick={() => {
+                  setTrail(trail.slice(0, -1));
+                }}
+              >
+                Newer
+              </Button>
+              <Button
+                disabled={value.next === null}
+                onClick={() => {
+                  setTrail([...trail, value.next]);
+                }}
+              >
+                Older
+              </Button>
+              <span className="sr-Quiet">{value.size.toLocaleString()} entries in the log</span>
+            </div>
+          </>
+        )}
+      </Await>
+      <Checkpoint client={client} />
+    </Page>
+  );
+}
+
+function EntryRow({ entry }: { readonly entry: Entry }): JSX.Element {
+  return (
+    <tr>
+      <th scope="row">
+        <a href={href('audit', entry.index)}>{entry.index}</a>
+      </th>
+      <td className="sr-Time">{utc(entry.time)}</td>
+      <td>{entry.actor}</td>
+      <td>
+        <code>{entry.action}</code>
+      </td>
+      <td>{entry.object}</td>
+      <td>{entry.project}</td>
+      <td>{entry.label !== null && <LabelBadge label={asLabel(entry.label)} />}</td>
+    </tr>
+  );
+}
+
+/** Auditors compare times between machines: always UTC, to the millisecond. */
+function utc(time: string): string {
+  return time.replace('T', ' ').replace('Z', '');
+}
+
+function Checkpoint({ client }: { readonly client: ConsoleClient }): JSX.Element {
+  const checkpoint = useLoad(() => client.checkpoint(), 'checkpoint');
+  return (
+    <section className="sr-Section" aria-labelledby="checkpoint">
+      <h2 id="checkpoint">Signed checkpoint</h2>
+      <p>
+        It fixes every entry up to its size. Keep a copy elsewhere: with it and the public key,{' '}
+        <code>strongroom audit verify</code> proves that nothing before it was changed.
+      </p>
+      <Await loaded={checkpoint} what="the checkpoint">
+        {note => <Code name="Signed checkpoint">{note}</Code>}
+      </Await>
+    </section>
+  );
+}
+
+export function EntryPage({ client, index }: { readonly client: ConsoleClient; readonly index: number }): JSX.Element {
+  const loaded = useLoad(() => client.entry(index), `entry ${index}`);
+  return (
+    <Page title={`Entry ${index}`} back={{ href: href('audit'), text: 'Audit log' }}>
+      <Await loaded={loaded} what="the entry">
+        {entry => (
+          <>
+            <section className="sr-Section" aria-labelledby="leaf">
+              <h2 id="leaf">What is recorded</h2>
+              <Facts
+                facts={[
+                  ['Time (UTC)', utc(entry.time)],
+                  ['Action', <code key="action">{entry.action}</code>],
+                  ['Who', entry.actor],
+                  ['Object', entry.object],
+                  ['Project', entry.project],
+                  ['Server', entry.server],
+                  ['Kernel', entry.kernel],
+                  ['Label', entry.label === null ? null : <LabelBadge key="label" label={asLabel(entry.label)} />],
+                  ['Sources', (entry.sources ?? []).map(source => `${source.dataset} v${source.version}`).join(', ')]
+                ]}
+              />
+              {entry.detail != null && <Details values={entry.detail} />}
+            </section>
+            {entry.payload != null && (
+              <section className="sr-Section" aria-labelledby="payload">
+                <h2 id="payload">Code</h2>
+                <Code name={`Code of entry ${index}`}>{payloadText(entry.payload)}</Code>
+              </section>
+            )}
+            {entry.proof != null && (
+              <section className="sr-Section" aria-labelledby="proof">
+                <h2 id="proof">Proof of inclusion</h2>
+                <Code name="Proof of inclusion">{pretty(entry.proof)}</Code>
+              </section>
+            )}
+          </>
+        )}
+      </Await>
+    </Page>
+  );
+}
+
+function payloadText(payload: unknown): string {
+  if (typeof payload === 'object' && payload !== null && 'code' in payload && typeof payload.code === 'string') {
+    return payload.code;
+  }
+  return pretty(payload);
+}
+
+function pretty(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value, null, 2);
+}

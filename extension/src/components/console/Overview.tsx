@@ -1,0 +1,134 @@
+import type { JSX } from 'react';
+import type { ConsoleClient } from '../../api/console.js';
+import type { AccessRequest, ExportRequest, Me } from '../../api/types.js';
+import { Await, Empty, LabelBadge, Moment, StateBadge } from '../basics.js';
+import { count } from '../format.js';
+import { useLoad } from '../hooks.js';
+import { Page } from './Page.js';
+import { href } from './route.js';
+
+/** What waits for the one who looks, the oldest first. */
+export function OverviewPage({ client, me }: { readonly client: ConsoleClient; readonly me: Me }): JSX.Element {
+  const { approve_access, approve_exports, administer, audit } = me.can;
+  return (
+    <Page title="Overview" intro={`Good day, ${me.full_name}. This is what waits for a decision.`}>
+      {approve_access && <AccessQueue client={client} me={me} />}
+      {approve_exports && <ExportQueue client={client} me={me} />}
+      {(administer || audit) && <PolicyLine client={client} />}
+      {!approve_access && !approve_exports && !administer && !audit && (
+        <Empty>Nothing: your roles take no decisions. You find your own requests in JupyterLab, in the side panels.</Empty>
+      )}
+    </Page>
+  );
+}
+
+function AccessQueue({ client, me }: { readonly client: ConsoleClient; readonly me: Me }): JSX.Element {
+  const requests = useLoad(() => client.accessRequests('open'), 'access');
+  return (
+    <section className="sr-Section" aria-labelledby="access-queue">
+      <h2 id="access-queue">Access requests</h2>
+      <Await loaded={requests} what="access requests">
+        {open =>
+          open.length === 0 ? (
+            <Empty>No access request waits.</Empty>
+          ) : (
+            <ul className="sr-Queue">
+              {oldestFirst(open).map(request => (
+                <AccessLine key={request.id} request={request} me={me} />
+              ))}
+            </ul>
+          )
+        }
+      </Await>
+    </section>
+  );
+}
+
+export function AccessLine({ request, me }: { readonly request: AccessRequest; readonly me: Me }): JSX.Element {
+  return (
+    <li>
+      <a href={href('access', request.id)}>
+        <span className="sr-Queue-title">
+          {request.user} asks for {request.dataset}
+        </span>
+        <span className="sr-Queue-text">{request.purpose}</span>
+      </a>
+      <span className="sr-Queue-side">
+        <StateBadge state={request.state} />
+        {request.user === me.user && <span className="sr-Quiet">your own</span>}
+        <span className="sr-Quiet">
+          <Moment time={request.submitted_at} />
+        </span>
+      </span>
+    </li>
+  );
+}
+
+function ExportQueue({ client, me }: { readonly client: ConsoleClient; readonly me: Me }): JSX.Element {
+  const exports = useLoad(() => client.exports('open'), 'exports');
+  return (
+    <section className="sr-Section" aria-labelledby="export-queue">
+      <h2 id="export-queue">Exports</h2>
+      <Await loaded={exports} what="exports">
+        {open =>
+          open.length === 0 ? (
+            <Empty>No export waits for a review.</Empty>
+          ) : (
+            <ul className="sr-Queue">
+              {oldestFirst(open).map(request => (
+                <ExportLine key={request.id} request={request} me={me} />
+              ))}
+            </ul>
+          )
+        }
+      </Await>
+    </section>
+  );
+}
+
+export function ExportLine({ request, me }: { readonly request: ExportRequest; readonly me: Me }): JSX.Element {
+  const warnings = request.files.flatMap(file => file.findings).filter(finding => finding.severity !== 'pass').length;
+  return (
+    <li>
+      <a href={href('exports', request.id)}>
+        <span className="sr-Queue-title">{request.files.map(file => file.name).join(', ')}</span>
+        <span className="sr-Queue-text">
+          {request.user}, {request.project}: {request.justification}
+        </span>
+      </a>
+      <span className="sr-Queue-side">
+        <StateBadge state={request.state} />
+        <LabelBadge label={request.label} />
+        {warnings > 0 && <span>{count(warnings, 'finding')}</span>}
+        {request.user === me.user && <span className="sr-Quiet">your own</span>}
+        <span className="sr-Quiet">
+          <Moment time={request.submitted_at} />
+        </span>
+      </span>
+    </li>
+  );
+}
+
+function PolicyLine({ client }: { readonly client: ConsoleClient }): JSX.Element {
+  const policy = useLoad(() => client.policy(), 'policy');
+  return (
+    <section className="sr-Section" aria-labelledby="policy-line">
+      <h2 id="policy-line">Policy</h2>
+      <Await loaded={policy} what="the policy">
+        {value => (
+          <p className={value.state === 'refused' ? 'sr-Note' : undefined}>
+            {value.state === 'refused'
+              ? `The files in the policy folder are refused (${count(value.problems.length, 'problem')}). Version `
+              : 'Version '}
+            <code>{value.version}</code> is in force since <Moment time={value.loaded_at} />.{' '}
+            <a href={href('policy')}>See the policy</a>
+          </p>
+        )}
+      </Await>
+    </section>
+  );
+}
+
+function oldestFirst<T extends { readonly submitted_at: string | null }>(requests: readonly T[]): readonly T[] {
+  return requests.toSorted((a, b) => (a.submitted_at ?? '').localeCompare(b.submitted_at ?? ''));
+}

@@ -1,0 +1,94 @@
+import type { MaskMethod } from '../api/types.js';
+
+const UNITS = ['B', 'KiB', 'MiB', 'GiB'] as const;
+
+export function formatBytes(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1024 && unit < UNITS.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${UNITS[unit] ?? 'B'}`;
+}
+
+const moment = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+const day = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium' });
+
+export function formatMoment(time: string): string {
+  return formatted(moment, time);
+}
+
+export function formatDay(time: string): string {
+  return formatted(day, time);
+}
+
+function formatted(format: Intl.DateTimeFormat, time: string): string {
+  const date = new Date(time);
+  return Number.isNaN(date.getTime()) ? time : format.format(date);
+}
+
+/** A whole number with its noun: `1 file`, `3 files`. */
+export function count(number: number, noun: string): string {
+  return `${number.toLocaleString()} ${noun}${number === 1 ? '' : 's'}`;
+}
+
+const MASK_WORDS: Readonly<Record<MaskMethod, string>> = {
+  null: 'emptied',
+  redact: 'redacted',
+  hash: 'pseudonyms'
+};
+
+/** What a mask leaves of a column, in a word. */
+export function maskWord(method: MaskMethod): string {
+  return MASK_WORDS[method];
+}
+
+const STATE_WORDS: Readonly<Record<string, string>> = {
+  submitted: 'waiting for a steward',
+  open: 'waiting for a steward',
+  approved: 'approved',
+  denied: 'denied',
+  withdrawn: 'withdrawn',
+  expired: 'expired',
+  revoked: 'revoked',
+  active: 'active',
+  draft: 'being checked',
+  blocked: 'blocked by a check',
+  in_review: 'in review',
+  changes: 'changes asked for',
+  changes_requested: 'changes asked for',
+  rejected: 'rejected',
+  released: 'released'
+};
+
+/** A state as people read it; an unknown one is shown as it came. */
+export function stateWord(state: string): string {
+  return STATE_WORDS[state] ?? state.replaceAll('_', ' ');
+}
+
+export type Tone = 'good' | 'bad' | 'waiting' | 'quiet';
+
+const TONES: Readonly<Record<string, Tone>> = {
+  approved: 'good',
+  released: 'good',
+  active: 'good',
+  denied: 'bad',
+  rejected: 'bad',
+  blocked: 'bad',
+  revoked: 'bad',
+  submitted: 'waiting',
+  open: 'waiting',
+  in_review: 'waiting',
+  changes: 'waiting',
+  changes_requested: 'waiting'
+};
+
+export function stateTone(state: string): Tone {
+  return TONES[state] ?? 'quiet';
+}
+
+/** The cell that reads a dataset; a JSON string of a dataset name is a Python string, too. */
+export function loadCode(dataset: string): string {
+  return `import strongroom\ndf = strongroom.open(${JSON.stringify(dataset)}).to_pandas()`;
+}
