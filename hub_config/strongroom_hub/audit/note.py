@@ -87,7 +87,8 @@ def open_checkpoint(note: str, verifier: VerifierKey) -> Checkpoint:
     if not blank or not signatures.endswith("\n"):
         raise NoteError("the checkpoint is not a signed note")
     text += "\n"
-    if not any(_signed_by(line, text, verifier) for line in signatures[:-1].split("\n")):
+    signed = [_signed_by(line, text, verifier) for line in signatures[:-1].split("\n")]  # all: each must be well-formed
+    if not any(signed):
         raise NoteError(f"the checkpoint carries no valid signature of the key {verifier.name}")
     return _parse(text, verifier.name)
 

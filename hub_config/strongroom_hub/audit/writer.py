@@ -94,6 +94,10 @@ class _UnitSession(Session):
     def rollback(self) -> None:
         raise RuntimeError("a unit of work is rolled back when it raises; do not roll back its session")
 
+    def finish(self) -> None:
+        """Send pending changes into the committer's transaction."""
+        super().commit()
+
 
 class _Unit:
     """One waiting call of `transact`."""
@@ -186,7 +190,7 @@ class _UnitTx:
 
     def __init__(self, batch: _Batch) -> None:
         self._batch = batch
-        self._session: Session | None = None
+        self._session: _UnitSession | None = None
         self._open = True
 
     @property
@@ -194,7 +198,7 @@ class _UnitTx:
         self._check_open()
         if self._session is None:
             self._session = _UnitSession(
-                self._batch.connection, expire_on_commit=False, join_transaction_mode="rollback_only"
+                self._batch.connection, expire_on_commit=False, join_transaction_mode="create_savepoint"
             )
         return self._session
 
@@ -205,13 +209,12 @@ class _UnitTx:
     def finish(self) -> None:
         """Send pending changes to the database."""
         if self._session is not None:
-            self._session.flush()
+            self._session.finish()
 
     def close(self) -> None:
         """Detach what the unit loaded: it stays usable as it is."""
         self._open = False
         if self._session is not None:
-            self._session.expunge_all()
             self._session.close()
 
     def _check_open(self) -> None:
@@ -362,10 +365,10 @@ def _run_unit(batch: _Batch, work: Callable[[Tx], Any]) -> tuple[Any, BaseExcept
         result = work(tx)
         tx.finish()
     except BaseException as error:
-        if _ends_batch(error):
-            raise
         with suppress(SQLAlchemyError):
             tx.close()
+        if _ends_batch(error):
+            raise
         batch.back_to(mark)
         batch.connection.exec_driver_sql("ROLLBACK TO unit")
         batch.connection.exec_driver_sql("RELEASE unit")

@@ -1,0 +1,132 @@
+"""Routes of the audit log: who may see what of it, and that seeing it is itself recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import PlainTextResponse
+
+from strongroom_hub.access.service import stewarded_datasets
+from strongroom_hub.audit import reader
+from strongroom_hub.audit.entries import Action, Entry
+from strongroom_hub.audit.writer import AuditWriter
+from strongroom_hub.control.callers import Caller, Ctx, Writer
+from strongroom_hub.control.context import Context
+from strongroom_hub.control.policykeeper import Question
+from strongroom_hub.control.session import Person
+from strongroom_hub.problems import Problem
+
+internal = APIRouter()
+public = APIRouter(prefix="/audit")
+
+PAGE = 200
+SCANNED = 5_000
+"""Entries that one call looks at: whoever may see few of them pages on with `next`."""
+Limit = Annotated[int, Query(ge=1, le=1000)]
+Word = Annotated[str | None, Query(max_length=200)]
+Index = Annotated[int | None, Query(ge=0)]
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How much of the log a person may see."""
+
+    actor: str
+    everything: bool
+    datasets: frozenset[str]
+
+    def sees(self, entry: dict[str, Any]) -> bool:
+        """Auditors all; everybody their own; stewards what is about their datasets or came of them."""
+        if self.everything or entry["actor"] == self.actor:
+            return True
+        touched = {str(entry["object"] or ""), *entry["sources"]}
+        return any(name.partition("@")[0] in self.datasets for name in touched)
+
+    def reads_payload(self, entry: dict[str, Any]) -> bool:
+        """Code and justifications: auditors, and whoever wrote them."""
+        return self.everything or entry["actor"] == self.actor
+
+
+def reach_of(context: Context, user: str) -> Reach:
+    audit = Question(user=user, action="audit", object="log", label="public")
+    return Reach(
+        actor=f"user:{user}",
+        everything=context.policy.decide(audit).allowed,
+        datasets=frozenset(stewarded_datasets(context, user=user, action="approve-access")),
+    )
+
+
+def _page(
+    context: Context, visible: Callable[[dict[str, Any]], bool], filters: dict[str, Any], before: int | None, limit: int
+) -> dict[str, Any]:
+    found: list[dict[str, Any]] = []
+    scanned = 0
+    while len(found) < limit and scanned < SCANNED:
+        batch = reader.entries(context.engine, **filters, before=before, limit=PAGE)
+        for entry in batch:
+            before, scanned = entry["index"], scanned + 1
+            if visible(entry):
+                found.append(entry)
+            if len(found) == limit:
+                break
+        else:
+            if len(batch) < PAGE:
+                before = None
+                break
+    return {"entries": found, "next": before or None, "size": reader.size(context.engine)}
+
+
+def _record_reading(writer: AuditWriter, actor: str, detail: dict[str, Any]) -> None:
+    writer.append(Entry(action=Action.LOG_READ, actor=actor, object="log", detail=detail))
+
+
+@internal.get("/audit")
+def own_entries(context: Ctx, writer: Writer, caller: Caller, limit: Limit = 100) -> dict[str, Any]:
+    _record_reading(writer, caller.actor, {"own": True, "limit": limit})
+    filters = {"actor": caller.actor, "project": caller.project}
+    return _page(context, lambda _: True, filters, None, limit)
+
+
+@public.get("/entries")
+def entries(
+    context: Ctx,
+    writer: Writer,
+    person: Person,
+    actor: Word = None,
+    action: Word = None,
+    object: Word = None,  # noqa: A002 - the wire's name
+    project: Word = None,
+    before: Index = None,
+    limit: Limit = 100,
+) -> dict[str, Any]:
+    reach = reach_of(context, person.user)
+    filters = {"actor": actor, "action": action, "object": object, "project": project}
+    asked: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
+    _record_reading(writer, person.actor, {**asked, "before": before, "limit": limit})
+    return _page(context, reach.sees, filters, before, limit)
+
+
+@public.get("/entries/{index}")
+def entry(index: int, context: Ctx, writer: Writer, person: Person) -> dict[str, Any]:
+    reach = reach_of(context, person.user)
+    proven = reader.entry(context.engine, index)
+    if proven is None or not reach.sees(proven.fields):
+        raise Problem(
+            404,
+            "unknown-entry",
+            "No such entry for you",
+            f"The log has no entry {index} that you may see.",
+            next="The list shows the entries that you may see.",
+        )
+    _record_reading(writer, person.actor, {"entry": index})
+    may_read = reach.reads_payload(proven.fields)
+    text = reader.payload(context.engine, context.log_keys, index) if may_read else None
+    return {**proven.fields, "payload_reference": proven.fields.get("payload"), "payload": text, "proof": proven.proof()}
+
+
+@public.get("/checkpoint", response_class=PlainTextResponse)
+def checkpoint(context: Ctx, _: Person) -> str:
+    return reader.checkpoint(context.engine)

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from strongroom_hub.audit import entries, payloads
+from strongroom_hub.audit.entries import MAX_LEAF_BYTES, Action, Entry, EntryRefusedError
+
+SCHEMA = Draft202012Validator(json.loads(entries.SCHEMA_FILE.read_text(encoding="utf-8")))
+CONTRACT = Path(__file__).parents[3] / "docs" / "developers" / "wire-formats.md"
+text_st = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+json_st = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | text_st,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text_st, inner, max_size=3),
+    max_leaves=6,
+)
+TIME = "2026-11-21T05:00:00.000Z"
+
+
+@given(
+    st.sampled_from(Action),
+    st.one_of(st.just("operator"), text_st.filter(bool).map("user:{}".format)),
+    st.none() | text_st,
+    st.lists(text_st, max_size=3),
+    st.dictionaries(text_st, json_st, max_size=3),
+    st.booleans(),
+)
+def test_a_leaf_says_what_the_entry_said_and_fits_the_schema(
+    action: Action, actor: str, value: str | None, sources: list[str], detail: dict[str, object], with_payload: bool
+) -> None:
+    entry = Entry(action=action, actor=actor, project=value, label=value, sources=tuple(sources), detail=detail)  # type: ignore[arg-type]
+    reference = payloads.seal(payloads.new_key(), payloads.new_subject(), "x")[1] if with_payload else None
+    leaf = entries.encode(entry, 7, TIME, reference)
+    fields = entries.parse(leaf)
+    SCHEMA.validate(fields)
+    assert fields["detail"] == json.loads(json.dumps(detail))
+    assert (fields["index"], fields["time"], fields["actor"], fields["project"]) == (7, TIME, actor, value)
+    assert entries.payload_reference(fields) == reference
+    assert leaf == json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def test_the_actions_are_those_of_the_contract() -> None:
+    section = CONTRACT.read_text(encoding="utf-8").split("## 8. Audit actions")[1].split("\n## ")[0]
+    assert {action.value for action in Action} == set(re.findall(r"\b(?:hub|server|control):[a-z-]+:[a-z-]+", section))
+
+
+def test_the_time_fits_the_schema() -> None:
+    assert re.match(SCHEMA.schema["properties"]["time"]["pattern"], entries.now())
+
+
+def leaf_of(detail: dict[str, object]) -> bytes:
+    return entries.encode(Entry(action=Action.CELL_BEGIN, actor="user:a", detail=detail), 0, TIME, None)  # type: ignore[arg-type]
+
+
+def test_the_largest_leaf_fits_and_one_byte_more_is_refused() -> None:
+    room = MAX_LEAF_BYTES - len(leaf_of({"t": ""}))
+    assert len(leaf_of({"t": "x" * room})) == MAX_LEAF_BYTES
+    with pytest.raises(EntryRefusedError, match=r"65,536 bytes; the limit is 65,535"):
+        leaf_of({"t": "x" * (room + 1)})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), b"bytes", {1, 2}, "\ud800", object(), {(1, 2): 3}])
+def test_what_json_cannot_say_is_refused_without_repeating_it(value: object) -> None:
+    with pytest.raises(EntryRefusedError) as refused:
+        leaf_of({"secret-word": value})
+    assert "secret-word" not in str(refused.value)
+
+
+@pytest.mark.parametrize("actor", ["", "analyst", "user:", "system:", "root:x", "operator:x", "user"])
+def test_an_entry_needs_an_actor(actor: str) -> None:
+    with pytest.raises(EntryRefusedError, match="actor"):
+        Entry(action=Action.CELL_BEGIN, actor=actor)
+
+
+@pytest.mark.parametrize("leaf", [b"", b"[]", b"{}", b'{"v":2}', b'{"v":1', b"\xff"])
+def test_other_bytes_are_no_leaf(leaf: bytes) -> None:
+    with pytest.raises(ValueError):
+        entries.parse(leaf)
+
+
+def test_a_payload_named_in_an_unknown_form_is_refused() -> None:
+    with pytest.raises(ValueError, match="payload"):
+        entries.payload_reference({"payload": {"sha256": "x", "more": 1}})

@@ -1,0 +1,43 @@
+"""A process that writes to a log until it is done or killed: DATABASE KEYS THREADS ENTRIES_IN_ALL.
+
+After each acknowledgement it prints `INDEX TEXT` in one write; the text is in the entry's detail as well.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+from strongroom_hub.audit.entries import Action, Entry
+from strongroom_hub.audit.keys import LogKeys
+from strongroom_hub.audit.writer import open_writer
+from strongroom_hub.database import open_engine
+
+database, folder, threads, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+writer = open_writer(open_engine(database), LogKeys.load(folder))
+numbers = iter(range(count))
+lock = threading.Lock()
+
+
+def work() -> None:
+    while True:
+        with lock:
+            number = next(numbers, None)
+        if number is None:
+            return
+        text = f"{os.getpid()}-{number}"
+        payload = "x = 1" if number % 5 == 0 else None
+        index = writer.append(
+            Entry(action=Action.CELL_BEGIN, actor="user:analyst", detail={"text": text}, payload=payload)
+        )
+        os.write(1, f"{index} {text}\n".encode())
+
+
+workers = [threading.Thread(target=work) for _ in range(threads)]
+for worker in workers:
+    worker.start()
+for worker in workers:
+    worker.join()
+writer.close()
