@@ -1,0 +1,83 @@
+"""Framed JSON to the server's ask socket and the vault's data socket (4 bytes big-endian length, then an object)."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from typing import Any
+
+from strongroom._errors import Unavailable
+
+ASK_SOCKET = "/run/strongroom/server/ask.sock"
+DATA_SOCKET = "/run/strongroom/vault/data.sock"
+
+_LENGTH = struct.Struct(">I")
+_MAX_BYTES = 1 << 20
+_ASK_SECONDS = 60.0
+_DATA_SECONDS = 900.0
+
+
+def ask(operation: str, **fields: Any) -> dict[str, Any]:
+    """One question to the notebook server. Raises Unavailable when it does not answer."""
+    request = {"v": 1, "op": operation, **fields}
+    answer, descriptors = _exchange(ASK_SOCKET, request, _ASK_SECONDS, "The notebook server")
+    _close(descriptors)
+    return answer
+
+
+def fetch(ticket: str) -> tuple[dict[str, Any], int | None]:
+    """Hand a ticket to the vault: its answer and the descriptor of the data, which the caller closes."""
+    answer, descriptors = _exchange(DATA_SOCKET, {"v": 1, "ticket": ticket}, _DATA_SECONDS, "The vault")
+    _close(descriptors[1:])
+    return answer, descriptors[0] if descriptors else None
+
+
+def _exchange(path: str, request: dict[str, Any], seconds: float, who: str) -> tuple[dict[str, Any], list[int]]:
+    body = json.dumps(request).encode()
+    descriptors: list[int] = []
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(seconds)
+            connection.connect(path)
+            connection.sendall(_LENGTH.pack(len(body)) + body)
+            return _answer(connection, descriptors), descriptors
+    except (OSError, ValueError, TypeError) as error:
+        _close(descriptors)
+        raise Unavailable(
+            f"{who} does not answer",
+            f"Nothing was read ({error}).",
+            next_step="Run the cell again in a moment. If it stays so, tell whoever runs this Strongroom.",
+            slug="unavailable",
+        ) from error
+    except BaseException:  # an interrupt must not leave data open
+        _close(descriptors)
+        raise
+
+
+def _answer(connection: socket.socket, descriptors: list[int]) -> dict[str, Any]:
+    (length,) = _LENGTH.unpack(_receive(connection, _LENGTH.size, descriptors))
+    if length > _MAX_BYTES:
+        raise ValueError(f"an answer of {length} bytes")
+    answer = json.loads(_receive(connection, length, descriptors))
+    if not isinstance(answer, dict):
+        raise TypeError("an answer that is no object")
+    return answer
+
+
+def _receive(connection: socket.socket, size: int, descriptors: list[int]) -> bytes:
+    """Exactly `size` bytes; descriptors that come along are added to the list."""
+    received = b""
+    while len(received) < size:
+        piece, found, _flags, _address = socket.recv_fds(connection, size - len(received), 4)
+        descriptors += found
+        if not piece:
+            raise ConnectionError("the connection was closed early")
+        received += piece
+    return received
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
