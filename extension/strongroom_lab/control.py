@@ -1,0 +1,110 @@
+"""Client of control's internal API: one coroutine for each call that a single-user server may make.
+
+Every call returns the answer's JSON object or raises `Problem`: control's own refusal, or a 503 where control is silent.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from strongroom_lab.problems import Problem, control_silent
+
+TIMEOUT = httpx.Timeout(15.0, connect=3.0)
+QUICK = httpx.Timeout(1.5)
+"""For the display decision, on which waiting output depends."""
+
+
+class Control:
+    """Control's internal API as one server sees it, with the server's own credential."""
+
+    def __init__(self, socket: Path, credential: str) -> None:
+        self._client = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=str(socket)),
+            base_url="http://control/internal/v1/",
+            headers={"Authorization": f"Bearer {credential}"},
+            timeout=TIMEOUT,
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _call(
+        self, method: str, path: str, body: dict[str, Any] | None = None, timeout: httpx.Timeout = TIMEOUT
+    ) -> dict[str, Any]:
+        try:
+            response = await self._client.request(method, path, json=body, timeout=timeout)
+        except httpx.TransportError as error:
+            raise control_silent() from error
+        try:
+            answer = response.json() if response.content else {}
+        except ValueError:
+            answer = None
+        if not response.is_success or not isinstance(answer, dict):
+            raise Problem.from_json(response.status_code, answer)
+        return answer
+
+    async def session(self) -> dict[str, Any]:
+        """SESSION: who, project, label, sources, display rule."""
+        return await self._call("GET", "session")
+
+    async def open_kernel(self, kernel: str, notebook: str) -> dict[str, Any]:
+        """Record that a kernel starts, before it does."""
+        return await self._call("POST", "kernels", {"kernel": kernel, "notebook": notebook})
+
+    async def close_kernel(self, kernel: str, reason: str) -> dict[str, Any]:
+        return await self._call("DELETE", f"kernels/{kernel}", {"reason": reason})
+
+    async def begin_cell(self, *, kernel: str, notebook: str, cell: str, kind: str, code: str) -> dict[str, Any]:
+        """Append a cell entry; returns when it is durable. `kind`: execute, complete, inspect, comm or input."""
+        body = {"kernel": kernel, "notebook": notebook, "cell": cell, "kind": kind, "code": code}
+        return await self._call("POST", "cells", body)
+
+    async def end_cell(self, entry: int, end: dict[str, Any]) -> dict[str, Any]:
+        return await self._call("POST", f"cells/{entry}/end", end)
+
+    async def read(self, *, kernel: str, cell: int, dataset: str, version: Any, columns: Any) -> dict[str, Any]:
+        """Decide on one dataset read; the answer carries the ticket and the label that it raises."""
+        body = {"kernel": kernel, "cell": cell, "dataset": dataset, "version": version, "columns": columns}
+        return await self._call("POST", "reads", body)
+
+    async def display(self) -> dict[str, Any]:
+        """The display rule, decided now."""
+        return await self._call("GET", "display", timeout=QUICK)
+
+    async def charge(self, kernel: str, route: str, amount: int) -> dict[str, Any]:
+        """Charge bytes that were shown outside a running cell (`route`: work or late) to the day's budget."""
+        return await self._call("POST", "display", {"kernel": kernel, "route": route, "bytes": amount})
+
+    async def save_file(self, path: str, size: int, sha256: str) -> dict[str, Any]:
+        return await self._call("POST", "files", {"path": path, "bytes": size, "sha256": sha256})
+
+    async def catalog(self) -> dict[str, Any]:
+        return await self._call("GET", "catalog")
+
+    async def access_requests(self) -> dict[str, Any]:
+        return await self._call("GET", "access-requests")
+
+    async def request_access(self, body: dict[str, Any]) -> dict[str, Any]:
+        return await self._call("POST", "access-requests", body)
+
+    async def withdraw_access_request(self, request: str) -> dict[str, Any]:
+        return await self._call("POST", f"access-requests/{request}/withdraw")
+
+    async def exports(self) -> dict[str, Any]:
+        return await self._call("GET", "exports")
+
+    async def draft_export(self, body: dict[str, Any]) -> dict[str, Any]:
+        return await self._call("POST", "exports", body)
+
+    async def submit_export(self, export: str, receipts: list[str]) -> dict[str, Any]:
+        return await self._call("POST", f"exports/{export}/submit", {"receipts": receipts})
+
+    async def withdraw_export(self, export: str) -> dict[str, Any]:
+        return await self._call("POST", f"exports/{export}/withdraw")
+
+    async def download_export(self, export: str) -> dict[str, Any]:
+        return await self._call("POST", f"exports/{export}/download")

@@ -1,0 +1,312 @@
+"""REST for the Lab panels: thin handlers over control, vault and the workspace; every error is a problem in JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import tempfile
+import zipfile
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from pathlib import PurePosixPath
+from typing import IO, Any
+
+from jupyter_server.base.handlers import APIHandler
+from tornado import web
+from tornado.iostream import StreamClosedError
+
+from strongroom_lab import canon, workfiles
+from strongroom_lab.problems import MEDIA_TYPE, Problem
+from strongroom_lab.settings import Settings
+from strongroom_lab.vault import Vault
+from strongroom_lab.workspace import Workspace
+
+HEARTBEAT = 15.0
+CHUNK = 1 << 20
+CELLS_SENT = 500
+_ID = r"(?P<identifier>[A-Za-z0-9_-]{1,64})"
+
+Verb = Callable[..., Awaitable[None]]
+
+
+def spoken(verb: Verb) -> Verb:
+    """A problem that `verb` raises becomes the answer."""
+
+    @wraps(verb)
+    async def speaking(self: Handler, *args: str, **kwargs: str) -> None:
+        try:
+            await verb(self, *args, **kwargs)
+        except Problem as problem:
+            self.answer_problem(problem)
+
+    return speaking
+
+
+class Handler(APIHandler):
+    """An authenticated handler that speaks JSON and problems."""
+
+    def initialize(self, settings: Settings, workspace: Workspace, vault: Vault) -> None:
+        self.server = settings
+        self.workspace = workspace
+        self.vault = vault
+
+    def set_default_headers(self) -> None:
+        super().set_default_headers()
+        self.set_header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox")
+        self.set_header("Cache-Control", "no-store")
+
+    def answer(self, body: dict[str, Any], status: int = 200) -> None:
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps(body))
+
+    def answer_problem(self, problem: Problem) -> None:
+        self.set_status(problem.status)
+        self.set_header("Content-Type", MEDIA_TYPE)
+        self.finish(json.dumps(problem.as_json()))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """What Jupyter or tornado refuses, in the same shape; no traces, no texts of exceptions."""
+        error = (kwargs.get("exc_info") or (None, None, None))[1]
+        words = error.log_message if isinstance(error, web.HTTPError) and error.log_message else ""
+        self.answer_problem(
+            Problem(
+                status_code,
+                "refused" if status_code < 500 else "internal",  # noqa: PLR2004 - HTTP's server errors
+                "This request was refused" if status_code < 500 else "The server could not do this",  # noqa: PLR2004
+                words or f"HTTP status {status_code}.",
+                next="Reload the page; if it stays, tell the operator.",
+            )
+        )
+
+    def body(self) -> dict[str, Any]:
+        """The request's JSON object. Raises Problem."""
+        try:
+            found = json.loads(self.request.body)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise Problem(400, "bad-request", "Not understood", "The request holds no JSON object.")
+        return found
+
+
+class Session(Handler):
+    @web.authenticated
+    @spoken
+    async def get(self) -> None:
+        mark = self.workspace.mark
+        session = await self.workspace.control.session()
+        self.workspace.learn(session, mark)
+        self.answer({**session, **self.workspace.label_event(), "console_url": self.server.console_url})
+
+
+class Stream(Handler):
+    """Server-sent events: label, notice, request, export."""
+
+    @web.authenticated
+    async def get(self) -> None:
+        self.set_header("Content-Type", "text/event-stream")
+        self.set_header("X-Accel-Buffering", "no")
+        queue = self.workspace.listen()
+        try:
+            while True:
+                try:
+                    event, data = await asyncio.wait_for(queue.get(), HEARTBEAT)
+                    self.write(f"event: {event}\ndata: {json.dumps(data)}\n\n")
+                except TimeoutError:
+                    self.write(": still here\n\n")
+                await self.flush()
+        except StreamClosedError:
+            return
+        finally:
+            self.workspace.leave(queue)
+
+
+class Datasets(Handler):
+    @web.authenticated
+    @spoken
+    async def get(self) -> None:
+        self.answer(await self.workspace.control.catalog())
+
+
+class AccessRequests(Handler):
+    @web.authenticated
+    @spoken
+    async def get(self) -> None:
+        found = await self.workspace.control.access_requests()
+        self.workspace.note_states("request", found.get("access_requests"))
+        self.answer(found)
+
+    @web.authenticated
+    @spoken
+    async def post(self) -> None:
+        body = self.body()
+        wanted = {name: body.get(name) for name in ("dataset", "columns", "purpose", "days")}
+        made = await self.workspace.control.request_access(wanted)
+        self.workspace.publish("request", {"id": made.get("id"), "state": made.get("state")})
+        self.answer(made, 201)
+
+
+class WithdrawAccessRequest(Handler):
+    @web.authenticated
+    @spoken
+    async def post(self, identifier: str) -> None:
+        made = await self.workspace.control.withdraw_access_request(identifier)
+        self.workspace.publish("request", {"id": made.get("id"), "state": made.get("state")})
+        self.answer(made)
+
+
+class Work(Handler):
+    """The names in the work folder: kernels choose them, so they are metered like output."""
+
+    @web.authenticated
+    @spoken
+    async def get(self) -> None:
+        path = self.get_query_argument("path", "")
+        found = await asyncio.to_thread(workfiles.listing, self.server.work, path)
+        raw = canon.encode(found)
+        view = await self.workspace.view()
+        if view.silence or (view.day_left is not None and len(raw) > view.day_left):
+            raise Problem(
+                403,
+                "display-budget",
+                "The list of work files is withheld",
+                view.silence or "It is longer than what is left of the day's display budget.",
+                why=(view.display.rule,) if view.display.rule else (),
+                next="Files can still be exported by name in the Exports panel.",
+            )
+        if view.day_left is not None:
+            await self.workspace.charge_now("", "work", len(raw))
+        self.set_header("Content-Type", "application/json")
+        self.finish(raw)
+
+
+class Exports(Handler):
+    @web.authenticated
+    @spoken
+    async def get(self) -> None:
+        found = await self.workspace.control.exports()
+        self.workspace.note_states("export", found.get("exports"))
+        self.answer(found)
+
+    @web.authenticated
+    @spoken
+    async def post(self) -> None:
+        body = self.body()
+        paths, justification = body.get("paths"), body.get("justification")
+        if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+            raise Problem(400, "bad-request", "Not understood", "paths is a list of file names below ~/work.")
+        if not isinstance(justification, str):
+            raise Problem(400, "bad-request", "Not understood", "justification is a text.")
+        copies = await asyncio.to_thread(workfiles.copy_for_export, self.server.work, paths)
+        try:
+            export = await self._send(copies, justification)
+        finally:
+            for copy in copies:
+                copy.file.close()
+        self.workspace.publish("export", {"id": export.get("id"), "state": export.get("state")})
+        self.answer(export, 201)
+
+    async def _send(self, copies: list[workfiles.Copied], justification: str) -> dict[str, Any]:
+        """Draft, stage every file in the vault, submit: control learns hashes only, the vault bytes only."""
+        draft = await self.workspace.control.draft_export(
+            {
+                "justification": justification,
+                "files": [{"name": copy.name, "bytes": copy.size, "sha256": copy.sha256} for copy in copies],
+                "cells": self.workspace.entries()[-CELLS_SENT:],
+            }
+        )
+        identifier, tickets = str(draft.get("id", "")), draft.get("tickets")
+        if not isinstance(tickets, list) or len(tickets) != len(copies):
+            raise Problem.from_json(502, None)
+        receipts = [
+            await self.vault.stage(identifier, index, str(ticket), copy.file)
+            for index, (copy, ticket) in enumerate(zip(copies, tickets, strict=True))
+        ]
+        return await self.workspace.control.submit_export(identifier, receipts)
+
+
+class WithdrawExport(Handler):
+    @web.authenticated
+    @spoken
+    async def post(self, identifier: str) -> None:
+        made = await self.workspace.control.withdraw_export(identifier)
+        self.workspace.publish("export", {"id": made.get("id"), "state": made.get("state")})
+        self.answer(made)
+
+
+class DownloadExport(Handler):
+    """A released export as a zip: exactly the approved bytes, with the signed manifest."""
+
+    @web.authenticated
+    @spoken
+    async def get(self, identifier: str) -> None:
+        released = await self.workspace.control.download_export(identifier)
+        with tempfile.TemporaryFile(dir=self.server.run_dir) as archive:
+            await self._pack(identifier, released, archive)
+            archive.seek(0)
+            self.set_header("Content-Type", "application/zip")
+            self.set_header("Content-Disposition", f'attachment; filename="strongroom-export-{identifier}.zip"')
+            while chunk := archive.read(CHUNK):
+                self.write(chunk)
+                await self.flush()
+        self.finish()
+
+    async def _pack(self, identifier: str, released: dict[str, Any], archive: IO[bytes]) -> None:
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+            for index, file in enumerate(released["files"]):
+                with tempfile.TemporaryFile(dir=self.server.run_dir) as plain:
+                    await self.vault.fetch(identifier, str(file["sha256"]), str(file["ticket"]), plain)
+                    plain.seek(0)
+                    if hashlib.file_digest(plain, "sha256").hexdigest() != file["sha256"]:  # type: ignore[arg-type]
+                        raise _not_the_approved(identifier)
+                    plain.seek(0)
+                    name = PurePosixPath(str(file["name"])).name or f"file-{index}"
+                    with packed.open(f"files/{index}-{name}" if index else f"files/{name}", "w") as member:
+                        while chunk := plain.read(CHUNK):
+                            member.write(chunk)
+            packed.writestr("manifest.json", _text(released["manifest"]))
+            packed.writestr("manifest.json.sig", _text(released["signature"]))
+
+
+def _text(value: Any) -> str:
+    """The manifest's exact bytes come as text: its signature is over them."""
+    if not isinstance(value, str):
+        raise Problem.from_json(502, None)
+    return value
+
+
+def _not_the_approved(identifier: str) -> Problem:
+    return Problem(
+        502,
+        "wrong-bytes",
+        "The vault did not give back the approved bytes",
+        f"A file of export {identifier} has another SHA-256 than the one that was approved.",
+        next="Tell the operator: this must not happen.",
+    )
+
+
+class Cells(Handler):
+    @web.authenticated
+    @spoken
+    async def get(self) -> None:
+        self.answer({"cells": self.workspace.cells(self.get_query_argument("notebook", ""))})
+
+
+def routes(settings: Settings, workspace: Workspace, vault: Vault) -> list[tuple[str, type[Handler], dict[str, Any]]]:
+    """Patterns below the server's base URL, with what each handler needs."""
+    table: list[tuple[str, type[Handler]]] = [
+        ("session", Session),
+        ("stream", Stream),
+        ("datasets", Datasets),
+        ("access-requests", AccessRequests),
+        (f"access-requests/{_ID}/withdraw", WithdrawAccessRequest),
+        ("work", Work),
+        ("exports", Exports),
+        (f"exports/{_ID}/withdraw", WithdrawExport),
+        (f"exports/{_ID}/download", DownloadExport),
+        ("cells", Cells),
+    ]
+    shared = {"settings": settings, "workspace": workspace, "vault": vault}
+    return [(f"/strongroom/api/{path}", handler, shared) for path, handler in table]

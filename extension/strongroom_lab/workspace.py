@@ -1,0 +1,311 @@
+"""What this server knows of its workspace: label, source set, display rule, the day's budget, and who listens.
+
+Kernels of one server share their files, so they share one label: what one of them has read, all are assumed to know.
+The label here only rises. It is raised *before* a read ticket is handed to a kernel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from strongroom_policy.labels import Label
+from tornado.log import app_log
+
+from strongroom_lab.control import Control
+from strongroom_lab.problems import Problem
+
+FRESH = 1.0
+"""Seconds for which a display decision counts as new; after that the next output asks again."""
+STALE = 5.0
+"""Seconds after which a decision that could not be renewed counts for nothing."""
+RETRY = (0.2, 0.5, 1.0, 2.0, 5.0)
+WATCH_INTERVAL = 5.0
+CELLS_KEPT = 10_000
+EVENTS_WAITING = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """How much may be shown, as control decided. None = no limit."""
+
+    allowed: bool
+    cell_bytes: int | None
+    day_bytes_left: int | None
+    image_bytes: int | None
+    rule: str
+    text: str
+
+    @classmethod
+    def parse(cls, body: Any) -> Display:
+        """Read DISPLAY from the wire; whatever is not well formed allows nothing."""
+        if not isinstance(body, dict) or body.get("allowed") is not True:
+            shape = body if isinstance(body, dict) else {}
+            return cls(False, 0, 0, 0, str(shape.get("rule", "")), str(shape.get("text", "")))
+        limits: list[int | None] = []
+        for name in ("cell_bytes", "day_bytes_left", "image_bytes"):
+            value = body.get(name, 0)
+            known = value is None or (isinstance(value, int) and not isinstance(value, bool))
+            limits.append(value if known else 0)
+        return cls(True, *limits, str(body.get("rule", "")), str(body.get("text", "")))
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "allowed": self.allowed,
+            "cell_bytes": self.cell_bytes,
+            "day_bytes_left": self.day_bytes_left,
+            "image_bytes": self.image_bytes,
+            "rule": self.rule,
+            "text": self.text,
+        }
+
+
+NOT_YET = Display(
+    allowed=False, cell_bytes=0, day_bytes_left=0, image_bytes=0, rule="", text="No display rule is known yet."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The rule for the next output: label, limits, and why nothing may be shown (`silence`, empty if something may)."""
+
+    label: Label
+    display: Display
+    day_left: int | None
+    silence: str
+
+
+@dataclass(slots=True)
+class _Report:
+    """One call that control must get to see, sooner or later; `amount` are the bytes that it tells of."""
+
+    send: Callable[[], Any]
+    amount: int
+
+
+class Workspace:
+    """Label, sources and display rule of one server, the bytes shown, and the events for its browser pages."""
+
+    def __init__(self, control: Control, clock: Callable[[], float] = time.monotonic) -> None:
+        self.control = control
+        self.label = Label.SECRET
+        self.sources: list[dict[str, Any]] = []
+        self.display = NOT_YET
+        self.notebooks: dict[str, str] = {}
+        """Kernel id -> path of the notebook that it was started for."""
+        self._clock = clock
+        self._known = False
+        self._decided_at = float("-inf")
+        self._asked_at = float("-inf")
+        self._asking: asyncio.Task[None] | None = None
+        self._charged = 0
+        self._acknowledged = 0
+        self._base = 0
+        """`_acknowledged` when the decision in force was asked for: what it has counted for certain."""
+        self._late: dict[str, int] = defaultdict(int)
+        self._reports: asyncio.Queue[_Report] = asyncio.Queue()
+        self._listeners: set[asyncio.Queue[tuple[str, dict[str, Any]]]] = set()
+        self._cells: deque[tuple[str, dict[str, Any]]] = deque(maxlen=CELLS_KEPT)
+        self._states: dict[tuple[str, str], str] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Learn label and display rule from control and begin to report. Raises Problem where control refuses."""
+        mark = self._acknowledged
+        self.learn(await self.control.session(), mark)
+        self._tasks = [asyncio.create_task(self._report()), asyncio.create_task(self._watch())]
+
+    async def stop(self, patience: float = 3.0) -> None:
+        """Send what is still to be reported, for at most `patience` seconds."""
+        self._flush_late()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._reports.join(), patience)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.control.close()
+
+    # --- label and rule ---------------------------------------------------------------------------------------------
+
+    @property
+    def mark(self) -> int:
+        """Take this before a call to control whose answer goes to `learn`: bytes that control has surely counted."""
+        return self._acknowledged
+
+    def learn(self, answer: dict[str, Any], mark: int) -> None:
+        """Take label, sources and display rule from an answer of control; the label never falls."""
+        told = Label.parse(answer.get("label"))
+        label = max(self.label, told) if self._known else told
+        sources = answer.get("sources")
+        display = Display.parse(answer.get("display"))
+        changed = (label, sources, display) != (self.label, self.sources, self.display)
+        self.label = label
+        self.sources = sources if isinstance(sources, list) else self.sources
+        self.display = display
+        self._known = True
+        self._decided_at = self._clock()
+        self._base = mark
+        if changed:
+            self.publish("label", self.label_event())
+
+    def label_event(self) -> dict[str, Any]:
+        return {"label": str(self.label), "sources": self.sources, "display": self.display.as_json()}
+
+    def day_left(self) -> int | None:
+        """Bytes left of the day's budget; what control may not have counted yet counts against it."""
+        if self.display.day_bytes_left is None:
+            return None
+        return max(0, self.display.day_bytes_left - (self._charged - self._base))
+
+    async def view(self) -> View:
+        """The rule for an output that is waiting, renewed first if it is older than a second (not needed at public)."""
+        if self.label > Label.PUBLIC and self._clock() - self._decided_at > FRESH:
+            await self._renew()
+        silence = ""
+        if self.label > Label.PUBLIC and self._clock() - self._decided_at > STALE:
+            silence = "The display rule could not be checked: the control service does not answer."
+        elif not self.display.allowed:
+            silence = self.display.text or "Nothing may be shown."
+        return View(self.label, self.display, self.day_left(), silence)
+
+    async def _renew(self) -> None:
+        if self._asking is None or self._asking.done():
+            if self._clock() - self._asked_at < FRESH:
+                return
+            self._asked_at = self._clock()
+            self._asking = asyncio.create_task(self._ask())
+        # Past the limit nothing is shown anyway: output is not made to wait for a service that is away.
+        if self._clock() - self._decided_at <= STALE:
+            await asyncio.shield(self._asking)
+
+    async def _ask(self) -> None:
+        mark = self._acknowledged
+        try:
+            self.learn(await self.control.display(), mark)
+        except Problem as problem:
+            app_log.warning("the display rule could not be renewed: %s", problem.title)
+            if problem.status in {401, 403}:
+                self.display = Display(False, 0, 0, 0, "", f"{problem.title}. {problem.detail}")
+                self._decided_at = self._clock()
+                self.publish("label", self.label_event())
+
+    # --- bytes ------------------------------------------------------------------------------------------------------
+
+    def charge(self, amount: int) -> None:
+        """Count bytes that are about to be shown; they are reported with the cell's end."""
+        self._charged += amount
+
+    def charge_late(self, kernel: str, amount: int) -> None:
+        """Count bytes shown after their cell's end was recorded, or outside any cell; reported once a second."""
+        self._charged += amount
+        if not self._late:
+            asyncio.get_running_loop().call_later(1.0, self._flush_late)
+        self._late[kernel] += amount
+
+    def _flush_late(self) -> None:
+        waiting, self._late = self._late, defaultdict(int)
+        for kernel, amount in waiting.items():
+            self._reports.put_nowait(
+                _Report(lambda kernel=kernel, amount=amount: self.control.charge(kernel, "late", amount), amount)
+            )
+
+    async def charge_now(self, kernel: str, route: str, amount: int) -> None:
+        """Charge bytes to the day before they are shown. Raises Problem: then they must not be shown."""
+        mark = self._acknowledged
+        self._charged += amount
+        try:
+            answer = await self.control.charge(kernel, route, amount)
+        except Problem:
+            self._charged -= amount
+            raise
+        # The answer has counted these bytes already.
+        self._acknowledged += amount
+        self.learn(answer, mark + amount)
+
+    def close_kernel(self, kernel: str, reason: str) -> None:
+        """Queue the record of a kernel's end."""
+        if reason == "shutdown":
+            self.notebooks.pop(kernel, None)
+        self._reports.put_nowait(_Report(lambda: self.control.close_kernel(kernel, reason), 0))
+
+    def end_cell(self, entry: int, end: dict[str, Any], charged: int) -> None:
+        """Queue a cell's end; it is sent in order and repeated until control has it."""
+        self._reports.put_nowait(_Report(lambda: self.control.end_cell(entry, end), charged))
+
+    async def _report(self) -> None:
+        while True:
+            report = await self._reports.get()
+            try:
+                await self._deliver(report)
+            finally:
+                self._reports.task_done()
+
+    async def _deliver(self, report: _Report) -> None:
+        for attempt in itertools.count():
+            try:
+                await report.send()
+            except Problem as problem:
+                if problem.status >= 500:  # noqa: PLR2004 - HTTP's server errors: try again
+                    await asyncio.sleep(RETRY[min(attempt, len(RETRY) - 1)])
+                    continue
+                app_log.error("control refused a report: %s", problem.title)
+                # The bytes stay charged here: an unrecorded one must not come back as budget.
+                return
+            self._acknowledged += report.amount
+            return
+
+    # --- what pages are told ------------------------------------------------------------------------------------------
+
+    def listen(self) -> asyncio.Queue[tuple[str, dict[str, Any]]]:
+        """A queue of (event, data); the label in force comes first. Give it back with `leave`."""
+        queue: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue(EVENTS_WAITING)
+        queue.put_nowait(("label", self.label_event()))
+        self._listeners.add(queue)
+        return queue
+
+    def leave(self, queue: asyncio.Queue[tuple[str, dict[str, Any]]]) -> None:
+        self._listeners.discard(queue)
+
+    def publish(self, event: str, data: dict[str, Any]) -> None:
+        """Tell every listening page; one that does not keep up misses events and starts anew when it reconnects."""
+        for queue in self._listeners:
+            with contextlib.suppress(asyncio.QueueFull):
+                queue.put_nowait((event, data))
+
+    def remember_cell(self, notebook: str, cell: str, entry: int) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self._cells.append((notebook, {"cell": cell, "entry": entry, "time": now}))
+
+    def cells(self, notebook: str) -> list[dict[str, Any]]:
+        """The recorded cells of one notebook in this server's life, oldest first."""
+        return [cell for path, cell in self._cells if path == notebook]
+
+    def entries(self) -> list[int]:
+        """The entries of all cells in this server's life, oldest first."""
+        return [cell["entry"] for _, cell in self._cells]
+
+    async def _watch(self) -> None:
+        """Tell pages when somebody else has decided on a request or an export."""
+        while True:
+            await asyncio.sleep(WATCH_INTERVAL)
+            if not self._listeners:
+                continue
+            with contextlib.suppress(Problem):
+                self.note_states("request", (await self.control.access_requests()).get("access_requests"))
+                self.note_states("export", (await self.control.exports()).get("exports"))
+
+    def note_states(self, event: str, items: Any) -> None:
+        """Publish `event` for each of `items` whose state is another than the one last seen."""
+        for item in items if isinstance(items, list) else []:
+            key, state = (event, str(item.get("id"))), str(item.get("state"))
+            seen = self._states.get(key)
+            self._states[key] = state
+            if seen is not None and seen != state:
+                self.publish(event, {"id": key[1], "state": state})
