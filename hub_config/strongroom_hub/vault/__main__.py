@@ -10,6 +10,7 @@ import argparse  # noqa: E402
 import asyncio  # noqa: E402
 import contextlib  # noqa: E402
 import logging  # noqa: E402
+import os  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -57,6 +58,7 @@ def main() -> None:
     for chatty in ("uvicorn", "uvicorn.error", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     forbid_inspection()
+    os.umask(0o077)
     try:
         asyncio.run(run(Instance.load(arguments.instance), _STARTED))
     except Problem as problem:

@@ -138,10 +138,12 @@ def _containment(own: _Column, other: _Column) -> float:
 def _distance(own: _Column, other: _Column) -> float:
     if not own.is_number:
         return abs(own.values.n_unique() / len(own.values) - other.values.n_unique() / len(other.values))
-    ours = [own.values.quantile(q) or 0.0 for q in _QUANTILES]
-    others = [other.values.quantile(q) or 0.0 for q in _QUANTILES]
-    spread = max(others[-1] - others[0], 1e-12)
-    return sum(abs(float(a) - float(b)) for a, b in zip(ours, others, strict=True)) / float(spread)
+    ours, others = _quantiles(own), _quantiles(other)
+    return sum(abs(a - b) for a, b in zip(ours, others, strict=True)) / max(others[-1] - others[0], 1e-12)
+
+
+def _quantiles(column: _Column) -> list[float]:
+    return [float(column.values.quantile(q) or 0.0) for q in _QUANTILES]
 
 
 def _matching_rows(pairs: _Pairs) -> list[int]:

@@ -279,7 +279,8 @@ def _write_durably(file: Path, content: bytes) -> None:
 
 
 def _make_durable_folder(folder: Path, root: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for level in (folder.parent, folder):
+        level.mkdir(mode=0o700, exist_ok=True)
     for level in (folder, folder.parent, root):
         _sync_folder(level)
 

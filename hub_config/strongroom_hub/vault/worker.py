@@ -29,6 +29,7 @@ def main() -> None:
     """Wait for the job, do it, answer. A vault that goes away ends this process too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the vault, which then closes the socket
     forbid_inspection()
+    os.umask(0o077)
     with socket.socket(fileno=os.dup(0)) as vault:
         try:
             job, fds = frames.receive(vault, max_fds=1, limit=MAX_JOB)

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jwt
+import polars as pl
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from strongroom_hub.config import Instance
+from strongroom_hub.vault import memfd, setup
+from strongroom_hub.vault.reader import Answer
+from strongroom_hub.vault.service import Vault
+from strongroom_hub.vault.tickets import IngestTicket, ReadTicket, StageTicket
+
+_NUMBERS = itertools.count()
+
+
+@dataclass
+class Signer:
+    """Signs as control does."""
+
+    key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+
+    def token(self, act: str, *, life: float = 30, **claims: Any) -> str:
+        now = time.time()
+        base = {"iss": "strongroom:control", "aud": "strongroom:vault", "jti": f"t{next(_NUMBERS)}"}
+        return jwt.encode({**base, "iat": now, "exp": now + life, "act": act, **claims}, self.key, algorithm="EdDSA")
+
+    def manifest(self, manifest: dict[str, Any]) -> str:
+        claims = {"iss": "strongroom:control", "aud": "strongroom:vault", "act": "manifest", "manifest": manifest}
+        return jwt.encode(claims, self.key, algorithm="EdDSA")
+
+
+class Room:
+    """A vault in this process, with somebody who signs as control does."""
+
+    def __init__(self, instance: Instance, signer: Signer) -> None:
+        self.instance = instance
+        self.signer = signer
+        self.vault = Vault(instance, started=time.time() - 5)
+
+    def ingest(self, name: str, data: pl.DataFrame | bytes, *, label: str = "confidential", fmt: str = "csv") -> Any:
+        claims = {"act": "ingest", "dataset": name, "version": 1, "format": fmt, "label": label}
+        with self.spool(data.write_csv().encode() if isinstance(data, pl.DataFrame) else data) as fd:
+            return self.vault.ingest(IngestTicket.model_validate(claims), fd)
+
+    def publish(self, name: str, data: pl.DataFrame | bytes, **how: str) -> dict[str, Any]:
+        manifest: dict[str, Any] = self.ingest(name, data, **how)
+        self.vault.store.publish(name, 1, self.signer.manifest(manifest))
+        return manifest
+
+    def folder(self, name: str) -> Path:
+        return self.instance.vault_dir / "store" / name / "1"
+
+    def part(self, name: str) -> Path:
+        return self.folder(name) / "part-00000.parquet"
+
+    @staticmethod
+    def read_claims(dataset: str, columns: list[str], **changed: Any) -> dict[str, Any]:
+        return {
+            "user": "ada",
+            "project": "cardio",
+            "kernel": "k1",
+            "uid": None,
+            "dataset": dataset,
+            "version": 1,
+            "label": "secret",
+            "columns": columns,
+            "masks": {},
+            "rows": None,
+            "max_bytes": 1 << 26,
+            "entry": 1,
+            **changed,
+        }
+
+    def read(self, dataset: str, columns: list[str], **changed: Any) -> Answer:
+        claims = self.read_claims(dataset, columns, **changed)
+        return self.vault.reader.read(ReadTicket.model_validate({"act": "read", **claims}))
+
+    def frame(self, dataset: str, columns: list[str], **changed: Any) -> pl.DataFrame:
+        answer = self.read(dataset, columns, **changed)
+        try:
+            return pl.read_ipc(memfd.path(answer.fd)).clone()
+        finally:
+            os.close(answer.fd)
+
+    @staticmethod
+    def view(dataset: str, columns: list[str], **changed: Any) -> dict[str, Any]:
+        given = {"dataset": dataset, "version": 1, "label": "secret", "columns": columns, "masks": {}, "project": "cardio"}
+        return {**given, **changed}
+
+    @staticmethod
+    def stage_claims(name: str = "table.csv", rules: dict[str, Any] | None = None, **changed: Any) -> dict[str, Any]:
+        types = ["csv", "tsv", "parquet", "png", "txt", "json"]
+        usual = {"types": types, "max_bytes": 1 << 24, "min_count": 10, "max_overlap": 0.05}
+        return {"export": "e1", "index": 0, "name": name, "sources": [], "rules": usual | (rules or {}), **changed}
+
+    def stage(self, data: bytes, name: str = "table.csv", **changed: Any) -> dict[str, Any]:
+        """The receipt's claims, its signature verified as control does."""
+        ticket = StageTicket.model_validate({"act": "stage", **self.stage_claims(name, **changed)})
+        with self.spool(data) as fd:
+            receipt = self.vault.exports.stage(ticket, fd)
+        public = load_pem_public_key((self.instance.public_dir / "vault.pub.pem").read_bytes())
+        claims: dict[str, Any] = jwt.decode(
+            receipt, public, algorithms=["EdDSA"], issuer="strongroom:vault", audience="strongroom:control"
+        )
+        return claims
+
+    @staticmethod
+    @contextlib.contextmanager
+    def spool(data: bytes) -> Iterator[int]:
+        fd = memfd.create("test")
+        try:
+            os.write(fd, data)
+            yield fd
+        finally:
+            os.close(fd)
+
+
+@pytest.fixture
+def signer() -> Signer:
+    return Signer()
+
+
+@pytest.fixture
+def instance(tmp_path: Path, signer: Signer) -> Iterator[Instance]:
+    data, run = tmp_path / "data", Path(tempfile.mkdtemp(prefix="sr-"))
+    for folder in (data / "public", run / "vault", run / "data"):
+        folder.mkdir(parents=True)
+    public = signer.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (data / "public" / "control.pub.pem").write_bytes(public)
+    made = Instance(data, run, "https://127.0.0.1:1/", 1, 2, 3, "node", "proxy", "python", "kernel")
+    made.save()
+    setup.create(made)
+    yield made
+    shutil.rmtree(run)
+
+
+@pytest.fixture
+def room(instance: Instance, signer: Signer) -> Iterator[Room]:
+    one = Room(instance, signer)
+    one.vault.start()
+    yield one
+    one.vault.close()
+
+
+@pytest.fixture
+def people() -> pl.DataFrame:
+    """Sixty people with values that occur nowhere else on a disk."""
+    rows = range(60)
+    return pl.DataFrame(
+        {
+            "person": [f"Zephyrine-{n:04d}-Quux" for n in rows],
+            "age": [20 + n for n in rows],
+            "income": [31415.25 + 17 * n for n in rows],
+            "visits": [n % 7 if n % 5 else None for n in rows],
+        }
+    )
