@@ -73,10 +73,13 @@ def lines(raw: bytes, file: str, findings: list[Finding]) -> Iterator[tuple[int,
         at = int(str(error).rpartition(":")[2])
         findings.append(Finding(file, at, "this is not UTF-8 text", "save the file with the encoding UTF-8"))
         return
-    for number, line in enumerate(text.split("\n"), start=1):
-        stripped = line.strip()
-        if stripped and not stripped.startswith("#"):
-            yield number, line.removesuffix("\r")
+    for number, whole in enumerate(text.split("\n"), start=1):
+        line = whole.removesuffix("\r")
+        if len(line.splitlines()) > 1:
+            # an editor may show what follows as a line of its own: behind a comment it would look like a row
+            findings.append(Finding(file, number, "a line break that is none hides in this line", "retype the line"))
+        elif line.strip() and not line.strip().startswith("#"):
+            yield number, line
 
 
 def csv_lines(raw: bytes, file: str, findings: list[Finding]) -> Iterator[tuple[int, list[str]]]:

@@ -77,11 +77,14 @@ def _graph(links: Sequence[tuple[str, str, Row]], what: str) -> Iterator[Finding
             waiting[high] -= 1
             if not waiting[high]:
                 ready.append(high)
-    circle = sorted(name for name, count in waiting.items() if count)
-    for low, high, row in links:
-        if low in circle and high in circle:
-            yield _finding(row, f"{low} and {high} are part of a circle of {what}", f"in it: {', '.join(circle[:9])}")
-            return
+    left = {name for name, count in waiting.items() if count}
+    while outside := left - {low for low, high, _ in links if low in left and high in left}:
+        left -= outside  # above a circle, not in it
+    within = [link for link in links if link[0] in left and link[1] in left]
+    if within:
+        low, high, row = max(within, key=lambda link: link[2].line)
+        named = ", ".join(sorted(left)[:MAX_DEPTH])
+        yield _finding(row, f"{low} and {high} are part of a circle of {what}", f"in it: {named}")
 
 
 def _undefined(members: Iterable[Member], named: Iterable[Rule | Duty]) -> Iterator[Finding]:

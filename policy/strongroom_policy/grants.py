@@ -9,8 +9,8 @@ from strongroom_policy import times
 from strongroom_policy.rows import Row
 from strongroom_policy.vocabulary import DATASET, MASKS, is_column
 
-ACTIONS_ON_DATASET = ("discover", "display", "export")
-"""What a grant allows on the dataset as a whole; reading it is allowed column by column."""
+ACTIONS = ("read", "display", "export")
+"""What a grant allows, column by column: a grant on one column says nothing about another, not even about showing it."""
 
 
 def rows_for_grant(
@@ -24,9 +24,9 @@ def rows_for_grant(
     since: datetime,
     until: datetime,
     request: str | int,
-    actions: Iterable[str] = ACTIONS_ON_DATASET,
+    actions: Iterable[str] = ACTIONS,
 ) -> list[Row]:
-    """The rows of one active grant: `grant-ID` for the dataset, `grant-ID-cN` per column, `grant-ID-mN` per mask.
+    """The rows of one active grant: `grant-ID` to know of the dataset, `grant-ID-cN` per column, `grant-ID-mN` per mask.
 
     `user` and `project` are bare names. The grant holds from `since` (inclusive) to `until` (exclusive), to the
     microsecond, and in that project only. Raises ValueError for what cannot be a grant.
@@ -46,9 +46,10 @@ def rows_for_grant(
     def allow(row_id: str, acts: str, what: str) -> Row:
         return Row("p", (row_id, who, acts, what, purpose, *window, "allow", why), origin)
 
-    rows = [allow(name, "|".join(actions), dataset)]
+    acts = "|".join(actions)
+    rows = [allow(name, "discover", dataset)]
     for number, column in enumerate(columns, start=1):
-        rows.append(allow(f"{name}-c{number}", "read", f"{dataset}#{column}"))
+        rows.append(allow(f"{name}-c{number}", acts, f"{dataset}#{column}"))
         if column in masks:
             duty = (f"{name}-m{number}", who, "read", f"{dataset}#{column}", purpose, "mask", masks[column], "", why)
             rows.append(Row("p2", duty, origin))
