@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyterhub.app import JupyterHub
+from tornado.ioloop import PeriodicCallback
 
 import strongroom_hub
 from strongroom_hub import pages, run_as, run_folders
@@ -20,6 +21,7 @@ from strongroom_hub.roles import ROLES
 from strongroom_hub.spawner import StrongroomSpawner, end_server, markers
 
 SESSION_DAYS = 0.5
+SERVICE_CHECK_MS = 1000
 KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ")
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -40,9 +42,13 @@ class AlreadyRunningError(Exception):
 class StrongroomHub(JupyterHub):
     """JupyterHub that ends servers while control can still record it, and ends at control what an earlier hub left."""
 
+    _watch: PeriodicCallback | None = None
+
     async def start(self) -> None:
         """Start all, then void the credentials of servers that ended together with an earlier hub."""
         await super().start()
+        self._watch = PeriodicCallback(self._restart_dead_services, SERVICE_CHECK_MS)
+        self._watch.start()
         place = Instance.load()
         control = ControlClient(place.control_socket, place.hub_token_file)
         left = [path.name for path in markers(place).glob("*")] if markers(place).is_dir() else []
@@ -51,8 +57,17 @@ class StrongroomHub(JupyterHub):
             for server in left
         ]
 
+    async def _restart_dead_services(self) -> None:
+        """Notice a dead control or vault within a second; JupyterHub alone looks every half minute."""
+        for service in self._service_map.values():
+            process = service.spawner.proc if service.managed and service.spawner else None
+            if process is not None and process.poll() is not None:
+                await service.spawner.poll_and_notify()
+
     async def cleanup(self) -> None:
         """Stop the users' servers first; JupyterHub alone would stop control before them."""
+        if self._watch is not None:
+            self._watch.stop()
         stopping = [
             user.stop(name)
             for user in list(self.users.values())

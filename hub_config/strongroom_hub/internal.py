@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket as sockets
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,6 +27,8 @@ class ControlClient:
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """The JSON answer (None for an empty one)."""
+        if not listens(self._socket):
+            raise _unreachable()
         transport = httpx.HTTPTransport(uds=str(self._socket))
         try:
             with httpx.Client(transport=transport, base_url=_BASE_URL, timeout=TIMEOUT) as client:
@@ -41,6 +44,16 @@ class ControlClient:
                 return _answer(await client.request(method, path, json=body, headers=self._headers()))
         except (httpx.HTTPError, OSError) as error:
             raise _unreachable() from error
+
+
+def listens(path: Path) -> bool:
+    """Whether a process accepts connections there. Asked first, because httpcore leaks the socket of a refused one."""
+    with sockets.socket(sockets.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 def quoted(name: str) -> str:

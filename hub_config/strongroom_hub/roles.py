@@ -7,9 +7,7 @@ from typing import Any
 USER_SCOPES = [
     "read:users:name!user",
     "users:activity!user",
-    "read:servers!user",
-    "start:servers!user",
-    "delete:servers!user",
+    "servers!user",
     "access:servers!user",
     "access:services!service=control",
 ]

@@ -24,7 +24,7 @@ import httpx
 from strongroom_hub import demo, run_as, run_folders, setup
 from strongroom_hub.config import Instance
 from strongroom_hub.demo import Account
-from strongroom_hub.internal import ControlClient
+from strongroom_hub.internal import ControlClient, listens
 from strongroom_hub.problems import Problem
 
 START_PATIENCE = 90.0
@@ -95,10 +95,9 @@ class RunningInstance:
         """
         _check_port(self.instance.public_url)
         self._choose_inner_ports()
-        command = [sys.executable, "-m", "strongroom_hub.hub", str(self.instance.path)]
         with self.log_file.open("ab") as log:
             self._hub = subprocess.Popen(
-                run_as.wrap(sys.executable, None, command),
+                run_as.wrap(sys.executable, None, self._command()),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -114,6 +113,9 @@ class RunningInstance:
             if waiting and time.monotonic() > deadline:
                 raise self._not_started(f"No answer within {START_PATIENCE:.0f} s from: {', '.join(waiting)}.")
             time.sleep(POLL_SECONDS)
+
+    def _command(self) -> list[str]:
+        return [sys.executable, "-m", "strongroom_hub.hub", str(self.instance.path)]
 
     def alive(self) -> bool:
         return self._hub is not None and self._hub.poll() is None
@@ -160,6 +162,8 @@ class RunningInstance:
         return True
 
     def _vault_answers(self) -> bool:
+        if not listens(self.instance.vault_socket):
+            return False
         transport = httpx.HTTPTransport(uds=str(self.instance.vault_socket))
         try:
             with httpx.Client(transport=transport, base_url="http://vault/", timeout=5) as client:
