@@ -1,0 +1,425 @@
+"""One changed byte anywhere is found, and named."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from strongroom_hub.audit import store
+from strongroom_hub.audit.entries import Action, Entry
+from strongroom_hub.audit.keys import LogKeys
+from strongroom_hub.audit.note import Checkpoint, VerifierKey
+from strongroom_hub.audit.store import UnreadableLogError, open_database, open_directory
+from strongroom_hub.audit.tree import leaf_hash, tiles_of
+from strongroom_hub.audit.verify import Finding, Part, Report, prove, verify
+from strongroom_hub.audit.writer import open_writer
+from strongroom_hub.database import migrate, open_engine
+
+VECTOR = Path(__file__).parents[2] / "vectors" / "log-v1"
+SIZE = 700  # two full tiles and a partial one
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LogKeys]:
+    """One log of SIZE entries, every seventh with a payload; tests work on copies."""
+    folder = tmp_path_factory.mktemp("log")
+    keys = LogKeys.create(folder / "keys")
+    engine = open_engine(folder / "log.sqlite")
+    migrate(engine)
+    writer = open_writer(engine, keys)
+
+    def work(tx: object) -> None:
+        for number in range(SIZE):
+            entry = Entry(
+                action=Action.CELL_BEGIN,
+                actor="user:analyst",
+                object=f"o/{number % 3}",
+                detail={"number": number},
+                payload="a = 1" if number % 7 == 0 else None,
+            )
+            tx.record(entry)  # type: ignore[attr-defined]
+
+    writer.transact(work)
+    writer.close()
+    engine.dispose()
+    with closing(sqlite3.connect(folder / "log.sqlite")) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")
+        connection.execute("DROP TRIGGER log_entries_no_update")
+        connection.execute("DROP TRIGGER log_entries_no_delete")
+        connection.commit()
+    return folder / "log.sqlite", keys
+
+
+@pytest.fixture
+def copy(original: tuple[Path, LogKeys], tmp_path: Path) -> Path:
+    return Path(shutil.copy(original[0], tmp_path / "copy.sqlite"))
+
+
+@pytest.fixture
+def verifier(original: tuple[Path, LogKeys]) -> VerifierKey:
+    return original[1].verifier
+
+
+def change(path: Path, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute(statement, values).rowcount > 0
+        connection.commit()
+
+
+def check(path: Path, verifier: VerifierKey, earlier: Checkpoint | None = None) -> Report:
+    with open_database(path) as log:
+        return verify(log, verifier, earlier)
+
+
+def named(report: Report) -> list[tuple[Part, int | None]]:
+    return [(finding.part, finding.entry) for finding in report.findings]
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+def flip(path: Path, table: str, column: str, where: str, at: int = 5) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        (value,) = connection.execute(f'SELECT "{column}" FROM {table} WHERE {where}').fetchone()
+        data = value.encode() if isinstance(value, str) else value
+        changed = flipped(data, at)
+        new = changed.decode() if isinstance(value, str) else changed
+        connection.execute(f'UPDATE {table} SET "{column}" = ? WHERE {where}', (new,))
+        connection.commit()
+
+
+def test_an_untouched_log_is_sound(copy: Path, verifier: VerifierKey, original: tuple[Path, LogKeys]) -> None:
+    report = check(copy, verifier)
+    assert report.findings == []
+    with open_database(copy) as log:
+        assert original[1].open(log.note() or "") == Checkpoint(verifier.name, SIZE, report.root)
+    assert report.size == SIZE
+
+
+@pytest.mark.parametrize("index", [0, 255, 256, 511, 512, 699])
+@pytest.mark.parametrize("at", [0, 40, -1])
+def test_a_changed_leaf_is_named(copy: Path, verifier: VerifierKey, index: int, at: int) -> None:
+    with closing(sqlite3.connect(copy)) as connection:
+        (leaf,) = connection.execute('SELECT leaf FROM log_entries WHERE "index" = ?', (index,)).fetchone()
+    change(copy, 'UPDATE log_entries SET leaf = ? WHERE "index" = ?', flipped(leaf, at % len(leaf)), index)
+    assert named(check(copy, verifier)) == [(Part.LEAF, index)]
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "where", "at", "expected"),
+    [
+        ("log_entries", "time", '"index" = 3', 5, [(Part.COLUMN, 3)]),
+        ("log_entries", "actor", '"index" = 300', 5, [(Part.COLUMN, 300)]),
+        ("log_entries", "action", '"index" = 600', 5, [(Part.COLUMN, 600)]),
+        ("log_entries", "object", '"index" = 699', 2, [(Part.COLUMN, 699)]),
+        ("log_payloads", "ciphertext", "entry = 7", 5, [(Part.PAYLOAD, 7)]),
+        ("log_payloads", "subject", "entry = 14", 5, [(Part.PAYLOAD, 14)]),
+        ("log_tiles", "hashes", "level = 0 AND number = 0", 32 * 9 + 4, [(Part.TILE, 9)]),
+        ("log_tiles", "hashes", "level = 0 AND number = 2", 32 * 100, [(Part.TILE, 612)]),
+        ("log_tiles", "hashes", "level = 1 AND number = 0", 32, [(Part.TILE, 256)]),
+        ("log_head", "edge", "id = 1", 5, [(Part.HEAD, None)]),
+        ("log_head", "note", "id = 1", 0, [(Part.CHECKPOINT, None)]),
+        ("log_head", "note", "id = 1", 50, [(Part.CHECKPOINT, None)]),
+        ("log_head", "note", "id = 1", 140, [(Part.CHECKPOINT, None)]),
+    ],
+)
+def test_a_changed_byte_in_each_table_is_named(
+    copy: Path, verifier: VerifierKey, table: str, column: str, where: str, at: int, expected: list[object]
+) -> None:
+    flip(copy, table, column, where, at)
+    assert named(check(copy, verifier)) == expected
+
+
+COPIED = (
+    "INSERT INTO log_entries SELECT {}, leaf, time, actor, action, project, object, label "
+    'FROM log_entries WHERE "index" = 1'
+)
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ('DELETE FROM log_entries WHERE "index" = 5', [(Part.INDEX, 5)]),
+        ('DELETE FROM log_entries WHERE "index" BETWEEN 253 AND 258', [(Part.INDEX, 253), (Part.INDEX, 256)]),
+        ('DELETE FROM log_entries WHERE "index" >= 694', [(Part.INDEX, 694)]),
+        ('DELETE FROM log_entries WHERE "index" = 7', [(Part.INDEX, 7), (Part.PAYLOAD, 7)]),
+        (COPIED.format(700), [(Part.INDEX, 700)]),
+        (COPIED.format(-1), [(Part.INDEX, -1)]),
+        ("UPDATE log_entries SET project = 'p' WHERE entry_3", [(Part.COLUMN, 3)]),
+        ("UPDATE log_entries SET label = 'public' WHERE entry_3", [(Part.COLUMN, 3)]),
+        ("UPDATE log_entries SET actor = 5 WHERE entry_3", [(Part.COLUMN, 3)]),
+        ("UPDATE log_entries SET leaf = 5 WHERE entry_3", [(Part.LEAF, 3)]),
+        ("DELETE FROM log_payloads WHERE entry = 7", [(Part.PAYLOAD, 7)]),
+        ("UPDATE log_payloads SET entry = 8 WHERE entry = 7", [(Part.PAYLOAD, 7), (Part.PAYLOAD, 8)]),
+        ("UPDATE log_payloads SET entry = 9999 WHERE entry = 7", [(Part.PAYLOAD, 7), (Part.PAYLOAD, 9999)]),
+        ("DELETE FROM log_tiles WHERE level = 0 AND number = 1", [(Part.TILE, 256)]),
+        ("DELETE FROM log_tiles WHERE level = 1", [(Part.TILE, 0)]),
+        ("UPDATE log_tiles SET hashes = substr(hashes, 1, 40) WHERE level = 0 AND number = 2", [(Part.TILE, 512)]),
+        ("INSERT INTO log_tiles VALUES (0, 3, zeroblob(32))", [(Part.TILE, None)]),
+        ("UPDATE log_head SET size = 699", [(Part.HEAD, None)]),
+        ("DELETE FROM log_head", [(Part.CHECKPOINT, None), (Part.HEAD, None)]),
+    ],
+)
+def test_removed_added_and_moved_rows_are_named(
+    copy: Path, verifier: VerifierKey, statement: str, expected: list[object]
+) -> None:
+    change(copy, statement.replace("entry_3", '"index" = 3'))
+    assert named(check(copy, verifier)) == expected
+
+
+def test_swapped_entries_are_named(copy: Path, verifier: VerifierKey) -> None:
+    change(copy, 'UPDATE log_entries SET "index" = -9 WHERE "index" = 3')
+    change(copy, 'UPDATE log_entries SET "index" = 3 WHERE "index" = 4')
+    change(copy, 'UPDATE log_entries SET "index" = 4 WHERE "index" = -9')
+    assert named(check(copy, verifier)) == [(Part.LEAF, 3), (Part.LEAF, 4)]
+
+
+def test_changes_of_both_kinds_at_once_are_told_apart(copy: Path, verifier: VerifierKey) -> None:
+    flip(copy, "log_entries", "leaf", '"index" = 3')
+    flip(copy, "log_tiles", "hashes", "level = 0 AND number = 1", 32 * 4)
+    flip(copy, "log_entries", "leaf", '"index" = 600')
+    assert named(check(copy, verifier)) == [(Part.LEAF, 3), (Part.TILE, 260), (Part.LEAF, 600)]
+
+
+def rewrite(path: Path, index: int) -> None:
+    """Change an entry, and its hash in tile 0 as well."""
+    number, place = divmod(index, 256)
+    with closing(sqlite3.connect(path)) as connection:
+        (leaf,) = connection.execute('SELECT leaf FROM log_entries WHERE "index" = ?', (index,)).fetchone()
+        leaf = leaf.replace(b'"number":', b'"Number":')
+        connection.execute('UPDATE log_entries SET leaf = ? WHERE "index" = ?', (leaf, index))
+        query = "SELECT hashes FROM log_tiles WHERE level = 0 AND number = ?"
+        (tile,) = connection.execute(query, (number,)).fetchone()
+        tile = tile[: place * 32] + leaf_hash(leaf) + tile[(place + 1) * 32 :]
+        connection.execute("UPDATE log_tiles SET hashes = ? WHERE level = 0 AND number = ?", (tile, number))
+        connection.commit()
+
+
+def test_an_entry_changed_with_its_hash_is_narrowed_to_its_tile(copy: Path, verifier: VerifierKey) -> None:
+    rewrite(copy, 300)
+    report = check(copy, verifier)
+    assert (Part.CHECKPOINT, None) in named(report)
+    assert (Part.LEAF, 256) in named(report)
+    assert "256 to 511" in "\n".join(map(str, report.findings))
+
+
+def test_an_entry_changed_with_its_hash_in_the_last_tile_is_noticed(copy: Path, verifier: VerifierKey) -> None:
+    rewrite(copy, 650)
+    assert (Part.CHECKPOINT, None) in named(check(copy, verifier))
+
+
+def test_a_wholly_consistent_rewriting_fails_at_the_signature(
+    original: tuple[Path, LogKeys], tmp_path: Path, verifier: VerifierKey
+) -> None:
+    forged, keys = tmp_path / "forged.sqlite", LogKeys.create(tmp_path / "forged")
+    engine = open_engine(forged)
+    migrate(engine)
+    writer = open_writer(engine, keys)
+    writer.append(Entry(action=Action.CELL_BEGIN, actor="user:analyst"))
+    writer.close()
+    engine.dispose()
+    assert named(check(forged, verifier)) == [(Part.CHECKPOINT, None)]
+    assert check(forged, keys.verifier).ok
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 512, 699, 700])
+def test_an_earlier_checkpoint_is_extended(copy: Path, verifier: VerifierKey, size: int) -> None:
+    with open_database(copy) as log:
+        leaves = [leaf_hash(entry.leaf) for entry in log.entries(SIZE)]
+    from strongroom_hub.audit.tree import root_of  # noqa: PLC0415 - the one use
+
+    assert check(copy, verifier, Checkpoint(verifier.name, size, root_of(leaves[:size]))).ok
+    if size:
+        other = Checkpoint(verifier.name, size, root_of([*leaves[: size - 1], bytes(32)]))
+        assert named(check(copy, verifier, other)) == [(Part.CHECKPOINT, None)]
+
+
+def test_a_log_that_was_cut_back_is_noticed_by_an_earlier_checkpoint(copy: Path, verifier: VerifierKey) -> None:
+    report = check(copy, verifier, Checkpoint(verifier.name, SIZE + 1, bytes(32)))
+    assert "cut back" in str(report.findings[0])
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_no_changed_byte_of_the_file_passes_unless_nothing_of_the_log_is_different(
+    original: tuple[Path, LogKeys], tmp_path: Path, data: st.DataObject
+) -> None:
+    content = original[0].read_bytes()
+    at = data.draw(st.integers(0, len(content) - 1))
+    changed = tmp_path / "changed.sqlite"
+    changed.write_bytes(flipped(content, at))
+    try:
+        report = check(changed, original[1].verifier)
+    except UnreadableLogError:
+        return
+    if report.ok:
+        with open_database(original[0]) as mine, open_database(changed) as theirs:
+            assert list(mine.entries(SIZE)) == list(theirs.entries(SIZE))
+            assert mine.note() == theirs.note()
+
+
+def test_an_index_that_hides_an_entry_from_search_is_noticed(copy: Path, verifier: VerifierKey) -> None:
+    with closing(sqlite3.connect(copy)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        query = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+        pages = {name: connection.execute(query, (name,)).fetchone()[0] for name in ("ix_log_entries_actor",)}
+        (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+    content = bytearray(copy.read_bytes())
+    start = (pages["ix_log_entries_actor"] - 1) * page_size
+    page = content[start : start + page_size]
+    where = page.find(b"user:analyst")
+    assert where > 0
+    content[start + where] ^= 1
+    copy.write_bytes(content)
+    assert (Part.DATABASE, None) in named(check(copy, verifier))
+
+
+def test_what_is_no_log_is_said_to_be_none(tmp_path: Path) -> None:
+    rubbish, empty = tmp_path / "rubbish", tmp_path / "empty"
+    rubbish.write_bytes(b"rubbish" * 1000)
+    sqlite3.connect(empty).close()
+    empty.touch()
+    for path, words in (
+        (rubbish, "cannot be read"),
+        (empty, "no Strongroom audit log"),
+        (tmp_path / "x", "no database"),
+    ):
+        with pytest.raises(UnreadableLogError, match=words), open_database(path):
+            pass
+    with pytest.raises(UnreadableLogError, match="checkpoint"):
+        open_directory(tmp_path)
+
+
+def test_verifying_changes_nothing_and_needs_no_writable_folder(copy: Path, verifier: VerifierKey) -> None:
+    before = copy.read_bytes()
+    copy.chmod(0o400)
+    copy.parent.chmod(0o500)
+    try:
+        assert check(copy, verifier).ok
+    finally:
+        copy.parent.chmod(0o700)
+    assert copy.read_bytes() == before
+    assert [path.name for path in copy.parent.iterdir() if path.is_file()] == [copy.name]
+
+
+# exported folders
+
+
+@pytest.fixture
+def exported(copy: Path, tmp_path: Path) -> Path:
+    with open_database(copy) as log:
+        store.export(log, tmp_path / "export", SIZE)
+    return tmp_path / "export"
+
+
+def test_an_export_has_the_tlog_tiles_layout_and_verifies(exported: Path, verifier: VerifierKey) -> None:
+    files = {str(path.relative_to(exported)) for path in exported.rglob("*") if path.is_file()}
+    assert files == {
+        "checkpoint",
+        *(f"tile/{level}/{name}" for level in ("0", "entries") for name in ("000", "001", "002.p/188")),
+        "tile/1/000.p/2",
+    }
+    report = verify(open_directory(exported), verifier)
+    assert (report.findings, report.size) == ([], SIZE)
+
+
+@pytest.mark.parametrize(
+    ("number", "width", "path"),
+    [
+        (0, 256, "tile/0/000"),
+        (5, 3, "tile/0/005.p/3"),
+        (1234067, 256, "tile/0/x001/x234/067"),
+        (1000, 1, "tile/0/x001/000.p/1"),
+    ],
+)
+def test_tile_paths(number: int, width: int, path: str) -> None:
+    assert store.tile_path("0", number, width) == Path(path)
+
+
+@pytest.mark.parametrize("name", ["tile/entries/000", "tile/entries/002.p/188"])
+@pytest.mark.parametrize("at", [0, 1, 2, 100, -1])
+def test_a_changed_byte_of_an_exported_entry_is_named(
+    exported: Path, verifier: VerifierKey, name: str, at: int
+) -> None:
+    content = (exported / name).read_bytes()
+    (exported / name).write_bytes(flipped(content, at % len(content)))
+    first = 0 if name.endswith("000") else 512
+    width = 256 if first == 0 else 188
+    changed = first if at >= 0 else first + width - 1
+    findings = verify(open_directory(exported), verifier).findings
+    assert findings[0].entry == changed
+    assert findings[0].part is Part.LEAF
+
+
+@pytest.mark.parametrize("name", ["tile/0/000", "tile/0/002.p/188", "tile/1/000.p/2", "checkpoint"])
+@pytest.mark.parametrize("spoil", [lambda data: flipped(data, 30), lambda data: data[:-1], None])
+def test_a_spoilt_exported_file_is_noticed(
+    exported: Path, verifier: VerifierKey, name: str, spoil: Callable[[bytes], bytes] | None
+) -> None:
+    if spoil is not None:
+        (exported / name).write_bytes(spoil((exported / name).read_bytes()))
+    elif name != "checkpoint":
+        (exported / name).unlink()
+    else:
+        (exported / name).write_bytes(b"")
+    report = verify(open_directory(exported), verifier)
+    assert {finding.part for finding in report.findings} == {Part.CHECKPOINT if name == "checkpoint" else Part.TILE}
+
+
+def test_a_cut_bundle_of_entries_is_noticed(exported: Path, verifier: VerifierKey) -> None:
+    bundle = exported / "tile" / "entries" / "001"
+    bundle.write_bytes(bundle.read_bytes()[:-700])
+    findings = verify(open_directory(exported), verifier).findings
+    assert {finding.part for finding in findings} == {Part.LEAF, Part.INDEX}
+    assert all(finding.entry is not None and 500 < finding.entry < 512 for finding in findings)
+    bundle.unlink()
+    assert verify(open_directory(exported), verifier).findings == [
+        Finding(Part.INDEX, 256, "entries 256 to 511 are missing")
+    ]
+
+
+def test_a_damaged_log_is_not_exported(copy: Path, tmp_path: Path) -> None:
+    change(copy, 'DELETE FROM log_entries WHERE "index" = 300')
+    with open_database(copy) as log, pytest.raises(UnreadableLogError, match="near entry 301"):
+        store.export(log, tmp_path / "export", SIZE)
+
+
+def test_the_log_of_version_1_stays_readable() -> None:
+    verifier = VerifierKey.parse((VECTOR / "log.vkey").read_text())
+    report = verify(open_directory(VECTOR), verifier)
+    assert (report.findings, report.size) == ([], 5)
+
+
+@pytest.mark.parametrize("size", [1, 2, 255, 256, 257])
+def test_logs_of_every_shape_are_sound(log_of: Callable[[int], Path], keys: LogKeys, tmp_path: Path, size: int) -> None:
+    with open_database(log_of(size)) as log:
+        assert verify(log, keys.verifier).findings == []
+        store.export(log, tmp_path / "export", size)
+    assert len([p for p in (tmp_path / "export").rglob("*") if p.is_file()]) == 1 + len(list(tiles_of(size))) + (
+        -(-size // 256)
+    )
+    assert verify(open_directory(tmp_path / "export"), keys.verifier).findings == []
+
+
+def test_an_empty_log_is_sound(log_of: Callable[[int], Path], keys: LogKeys) -> None:
+    report = check(log_of(0), keys.verifier)
+    assert (report.findings, report.size) == ([], 0)
+
+
+def test_an_entry_is_proven(copy: Path, verifier: VerifierKey) -> None:
+    with open_database(copy) as log:
+        fields, path, _ = prove(log, verifier, 300)
+        assert fields["detail"] == {"number": 300}
+        assert len(path) >= 9
+        with pytest.raises(LookupError, match="no entry 700"):
+            prove(log, verifier, 700)
+    flip(copy, "log_entries", "leaf", '"index" = 300')
+    with open_database(copy) as log, pytest.raises(ValueError, match="entry 300"):
+        prove(log, verifier, 300)
