@@ -132,7 +132,8 @@ def _by_values(mine: list[_Column], theirs: list[_Column], taken: _Pairs) -> _Pa
 
 def _containment(own: _Column, other: _Column) -> float:
     distinct = own.rounded(own.decimals).drop_nulls().unique()
-    return distinct.is_in(other.rounded(own.decimals).drop_nulls().unique().implode()).sum() / max(len(distinct), 1)
+    found = distinct.is_in(other.rounded(own.decimals).drop_nulls().unique().implode())
+    return int(found.sum()) / max(len(distinct), 1)
 
 
 def _distance(own: _Column, other: _Column) -> float:

@@ -96,8 +96,8 @@ class Room:
 
     @staticmethod
     def view(dataset: str, columns: list[str], **changed: Any) -> dict[str, Any]:
-        given = {"dataset": dataset, "version": 1, "label": "secret", "columns": columns, "masks": {}, "project": "cardio"}
-        return {**given, **changed}
+        given = {"dataset": dataset, "version": 1, "label": "secret", "columns": columns}
+        return {**given, "masks": {}, "project": "cardio", **changed}
 
     @staticmethod
     def stage_claims(name: str = "table.csv", rules: dict[str, Any] | None = None, **changed: Any) -> dict[str, Any]:

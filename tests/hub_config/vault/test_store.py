@@ -71,14 +71,17 @@ def test_a_mask_that_hides_everything_needs_no_key(room: Any, people: pl.DataFra
 def test_a_column_written_without_key_is_noticed(tmp_path: Path, people: pl.DataFrame) -> None:
     """polars writes columns without a key in plaintext when others have one."""
     keys = {name: os.urandom(32) for name in ("", "age")}
-    partly = pl.ParquetEncryptionProperties(
-        footer_key=keys[FOOTER], column_keys={"age": keys["age"]}, aad_prefix=b"a"
-    )
+    partly = pl.ParquetEncryptionProperties(footer_key=keys[FOOTER], column_keys={"age": keys["age"]}, aad_prefix=b"a")
     file = tmp_path / "part.parquet"
     people.write_parquet(file, encryption=partly)
-    assert b"Zephyrine-0000" in pl.read_parquet(
-        file, decryption=pl.ParquetDecryptionProperties(footer_key=keys[FOOTER], aad_prefix=b"a"), columns=["person"]
-    )["person"][0].encode()
+    assert (
+        b"Zephyrine-0000"
+        in pl.read_parquet(
+            file,
+            decryption=pl.ParquetDecryptionProperties(footer_key=keys[FOOTER], aad_prefix=b"a"),
+            columns=["person"],
+        )["person"][0].encode()
+    )
     with pytest.raises(Problem, match="column 'person' could be read without its key"):
         ingest._prove_encrypted(people.columns, file, keys[FOOTER], b"a")
 
@@ -132,7 +135,7 @@ def test_gcm_catches_flips_where_only_the_cipher_looks(tmp_path: Path, people: p
 
 
 def test_swapped_parts_are_refused(room: Any, people: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    manifest, keys = _two_parts(room, people, monkeypatch)
+    manifest, _ = _two_parts(room, people, monkeypatch)
     folder = room.folder("health/people")
     one, two = (folder / part["name"] for part in manifest["parts"])
     spare = folder / "spare"
