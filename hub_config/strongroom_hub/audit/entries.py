@@ -66,6 +66,7 @@ class Action(StrEnum):
     EXPORT_RELEASE = "control:export:release"
     EXPORT_DOWNLOAD = "control:export:download"
     EXPORT_VIEW = "control:export:view"
+    EXPORT_VOID = "control:export:void"
     POLICY_ACTIVATE = "control:policy:activate"
     POLICY_REFUSE = "control:policy:refuse"
     DATASET_DRAFT = "control:dataset:draft"

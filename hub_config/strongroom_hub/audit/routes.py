@@ -91,7 +91,7 @@ def own_entries(context: Ctx, writer: Writer, caller: Caller, limit: Limit = 100
 
 
 @public.get("/entries")
-def entries(
+def entries(  # noqa: PLR0917 - FastAPI passes them by name
     context: Ctx,
     writer: Writer,
     person: Person,
@@ -124,7 +124,12 @@ def entry(index: int, context: Ctx, writer: Writer, person: Person) -> dict[str,
     _record_reading(writer, person.actor, {"entry": index})
     may_read = reach.reads_payload(proven.fields)
     text = reader.payload(context.engine, context.log_keys, index) if may_read else None
-    return {**proven.fields, "payload_reference": proven.fields.get("payload"), "payload": text, "proof": proven.proof()}
+    return {
+        **proven.fields,
+        "payload_reference": proven.fields.get("payload"),
+        "payload": text,
+        "proof": proven.proof(),
+    }
 
 
 @public.get("/checkpoint", response_class=PlainTextResponse)

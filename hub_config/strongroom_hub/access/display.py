@@ -1,0 +1,110 @@
+"""What may be shown of a workspace now: decided over everything it has read, strictest wins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlmodel import Session
+from strongroom_policy.labels import Label
+from strongroom_policy.values import Budget
+
+from strongroom_hub.catalog.service import version_columns
+from strongroom_hub.control.context import Context
+from strongroom_hub.control.policykeeper import Question
+from strongroom_hub.projects.models import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """DISPLAY of the wire formats; None = no limit; not allowed = nothing may be shown."""
+
+    allowed: bool
+    cell_bytes: int | None
+    day_bytes_left: int | None
+    image_bytes: int | None
+    rule: str
+    text: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "allowed": self.allowed,
+            "cell_bytes": self.cell_bytes,
+            "day_bytes_left": self.day_bytes_left,
+            "image_bytes": self.image_bytes,
+            "rule": self.rule,
+            "text": self.text,
+        }
+
+
+def questions_about(
+    session: Session, action: str, *, user: str, project: str, sources: Iterable[Source]
+) -> Iterable[Question]:
+    """One question for each column that was read: a grant may cover some columns of a dataset and not others."""
+    for source in sources:
+        tags = version_columns(session, source.dataset, source.version)
+        for column in source.columns:
+            yield Question(
+                user=user,
+                project=project,
+                action=action,
+                object=f"{source.dataset}#{column}",
+                label=source.label,
+                tags=tuple(tags.get(column, ())),
+            )
+
+
+def display_for(
+    session: Session,
+    context: Context,
+    *,
+    user: str,
+    project: str,
+    label: str,
+    sources: list[Source],
+    shown_today: int,
+) -> Display:
+    """Decide `display` on every column of every source; one denial stops all, budgets are the smallest of each part.
+
+    A workspace whose label is `public` has no budget. `shown_today`: bytes already shown on this UTC day.
+    """
+    if not context.policy.is_member(user, project):
+        return _stopped("membership", f"You are not a member of project {project} now, so nothing is shown.")
+    if not sources and label == Label.PUBLIC:
+        return Display(True, None, None, None, "", "Nothing but public data was read: no limit.")
+    questions = list(questions_about(session, "display", user=user, project=project, sources=sources))
+    for question in questions:
+        decision = context.policy.decide(question)
+        if not decision.allowed:
+            why = decision.why()
+            return _stopped(why[0] if why else "policy", f"{question.object}: {'; '.join(why)}")
+    if label == Label.PUBLIC:
+        return Display(True, None, None, None, "", "Nothing but public data was read: no limit.")
+    if not questions:
+        return _stopped("policy", f"The workspace is {label}, but what it has read is not known.")
+    due = context.policy.obligations(questions).display
+    left = None if due.value.day is None else max(0, due.value.day - shown_today)
+    return Display(
+        allowed=True,
+        cell_bytes=due.value.cell,
+        day_bytes_left=left,
+        image_bytes=due.value.image,
+        rule=due.rule,
+        text=f"This workspace is {label}: {_words(due.value, left)}.",
+    )
+
+
+def _words(budget: Budget, left: int | None) -> str:
+    parts = []
+    if budget.cell is not None:
+        parts.append(f"{budget.cell:,} bytes a cell")
+    if budget.day is not None:
+        parts.append(f"{left:,} of {budget.day:,} bytes left today")
+    if budget.image is not None:
+        parts.append(f"images up to {budget.image:,} bytes")
+    return ", ".join(parts) or "no limit"
+
+
+def _stopped(rule: str, text: str) -> Display:
+    return Display(allowed=False, cell_bytes=0, day_bytes_left=0, image_bytes=0, rule=rule, text=text)

@@ -1,0 +1,329 @@
+"""Reading a dataset: decided per column, recorded, labels raised, and only then a ticket."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlmodel import Session, col, select
+from strongroom_policy.decision import Decision
+from strongroom_policy.labels import highest
+
+from strongroom_hub.access.models import Grant
+from strongroom_hub.access.rules import ASK, invalid_request
+from strongroom_hub.access.service import column_questions, may_discover
+from strongroom_hub.audit.entries import Action
+from strongroom_hub.audit.writer import AuditWriter, Tx
+from strongroom_hub.catalog.rules import unknown_dataset
+from strongroom_hub.catalog.service import View, active_view
+from strongroom_hub.control.callers import ServerCaller
+from strongroom_hub.control.context import Context, settle
+from strongroom_hub.control.tickets import ReadView
+from strongroom_hub.control.times import iso
+from strongroom_hub.problems import Problem
+from strongroom_hub.projects.models import Source, Workspace
+from strongroom_hub.projects.service import (
+    check_member,
+    entry_of,
+    knowledge,
+    running_kernel,
+    source_names,
+    sources_of,
+    workspace_of,
+)
+
+MAX_VIEW_BYTES = 4 << 30
+WHY_LINES = 12
+"""Lines of reasons that a refusal carries: wide datasets repeat themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """`version` None: the newest; `columns` None: all that are allowed, in the dataset's order."""
+
+    kernel: str
+    cell: str | None
+    dataset: str
+    version: int | None
+    columns: list[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Allowed:
+    view: View
+    columns: list[str]
+    masks: dict[str, str]
+    label: str
+    entry: int
+
+
+def read(writer: AuditWriter, context: Context, caller: ServerCaller, wanted: Wanted) -> dict[str, Any]:
+    """Decide, record, raise label and source set in one transaction; then sign the ticket.
+
+    Raises Problem 403 (`no-grant`, `not-cleared`, `expired`, `revoked`, `column-not-allowed`, `not-a-member`),
+    404 (`unknown-dataset`, the same for what does not exist and what may not be known; `unknown-kernel`) or 422.
+    Every refusal of a dataset is an entry.
+    """
+    allowed = settle(writer.transact(lambda tx: _decide(tx, context, caller, wanted)))
+    ticket = context.tickets.read(
+        ReadView(
+            user=caller.user,
+            project=caller.project,
+            kernel=wanted.kernel,
+            uid=context.kernel_uid(caller.uid_index),
+            dataset=allowed.view.name,
+            version=allowed.view.version.version,
+            label=allowed.view.version.label,
+            columns=tuple(allowed.columns),
+            masks=allowed.masks,
+            max_bytes=MAX_VIEW_BYTES,
+            entry=allowed.entry,
+        )
+    )
+    known = knowledge(context, caller)
+    return {
+        "ticket": ticket,
+        "dataset": allowed.view.name,
+        "version": allowed.view.version.version,
+        "columns": allowed.columns,
+        "masked": allowed.masks,
+        "entry": allowed.entry,
+        **known.as_json(),
+        "workspace_label": known.label,
+        "label": allowed.view.version.label,
+    }
+
+
+def _decide(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted) -> _Allowed | Problem:
+    running_kernel(tx.session, caller, wanted.kernel)
+    view: View | None = None
+    try:
+        check_member(tx.session, context, caller.user, caller.project)
+        view = _known_view(tx.session, context, caller, wanted)
+        columns, masks = _allowed_columns(tx.session, context, caller, view, wanted.columns)
+    except Problem as problem:
+        if problem.status == 422:  # noqa: PLR2004 - a question that makes no sense is no decision
+            raise
+        _record_denial(tx, caller, wanted, view, problem)
+        return problem
+    return _record_reading(tx, context, caller, wanted, view=view, columns=columns, masks=masks)
+
+
+def _known_view(session: Session, context: Context, caller: ServerCaller, wanted: Wanted) -> View:
+    view = active_view(session, wanted.dataset, wanted.version)
+    if view is None or not may_discover(context, view, user=caller.user, project=caller.project):
+        raise unknown_dataset(wanted.dataset if wanted.version is None else f"{wanted.dataset}@{wanted.version}")
+    return view
+
+
+def _allowed_columns(
+    session: Session, context: Context, caller: ServerCaller, view: View, wanted: list[str] | None
+) -> tuple[list[str], dict[str, str]]:
+    if wanted is not None:
+        _check_names(view, wanted)
+    questions = column_questions(view, "read", user=caller.user, project=caller.project)
+    asked = wanted if wanted is not None else list(questions)
+    rulings = {column: context.policy.decide(questions[column]) for column in asked}
+    refused = {column: ruling for column, ruling in rulings.items() if not ruling.allowed}
+    granted = [column for column in asked if column not in refused]
+    if (wanted is not None and refused) or not granted:
+        raise _refusal(session, context, caller, view, refused, partly=bool(granted))
+    masks = {column: mask for column in granted if (mask := rulings[column].obligations.mask.value) is not None}
+    return granted, masks
+
+
+def _check_names(view: View, wanted: list[str]) -> None:
+    unknown = [column for column in wanted if view.column(column) is None]
+    if unknown:
+        raise Problem(
+            422,
+            "unknown-column",
+            "No such column",
+            f"{view.name} version {view.version.version} has no column {', '.join(repr(name) for name in unknown)}.",
+            next="The Datasets panel, or strongroom.catalog(), lists the columns.",
+        )
+    if not wanted or len(set(wanted)) != len(wanted):
+        raise invalid_request("name each wanted column once, and at least one")
+
+
+def _refusal(
+    session: Session,
+    context: Context,
+    caller: ServerCaller,
+    view: View,
+    refused: dict[str, Decision],
+    *,
+    partly: bool,
+) -> Problem:
+    why = tuple(dict.fromkeys(line for ruling in refused.values() for line in ruling.why()))[:WHY_LINES]
+    named = ", ".join(list(refused)[:WHY_LINES])
+    if partly:
+        return Problem(
+            403,
+            "column-not-allowed",
+            "Not all of these columns are allowed",
+            f"You may read {view.name}, but not: {named}.",
+            why=why,
+            next=f"Leave them out, or ask for them. {ASK}",
+        )
+    questions = column_questions(view, "read", user=caller.user, project=caller.project)
+    if not all(context.policy.is_cleared(questions[column]) for column in refused):
+        return Problem(
+            403,
+            "not-cleared",
+            "You are not cleared for this data",
+            f"{view.name} is {view.version.label}, which is above your clearance.",
+            why=why,
+            next="Clearances stand in the policy files: ask an administrator. "
+            "What you are cleared for is listed in the Datasets panel.",
+        )
+    return _without_grant(session, context, caller, view, why)
+
+
+def _without_grant(
+    session: Session, context: Context, caller: ServerCaller, view: View, why: tuple[str, ...]
+) -> Problem:
+    """Say so when there was a grant and it ended."""
+    last = session.exec(
+        select(Grant)
+        .where(Grant.user == caller.user, Grant.project == caller.project, Grant.dataset == view.name)
+        .order_by(col(Grant.since).desc())
+    ).first()
+    if last is not None and last.revoked_by is not None and last.ended_at is not None:
+        return Problem(
+            403,
+            "revoked",
+            "Your grant was revoked",
+            f"Your access to {view.name} was revoked by {last.revoked_by} at {iso(last.ended_at)}.",
+            why=((f"reason given: {last.reason}",) if last.reason else ()) + why,
+            next=f"Speak with the steward. {ASK}",
+        )
+    if last is not None and last.until <= context.clock():
+        return Problem(
+            403,
+            "expired",
+            "Your grant has expired",
+            f"Your access to {view.name} ended at {iso(last.until)}.",
+            why=why,
+            next=ASK,
+        )
+    return Problem(
+        403,
+        "no-grant",
+        "You may not read this dataset",
+        f"Nothing permits you to read {view.name} in project {caller.project}.",
+        why=why,
+        next=ASK,
+    )
+
+
+def _record_denial(tx: Tx, caller: ServerCaller, wanted: Wanted, view: View | None, problem: Problem) -> None:
+    tx.record(
+        entry_of(
+            caller,
+            Action.READ_DENY,
+            kernel=wanted.kernel,
+            object=wanted.dataset if view is None else f"{view.name}@{view.version.version}",
+            label=None if view is None else view.version.label,
+            detail={
+                "cell": wanted.cell,
+                "columns": wanted.columns,
+                "problem": problem.slug,
+                "why": list(problem.why),
+            },
+        )
+    )
+
+
+def _record_reading(
+    tx: Tx,
+    context: Context,
+    caller: ServerCaller,
+    wanted: Wanted,
+    *,
+    view: View,
+    columns: list[str],
+    masks: dict[str, str],
+) -> _Allowed:
+    workspace = workspace_of(tx.session, caller)
+    before = workspace.label
+    entry = tx.record(
+        entry_of(
+            caller,
+            Action.READ_ALLOW,
+            kernel=wanted.kernel,
+            object=f"{view.name}@{view.version.version}",
+            label=view.version.label,
+            sources=source_names(sources_of(tx.session, caller.workspace)),
+            detail={
+                "cell": wanted.cell,
+                "columns": columns,
+                "masks": masks,
+                "policy": context.policy.version,
+                "rows": view.version.rows,
+            },
+        )
+    )
+    _add_source(tx.session, context, workspace, view, columns=columns, masks=masks, entry=entry)
+    workspace.label = highest((before, view.version.label))
+    tx.session.add(workspace)
+    tx.session.flush()
+    if workspace.label != before:
+        tx.record(
+            entry_of(
+                caller,
+                Action.LABEL_RAISE,
+                kernel=wanted.kernel,
+                object=f"workspace:{caller.user}/{caller.project}",
+                label=workspace.label,
+                sources=source_names(sources_of(tx.session, caller.workspace)),
+                detail={"from": before, "to": workspace.label, "read": entry},
+            )
+        )
+    return _Allowed(view, columns, masks, workspace.label, entry)
+
+
+def _add_source(
+    session: Session,
+    context: Context,
+    workspace: Workspace,
+    view: View,
+    *,
+    columns: list[str],
+    masks: dict[str, str],
+    entry: int,
+) -> None:
+    """Widen what the workspace has seen of this version; a column once seen in clear stays so."""
+    assert workspace.id is not None  # noqa: S101 - a stored row has its key
+    source = session.exec(
+        select(Source).where(
+            Source.workspace == workspace.id,
+            Source.dataset == view.name,
+            Source.version == view.version.version,
+        )
+    ).first()
+    if source is None:
+        source = Source(
+            workspace=workspace.id,
+            dataset=view.name,
+            version=view.version.version,
+            label=view.version.label,
+            columns=list(columns),
+            masks=dict(masks),
+            since=context.clock(),
+            entry=entry,
+        )
+    else:
+        source.masks = _weakest_masks(source, columns, masks)
+        source.columns = source.columns + [column for column in columns if column not in source.columns]
+    session.add(source)
+
+
+def _weakest_masks(source: Source, columns: list[str], masks: dict[str, str]) -> dict[str, str]:
+    kept = {
+        column: method
+        for column, method in source.masks.items()
+        if column not in columns or masks.get(column) == method
+    }
+    fresh = {column: method for column, method in masks.items() if column not in source.columns}
+    return kept | fresh

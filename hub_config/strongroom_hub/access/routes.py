@@ -1,0 +1,106 @@
+"""Routes of reads, access requests and grants: thin."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from strongroom_hub.access import reads, service
+from strongroom_hub.control.callers import Caller, Ctx, Writer
+from strongroom_hub.control.session import Person
+
+internal = APIRouter()
+public = APIRouter()
+Name = Annotated[str, Field(max_length=128)]
+Columns = Annotated[list[Name], Field(max_length=4096)]
+Text = Annotated[str, Field(max_length=10_000)]
+
+
+class Read(BaseModel):
+    kernel: Name
+    cell: Annotated[str, Field(max_length=1024)] | None = None
+    dataset: Name
+    version: Annotated[int, Field(ge=1)] | None = None
+    columns: Columns | None = None
+
+
+class NewRequest(BaseModel):
+    dataset: Name
+    columns: Columns | None = None
+    purpose: Text
+    days: int
+
+
+class NewDecision(BaseModel):
+    verdict: Literal["approve", "deny"]
+    days: int | None = None
+    columns: Columns | None = None
+    masks: dict[Name, Name] = Field(default_factory=dict)
+    comment: Text = ""
+
+
+class Revocation(BaseModel):
+    reason: Text = ""
+
+
+@internal.post("/reads")
+def read(body: Read, context: Ctx, writer: Writer, caller: Caller) -> dict[str, Any]:
+    wanted = reads.Wanted(body.kernel, body.cell, body.dataset, body.version, body.columns)
+    return reads.read(writer, context, caller, wanted)
+
+
+@internal.get("/catalog")
+def catalog(context: Ctx, caller: Caller) -> dict[str, Any]:
+    return {"datasets": service.catalog(context, user=caller.user, project=caller.project)}
+
+
+@internal.post("/access-requests", status_code=201)
+def submit(body: NewRequest, context: Ctx, writer: Writer, caller: Caller) -> dict[str, Any]:
+    return service.submit(
+        writer,
+        context,
+        caller,
+        dataset=body.dataset,
+        columns=body.columns,
+        purpose=body.purpose,
+        days=body.days,
+    )
+
+
+@internal.get("/access-requests")
+def own_requests(context: Ctx, caller: Caller) -> dict[str, Any]:
+    return {"access_requests": service.own_requests(context, caller)}
+
+
+@internal.post("/access-requests/{request}/withdraw")
+def withdraw(request: str, context: Ctx, writer: Writer, caller: Caller) -> dict[str, Any]:
+    return service.withdraw(writer, context, caller, request)
+
+
+@public.get("/access-requests")
+def stewarded_requests(context: Ctx, person: Person, state: Literal["open", "all"] = "open") -> dict[str, Any]:
+    found = service.stewarded_requests(context, user=person.user, only_open=state == "open")
+    return {"access_requests": found}
+
+
+@public.get("/access-requests/{request}")
+def stewarded_request(request: str, context: Ctx, person: Person) -> dict[str, Any]:
+    return service.stewarded_request(context, user=person.user, request_id=request)
+
+
+@public.post("/access-requests/{request}/decision")
+def decide(request: str, body: NewDecision, context: Ctx, writer: Writer, person: Person) -> dict[str, Any]:
+    decision = service.Decision(body.verdict == "approve", body.days, body.columns, body.masks, body.comment)
+    return service.decide(writer, context, user=person.user, request_id=request, decision=decision)
+
+
+@public.get("/grants")
+def grants(context: Ctx, person: Person) -> dict[str, Any]:
+    return {"grants": service.stewarded_grants(context, user=person.user)}
+
+
+@public.post("/grants/{grant}/revoke")
+def revoke(grant: str, body: Revocation, context: Ctx, writer: Writer, person: Person) -> dict[str, Any]:
+    return service.revoke(writer, context, user=person.user, grant_id=grant, reason=body.reason)

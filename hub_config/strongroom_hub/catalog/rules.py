@@ -1,0 +1,104 @@
+"""What a catalogue entry must look like, and the life of a version. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from strongroom_policy.labels import Label
+
+from strongroom_hub.catalog.models import VersionState
+from strongroom_hub.problems import Problem
+
+DATASET_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}/[a-z0-9][a-z0-9_-]{0,62}")
+TAG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+MANIFEST_FORMAT = "strongroom-manifest/1"
+
+TRANSITIONS: Mapping[VersionState, frozenset[VersionState]] = {
+    VersionState.DRAFT: frozenset({VersionState.SIGNED}),
+    VersionState.SIGNED: frozenset({VersionState.ACTIVE}),
+    VersionState.ACTIVE: frozenset(),
+}
+
+
+def check_transition(dataset: str, version: int, state: VersionState, to: VersionState) -> None:
+    """Raises Problem 409 when a version in `state` cannot become `to`."""
+    if to not in TRANSITIONS[state]:
+        raise Problem(
+            409,
+            "wrong-state",
+            "This version is past that",
+            f"{dataset} version {version} is {state}; it cannot become {to} now.",
+            next="Versions never change: make a new version instead.",
+        )
+
+
+def can_transition(state: VersionState, to: VersionState) -> bool:
+    try:
+        check_transition("", 0, state, to)
+    except Problem:
+        return False
+    return True
+
+
+def check_draft(name: str, label: str, stewards: list[str], columns: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises Problem 422."""
+    if not DATASET_NAME.fullmatch(name):
+        raise invalid("a dataset is named namespace/name in a-z 0-9 _ -")
+    if label not in set(Label):
+        raise invalid(f"no such label: {label!r}; labels are {', '.join(Label)}")
+    if not stewards:
+        raise invalid("a dataset needs at least one steward, or nobody could decide on requests for it")
+    for column, described in columns.items():
+        for tag in described["tags"]:
+            if not TAG.fullmatch(tag):
+                raise invalid(f"column {column}: {tag!r} cannot be a tag: a-z 0-9 _ -")
+
+
+def check_manifest(
+    manifest: Mapping[str, Any], *, dataset: str, version: int, label: str, described: Mapping[str, Any]
+) -> None:
+    """The vault's account of a draft must be about that draft. Raises Problem 422 naming the difference."""
+    wanted = {"format": MANIFEST_FORMAT, "dataset": dataset, "version": version, "label": label}
+    for field, value in wanted.items():
+        if manifest.get(field) != value:
+            raise invalid(f"the manifest says {field} {manifest.get(field)!r}, the draft {value!r}")
+    columns = manifest.get("columns")
+    if not isinstance(columns, list) or not columns or not all(_is_column(column) for column in columns):
+        raise invalid("the manifest lists no columns, or not as name and type")
+    names = [column["name"] for column in columns]
+    if len(set(names)) != len(names):
+        raise invalid("the manifest names a column twice")
+    missing = [name for name in described if name not in names]
+    if missing:
+        raise invalid(f"described but not in the data: {', '.join(missing)}")
+    rows = manifest.get("rows")
+    if not isinstance(rows, int) or isinstance(rows, bool) or rows < 0:
+        raise invalid("the manifest gives no number of rows")
+
+
+def _is_column(column: object) -> bool:
+    return isinstance(column, dict) and all(isinstance(column.get(key), str) for key in ("name", "type"))
+
+
+def invalid(why: str) -> Problem:
+    return Problem(
+        422,
+        "invalid-dataset",
+        "This dataset cannot be catalogued so",
+        "Nothing was changed.",
+        why=(why,),
+        next="Correct what is named above and try again.",
+    )
+
+
+def unknown_dataset(name: str) -> Problem:
+    """The same answer for what does not exist and for what the caller may not know of."""
+    return Problem(
+        404,
+        "unknown-dataset",
+        "No such dataset",
+        f"There is no dataset {name!r} that you may know of.",
+        next="The Datasets panel, or strongroom.catalog(), lists what there is.",
+    )

@@ -1,0 +1,249 @@
+"""The verbs of the catalogue: draft, sign, activate; look up what is active."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlmodel import Session, col, func, select
+
+from strongroom_hub.audit.entries import Action, Entry
+from strongroom_hub.audit.writer import AuditWriter, Tx
+from strongroom_hub.catalog import rules
+from strongroom_hub.catalog.models import Column, Dataset, DatasetVersion, VersionState
+from strongroom_hub.control.context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class NewDataset:
+    """What is told about a dataset; `columns`: {name: {"description", "tags"}}."""
+
+    name: str
+    title: str
+    description: str
+    label: str
+    owner: str
+    stewards: list[str]
+    source: str
+    licence: str
+    columns: dict[str, dict[str, Any]]
+    file_format: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One active version with its columns in order: what decisions are made about."""
+
+    dataset: Dataset
+    version: DatasetVersion
+    columns: list[Column]
+
+    @property
+    def name(self) -> str:
+        return self.dataset.name
+
+    def column(self, name: str) -> Column | None:
+        return next((column for column in self.columns if column.name == name), None)
+
+    def object(self, column: Column) -> str:
+        return f"{self.dataset.name}#{column.name}"
+
+    def as_json(self) -> dict[str, Any]:
+        """DATASET of the wire formats without `access`."""
+        return {
+            "name": self.dataset.name,
+            "version": self.version.version,
+            "title": self.dataset.title,
+            "description": self.dataset.description,
+            "label": self.version.label,
+            "rows": self.version.rows,
+            "owner": self.dataset.owner,
+            "stewards": list(self.dataset.stewards),
+            "source": self.dataset.source,
+            "licence": self.dataset.licence,
+            "columns": [
+                {
+                    "name": column.name,
+                    "type": column.type,
+                    "description": column.description,
+                    "tags": list(column.tags),
+                }
+                for column in self.columns
+            ],
+        }
+
+
+def draft(writer: AuditWriter, context: Context, new: NewDataset) -> tuple[int, str]:
+    """A new draft version and the ingest ticket for it. Raises Problem 422."""
+    rules.check_draft(new.name, new.label, new.stewards, new.columns)
+
+    def work(tx: Tx) -> int:
+        dataset = tx.session.get(Dataset, new.name)
+        if dataset is None:
+            dataset = Dataset(
+                name=new.name,
+                title=new.title,
+                description=new.description,
+                owner=new.owner,
+                stewards=new.stewards,
+                source=new.source,
+                licence=new.licence,
+                created=context.clock(),
+            )
+            tx.session.add(dataset)
+            tx.session.flush()
+        newest = tx.session.exec(
+            select(func.max(DatasetVersion.version)).where(DatasetVersion.dataset == new.name)
+        ).one()
+        version = (newest or 0) + 1
+        tx.session.add(
+            DatasetVersion(
+                dataset=new.name,
+                version=version,
+                state=VersionState.DRAFT,
+                label=new.label,
+                described={
+                    "title": new.title,
+                    "description": new.description,
+                    "owner": new.owner,
+                    "stewards": new.stewards,
+                    "source": new.source,
+                    "licence": new.licence,
+                    "columns": new.columns,
+                },
+                created=context.clock(),
+            )
+        )
+        tx.record(
+            Entry(
+                action=Action.DATASET_DRAFT,
+                actor="operator",
+                object=f"{new.name}@{version}",
+                label=new.label,
+                detail={"format": new.file_format},
+            )
+        )
+        return version
+
+    version = writer.transact(work)
+    ticket = context.tickets.ingest(dataset=new.name, version=version, file_format=new.file_format, label=new.label)
+    return version, ticket
+
+
+def sign_manifest(
+    writer: AuditWriter, context: Context, *, dataset: str, version: int, manifest: Mapping[str, Any]
+) -> str:
+    """Control's signature over what the vault holds for a draft. Raises Problem 404, 409 or 422."""
+
+    def work(tx: Tx) -> str:
+        found = _version(tx.session, dataset, version)
+        rules.check_transition(dataset, version, VersionState(found.state), VersionState.SIGNED)
+        described = found.described["columns"]
+        rules.check_manifest(manifest, dataset=dataset, version=version, label=found.label, described=described)
+        found.state = VersionState.SIGNED
+        found.rows = manifest["rows"]
+        found.manifest_jws = context.tickets.manifest(manifest)
+        tx.session.add(found)
+        for position, column in enumerate(manifest["columns"]):
+            told = described.get(column["name"], {"description": "", "tags": []})
+            tx.session.add(
+                Column(
+                    dataset=dataset,
+                    version=version,
+                    name=column["name"],
+                    position=position,
+                    type=column["type"],
+                    description=told["description"],
+                    tags=told["tags"],
+                )
+            )
+        tx.record(
+            Entry(
+                action=Action.DATASET_PUBLISH,
+                actor="operator",
+                object=f"{dataset}@{version}",
+                label=found.label,
+                detail={"stage": "signed", "rows": manifest["rows"], "columns": len(manifest["columns"])},
+            )
+        )
+        return found.manifest_jws
+
+    return writer.transact(work)
+
+
+def activate(writer: AuditWriter, context: Context, *, dataset: str, version: int) -> None:
+    """Make a signed version the visible one. Raises Problem 404 or 409."""
+
+    def work(tx: Tx) -> None:
+        found = _version(tx.session, dataset, version)
+        rules.check_transition(dataset, version, VersionState(found.state), VersionState.ACTIVE)
+        found.state, found.activated = VersionState.ACTIVE, context.clock()
+        about = tx.session.get(Dataset, dataset)
+        if about is None:
+            raise rules.unknown_dataset(dataset)
+        for field in ("title", "description", "owner", "stewards", "source", "licence"):
+            setattr(about, field, found.described[field])
+        tx.session.add_all((found, about))
+        tx.record(
+            Entry(
+                action=Action.DATASET_PUBLISH,
+                actor="operator",
+                object=f"{dataset}@{version}",
+                label=found.label,
+                detail={"stage": "active", "rows": found.rows},
+            )
+        )
+
+    writer.transact(work)
+
+
+def _version(session: Session, dataset: str, version: int) -> DatasetVersion:
+    found = session.get(DatasetVersion, (dataset, version))
+    if found is None:
+        raise rules.unknown_dataset(f"{dataset}@{version}")
+    return found
+
+
+def active_view(session: Session, name: str, version: int | None = None) -> View | None:
+    """The newest active version of a dataset, or that version if it is active; None when there is none."""
+    query = select(DatasetVersion).where(DatasetVersion.dataset == name, DatasetVersion.state == VersionState.ACTIVE)
+    if version is not None:
+        query = query.where(DatasetVersion.version == version)
+    found = session.exec(query.order_by(col(DatasetVersion.version).desc())).first()
+    dataset = session.get(Dataset, name)
+    if found is None or dataset is None:
+        return None
+    columns = session.exec(
+        select(Column).where(Column.dataset == name, Column.version == found.version).order_by(col(Column.position))
+    ).all()
+    return View(dataset, found, list(columns))
+
+
+def active_views(session: Session) -> list[View]:
+    """The newest active version of each dataset, by name."""
+    names = session.exec(select(Dataset.name).order_by(Dataset.name)).all()
+    return [view for name in names if (view := active_view(session, name)) is not None]
+
+
+def all_versions(session: Session) -> list[dict[str, Any]]:
+    """For the operator: every version in whatever state, newest first within its dataset."""
+    found = session.exec(
+        select(DatasetVersion).order_by(DatasetVersion.dataset, col(DatasetVersion.version).desc())
+    ).all()
+    return [
+        {
+            "name": version.dataset,
+            "version": version.version,
+            "state": version.state,
+            "label": version.label,
+            "rows": version.rows,
+        }
+        for version in found
+    ]
+
+
+def version_columns(session: Session, dataset: str, version: int) -> dict[str, list[str]]:
+    """Tags by column name of any version, active or superseded: what was read stays what it was."""
+    found = session.exec(select(Column).where(Column.dataset == dataset, Column.version == version)).all()
+    return {column.name: list(column.tags) for column in found}

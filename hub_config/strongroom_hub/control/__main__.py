@@ -1,0 +1,173 @@
+"""Runs the control service: `python -m strongroom_hub.control`, started by the hub with its service environment."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from strongroom_hub.access.service import expire_grants
+from strongroom_hub.audit.entries import Action, Entry
+from strongroom_hub.audit.keys import LogKeys
+from strongroom_hub.audit.writer import AuditWriter, open_writer
+from strongroom_hub.config import Instance
+from strongroom_hub.control.app import create_internal, create_public
+from strongroom_hub.control.callers import Principals
+from strongroom_hub.control.context import Context
+from strongroom_hub.control.oauth import JupyterHubLogin
+from strongroom_hub.control.policykeeper import PolicyKeeper
+from strongroom_hub.control.setup import CONTROL_KEY, keys_dir, principals_file
+from strongroom_hub.control.tickets import ReceiptReader, TicketSigner, load_private_key
+from strongroom_hub.control.times import utc_now
+from strongroom_hub.control.vaultdoor import VaultDoor
+from strongroom_hub.database import migrate, open_engine
+from strongroom_hub.problems import Problem
+
+log = logging.getLogger("strongroom.control")
+POLL_SECONDS = 1.0
+
+
+def open_context(instance: Instance) -> Context:
+    """Everything but the writer, from an instance that set-up has made. Raises OSError or ValueError."""
+    engine = open_engine(instance.database)
+    migrate(engine)
+    keys = keys_dir(instance)
+    return Context(
+        instance=instance,
+        engine=engine,
+        policy=PolicyKeeper(instance.policy_dir, instance.control_dir / "policy-last-good", engine, utc_now),
+        tickets=TicketSigner(load_private_key(keys / CONTROL_KEY), utc_now),
+        receipts=ReceiptReader(instance.public_dir / "vault.pub.pem"),
+        vault=VaultDoor(instance.vault_socket),
+        log_keys=LogKeys.load(keys),
+        clock=utc_now,
+    )
+
+
+class Housekeeper:
+    """One thread that looks each second whether the policy files changed and whether grants have run out."""
+
+    def __init__(self, context: Context, writer: AuditWriter) -> None:
+        self._context = context
+        self._writer = writer
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="housekeeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(POLL_SECONDS):
+            self.tick()
+
+    def tick(self) -> None:
+        """One look. A failure is logged and tried again: deciding does not depend on it."""
+        try:
+            self._context.policy.poll(self._writer)
+            if expire_grants(self._writer, self._context):
+                self._context.policy.rebuild(self._writer)
+        except Problem as problem:
+            log.error("housekeeping: %s", problem)  # noqa: TRY400 - told, not traced
+        except Exception:
+            log.exception("housekeeping failed")
+
+
+def listen_unix(path: Path) -> socket.socket:
+    """Everybody on the machine may connect; each call proves who it is."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    path.chmod(0o666)
+    listener.listen(128)
+    return listener
+
+
+def listen_loopback(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(128)
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: two servers share one loop and one way to stop."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing is captured here."""
+        yield
+
+
+def _server(app: FastAPI) -> _Server:
+    return _Server(
+        uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3)
+    )
+
+
+async def _serve(internal: tuple[FastAPI, socket.socket], public: tuple[FastAPI, socket.socket]) -> None:
+    servers = [_server(internal[0]), _server(public[0])]
+
+    def stop() -> None:
+        for server in servers:
+            server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    await asyncio.gather(
+        *(server.serve(sockets=[listener]) for server, (_, listener) in zip(servers, (internal, public), strict=True))
+    )
+
+
+def main() -> None:
+    """Run until SIGTERM. Exits 1 with one line when the instance is not usable."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for noisy in ("httpx", "httpcore", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    with ExitStack() as stack:
+        try:
+            instance = Instance.load()
+            context = open_context(instance)
+            stack.callback(context.engine.dispose)
+            principals = Principals.load(principals_file(instance))
+            writer = open_writer(context.engine, context.log_keys)
+            stack.callback(writer.close)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            log.error("control cannot start: %s", error)  # noqa: TRY400 - one line says it
+            sys.exit(1)
+        context.policy.start(writer)
+        writer.append(
+            Entry(
+                action=Action.SYSTEM_START,
+                actor="system:control",
+                detail={"policy": context.policy.version, "one_uid": instance.uids is None},
+            )
+        )
+        stack.callback(writer.append, Entry(action=Action.SYSTEM_STOP, actor="system:control"))
+        housekeeper = Housekeeper(context, writer)
+        housekeeper.start()
+        stack.callback(housekeeper.close)
+        internal = (create_internal(context, writer, principals), listen_unix(instance.control_socket))
+        public = (
+            create_public(context, writer, JupyterHubLogin.from_environment()),
+            listen_loopback(instance.control_port),
+        )
+        asyncio.run(_serve(internal, public))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Who calls the internal API: the hub, the operator's command line, or one single-user server.
+
+Control knows tokens only by their SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, Request
+from sqlmodel import select
+
+from strongroom_hub.audit.writer import AuditWriter
+from strongroom_hub.control.context import Context
+from strongroom_hub.problems import Problem
+from strongroom_hub.projects.models import Server, Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Principals:
+    """SHA-256 hex digests of the hub's and the operator's tokens."""
+
+    hub: str
+    operator: str
+
+    @classmethod
+    def load(cls, path: Path) -> Principals:
+        """Raises OSError, ValueError or KeyError: without this file control cannot tell who calls and does not start."""
+        raw = json.loads(path.read_text(encoding="ascii"))
+        return cls(hub=str(raw["hub"]), operator=str(raw["operator"]))
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCaller:
+    """A running single-user server: it speaks for one user in one project and for nobody else."""
+
+    server: str
+    workspace: int
+    user: str
+    project: str
+    uid_index: int
+
+    @property
+    def actor(self) -> str:
+        return f"user:{self.user}"
+
+
+def digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise _unknown_caller()
+    return token
+
+
+def _unknown_caller() -> Problem:
+    return Problem(
+        401,
+        "unknown-caller",
+        "Not authenticated",
+        "This call needs a valid credential of the right kind.",
+        next="A notebook server whose credential is void has to be started again from the hub's page.",
+    )
+
+
+def context_of(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+def writer_of(request: Request) -> AuditWriter:
+    writer: AuditWriter = request.app.state.writer
+    return writer
+
+
+def require_hub(request: Request) -> None:
+    _require(request, "hub")
+
+
+def require_operator(request: Request) -> None:
+    _require(request, "operator")
+
+
+def _require(request: Request, kind: str) -> None:
+    principals: Principals = request.app.state.principals
+    if not hmac.compare_digest(digest(_bearer(request)), getattr(principals, kind)):
+        raise _unknown_caller()
+
+
+def require_server(request: Request) -> ServerCaller:
+    """The server whose credential this is. Raises Problem 401 for an unknown or void one."""
+    wanted = digest(_bearer(request))
+    with context_of(request).reading() as session:
+        found = session.exec(
+            select(Server, Workspace)
+            .join(Workspace, Workspace.id == Server.workspace)  # type: ignore[arg-type]
+            .where(Server.credential_sha256 == wanted)
+        ).first()
+    if found is None or found[0].ended is not None or found[1].id is None:
+        raise _unknown_caller()
+    server, workspace = found
+    return ServerCaller(
+        server=server.id,
+        workspace=server.workspace,
+        user=server.user,
+        project=server.project,
+        uid_index=uid_index(workspace),
+    )
+
+
+def uid_index(workspace: Workspace) -> int:
+    """Zero-based and never used again: the workspace's row number minus one."""
+    assert workspace.id is not None  # noqa: S101 - a stored row has its key
+    return workspace.id - 1
+
+
+Ctx = Annotated[Context, Depends(context_of)]
+Writer = Annotated[AuditWriter, Depends(writer_of)]
+Caller = Annotated[ServerCaller, Depends(require_server)]

@@ -1,0 +1,87 @@
+"""Routes that are about the whole: who am I, how is the service, which policy is in force."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Depends
+
+from strongroom_hub.access import service as access
+from strongroom_hub.audit import reader
+from strongroom_hub.control.callers import Ctx, Writer, require_operator
+from strongroom_hub.control.context import Context
+from strongroom_hub.control.policykeeper import Question
+from strongroom_hub.control.session import Person
+from strongroom_hub.identity.service import full_name
+from strongroom_hub.problems import Problem
+
+internal = APIRouter(dependencies=[Depends(require_operator)])
+public = APIRouter()
+
+ONE_UID = (
+    "Everything runs under one uid: a notebook server that was taken over could read keys and data. "
+    "Kernels are sandboxed all the same. Install as root to separate them."
+)
+
+
+def _may(context: Context, user: str, action: str, thing: str) -> bool:
+    return context.policy.decide(Question(user=user, action=action, object=thing, label="public")).allowed
+
+
+def status_of(context: Context) -> dict[str, Any]:
+    one_uid = context.instance.uids is None
+    return {
+        "mode": "one-uid" if one_uid else "separate-uids",
+        "weaker": [ONE_UID] if one_uid else [],
+        "policy": context.policy.state(),
+        "log": {"size": reader.size(context.engine)},
+    }
+
+
+@internal.get("/status")
+def status(context: Ctx) -> dict[str, Any]:
+    return status_of(context)
+
+
+@internal.post("/policy/reload")
+def reload(context: Ctx, writer: Writer) -> dict[str, Any]:
+    context.policy.poll(writer)
+    return context.policy.state()
+
+
+@public.get("/me")
+def me(context: Ctx, person: Person) -> dict[str, Any]:
+    return {
+        "user": person.user,
+        "full_name": full_name(context, person.user),
+        "can": {
+            "approve_access": bool(access.stewarded_datasets(context, user=person.user, action="approve-access")),
+            "approve_exports": bool(access.stewarded_datasets(context, user=person.user, action="approve-export")),
+            "administer": _may(context, person.user, "administer", "policy"),
+            "audit": _may(context, person.user, "audit", "log"),
+        },
+    }
+
+
+@public.get("/policy")
+def policy(context: Ctx, person: Person) -> dict[str, Any]:
+    """The rules name people and datasets, so not everybody may read them."""
+    if not (_may(context, person.user, "administer", "policy") or _may(context, person.user, "audit", "log")):
+        raise Problem(
+            403,
+            "not-permitted",
+            "The policy is not yours to read",
+            "Only those who may administer the policy or audit the log read its files.",
+            next="A refusal always tells the rules that matter to you; ask an administrator about others.",
+        )
+    return context.policy.state() | {"files": context.policy.files()}
+
+
+@public.get("/datasets")
+def datasets(context: Ctx, person: Person) -> dict[str, Any]:
+    return {"datasets": access.console_datasets(context, user=person.user)}
+
+
+@public.get("/status")
+def public_status(context: Ctx, _: Person) -> dict[str, Any]:
+    return status_of(context)

@@ -1,0 +1,192 @@
+"""Signs what the vault trusts: tickets, manifests and releases. Only control holds this key.
+
+Formats: docs/developers/wire-formats.md, section 2.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+
+from strongroom_hub.problems import Problem
+
+ALGORITHM = "EdDSA"
+CONTROL_ISSUER = "strongroom:control"
+VAULT_AUDIENCE = "strongroom:vault"
+VAULT_ISSUER = "strongroom:vault"
+CONTROL_AUDIENCE = "strongroom:control"
+READ_LIFE, STAGE_LIFE, FETCH_LIFE, RETIRE_LIFE, INGEST_LIFE = 30, 60, 60, 60, 3600
+"""Seconds that a ticket of each kind can be presented."""
+
+
+def load_private_key(path: Path) -> Ed25519PrivateKey:
+    """Raises ValueError when the file holds another kind of key."""
+    key = load_pem_private_key(path.read_bytes(), password=None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ValueError(f"{path} does not hold an Ed25519 key")  # noqa: TRY004 - a wrong file, not a wrong argument
+    return key
+
+
+@dataclass(frozen=True, slots=True)
+class ReadView:
+    """What one read ticket opens: exactly these columns of one version, for one kernel."""
+
+    user: str
+    project: str
+    kernel: str
+    uid: int | None
+    dataset: str
+    version: int
+    label: str
+    columns: tuple[str, ...]
+    masks: Mapping[str, str]
+    max_bytes: int
+    entry: int
+
+
+class TicketSigner:
+    """Makes compact JWS with control's key; `clock` gives `iat` and `exp`."""
+
+    def __init__(self, key: Ed25519PrivateKey, clock: Callable[[], datetime]) -> None:
+        self._key = key
+        self._clock = clock
+
+    def _sign(self, act: str, claims: Mapping[str, Any], life: int | None) -> str:
+        issued = self._clock().timestamp()
+        body: dict[str, Any] = {
+            "iss": CONTROL_ISSUER,
+            "aud": VAULT_AUDIENCE,
+            "jti": secrets.token_urlsafe(16),
+            "iat": issued,
+            "act": act,
+            **claims,
+        }
+        if life is not None:
+            body["exp"] = issued + life
+        return jwt.encode(body, self._key, algorithm=ALGORITHM)
+
+    def read(self, view: ReadView) -> str:
+        return self._sign(
+            "read",
+            {
+                "user": view.user,
+                "project": view.project,
+                "kernel": view.kernel,
+                "uid": view.uid,
+                "dataset": view.dataset,
+                "version": view.version,
+                "label": view.label,
+                "columns": list(view.columns),
+                "masks": {column: {"method": method} for column, method in view.masks.items()},
+                "rows": None,
+                "max_bytes": view.max_bytes,
+                "entry": view.entry,
+            },
+            READ_LIFE,
+        )
+
+    def ingest(self, *, dataset: str, version: int, file_format: str, label: str) -> str:
+        claims = {"dataset": dataset, "version": version, "format": file_format, "label": label}
+        return self._sign("ingest", claims, INGEST_LIFE)
+
+    def stage(
+        self, *, export: str, index: int, name: str, sources: list[dict[str, Any]], rules: Mapping[str, Any]
+    ) -> str:
+        claims = {"export": export, "index": index, "name": name, "sources": sources, "rules": dict(rules)}
+        return self._sign("stage", claims, STAGE_LIFE)
+
+    def fetch(self, *, export: str, sha256: str) -> str:
+        return self._sign("fetch", {"export": export, "sha256": sha256}, FETCH_LIFE)
+
+    def retire(self, *, dataset: str, version: int) -> str:
+        return self._sign("retire", {"dataset": dataset, "version": version}, RETIRE_LIFE)
+
+    def manifest(self, manifest: Mapping[str, Any]) -> str:
+        return self._sign("manifest", {"manifest": dict(manifest)}, None)
+
+    def release(self, manifest: Mapping[str, Any]) -> tuple[str, str]:
+        """The release's `manifest.json` text and the base64 signature over exactly its UTF-8 bytes."""
+        text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        return text, base64.b64encode(self._key.sign(text.encode())).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the vault says it holds after staging one file of an export."""
+
+    export: str
+    index: int
+    name: str
+    sha256: str
+    bytes: int
+    type: str
+    findings: list[dict[str, Any]]
+
+
+class ReceiptReader:
+    """Verifies the vault's staging receipts with its public key, read when first needed (the vault starts apart)."""
+
+    def __init__(self, public_key: Path) -> None:
+        self._path = public_key
+
+    def _load(self) -> Ed25519PublicKey:
+        try:
+            key = load_pem_public_key(self._path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise Problem(
+                503,
+                "vault-unavailable",
+                "The vault's receipt key is not there",
+                "The vault's answers cannot be checked, so the export stays as it is.",
+                next="Ask an administrator to start the vault, then submit again.",
+            ) from error
+        if not isinstance(key, Ed25519PublicKey):
+            raise bad_receipt("the vault's public key is not an Ed25519 key")
+        return key
+
+    def read(self, token: str) -> Receipt:
+        """Raises Problem 422 `bad-receipt` when the signature, the parties or a field is wrong."""
+        key = self._load()
+        try:
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=[ALGORITHM],
+                issuer=VAULT_ISSUER,
+                audience=CONTROL_AUDIENCE,
+                options={"require": ["iss", "aud"]},
+            )
+            return Receipt(
+                export=str(claims["export"]),
+                index=int(claims["index"]),
+                name=str(claims["name"]),
+                sha256=str(claims["sha256"]),
+                bytes=int(claims["bytes"]),
+                type=str(claims["type"]),
+                findings=[dict(finding) for finding in claims["findings"]],
+            )
+        except jwt.InvalidTokenError as error:
+            raise bad_receipt("it is not signed by this installation's vault") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise bad_receipt("a field is missing or of the wrong kind") from error
+
+
+def bad_receipt(why: str) -> Problem:
+    return Problem(
+        422,
+        "bad-receipt",
+        "A staging receipt does not hold",
+        "The vault's receipt for a file was refused, so nothing was submitted.",
+        why=(why,),
+        next="Make a new export request; if it happens again, tell an administrator.",
+    )

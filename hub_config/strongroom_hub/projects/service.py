@@ -1,0 +1,468 @@
+"""The verbs of projects: projects, server registrations, kernels, cells, and what a workspace is assumed to know."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from strongroom_hub.access.display import Display, display_for
+from strongroom_hub.audit.entries import Action, Entry
+from strongroom_hub.audit.writer import AuditWriter, Tx
+from strongroom_hub.control.callers import ServerCaller, digest, uid_index
+from strongroom_hub.control.context import Context, settle
+from strongroom_hub.control.times import iso_or_none
+from strongroom_hub.problems import Problem
+from strongroom_hub.projects import rules
+from strongroom_hub.projects.models import Cell, Kernel, Project, Server, Shown, Source, Workspace
+
+MAX_OUTPUTS = 200
+"""Outputs of a cell that its end entry lists one by one: an entry's size is limited, a cell's outputs are not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A server's start: the credential is told once, to the spawner, and kept nowhere."""
+
+    server: str
+    credential: str
+    uid_index: int
+    label: str
+    project: Project
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What a workspace is assumed to know, and what may be shown of it now."""
+
+    label: str
+    sources: list[dict[str, Any]]
+    display: Display
+
+    def as_json(self) -> dict[str, Any]:
+        return {"label": self.label, "sources": self.sources, "display": self.display.as_json()}
+
+
+# -- projects -----------------------------------------------------------------------------------------------------
+
+
+def create_project(
+    writer: AuditWriter,
+    context: Context,
+    *,
+    name: str,
+    title: str,
+    purpose: str,
+    since: datetime | None,
+    until: datetime | None,
+) -> None:
+    """Raises Problem 422 for unfit values and 409 when the name is taken."""
+    rules.check_new_project(name, since, until)
+
+    def work(tx: Tx) -> None:
+        if tx.session.get(Project, name) is not None:
+            raise Problem(
+                409,
+                "project-exists",
+                "This project is there already",
+                f"Nothing was changed: {name} exists.",
+                next="Choose another name.",
+            )
+        tx.session.add(
+            Project(name=name, title=title, purpose=purpose, since=since, until=until, created=context.clock())
+        )
+        tx.record(
+            Entry(
+                action=Action.PROJECT_CREATE,
+                actor="operator",
+                project=name,
+                object=f"project:{name}",
+                detail={"title": title, "since": iso_or_none(since), "until": iso_or_none(until)},
+            )
+        )
+
+    writer.transact(work)
+
+
+def projects_of(context: Context, user: str) -> list[dict[str, Any]]:
+    """The projects that the user can work in now, as the hub's spawn page lists them."""
+    now = context.clock()
+    with context.reading() as session:
+        projects = session.exec(select(Project).order_by(Project.name)).all()
+        labels = dict(session.exec(select(Workspace.project, Workspace.label).where(Workspace.user == user)).all())
+    return [
+        project_json(project) | {"label": labels.get(project.name, "public")}
+        for project in projects
+        if rules.can_work(project.since, project.until, now) and context.policy.is_member(user, project.name)
+    ]
+
+
+def project_json(project: Project) -> dict[str, Any]:
+    return {
+        "name": project.name,
+        "title": project.title,
+        "purpose": project.purpose,
+        "until": iso_or_none(project.until),
+    }
+
+
+def check_member(session: Session, context: Context, user: str, project: str) -> Project:
+    """The project, when the user belongs to it and it is open. Raises Problem 403."""
+    found = session.get(Project, project)
+    if found is None or not context.policy.is_member(user, project):
+        raise rules.not_a_member(project)
+    rules.check_window(project, found.since, found.until, context.clock())
+    return found
+
+
+# -- servers ------------------------------------------------------------------------------------------------------
+
+
+def register_server(writer: AuditWriter, context: Context, *, user: str, project: str) -> Registration:
+    """Void the workspace's earlier credentials and make a new one. Raises Problem 403, which is an entry."""
+    server, credential = secrets.token_hex(8), secrets.token_urlsafe(32)
+
+    def work(tx: Tx) -> Registration | Problem:
+        try:
+            found = check_member(tx.session, context, user, project)
+        except Problem as problem:
+            tx.record(
+                Entry(
+                    action=Action.SERVER_REFUSE_SPAWN,
+                    actor=f"user:{user}",
+                    project=project,
+                    detail={"problem": problem.slug},
+                )
+            )
+            return problem
+        workspace = _workspace(tx.session, user, project)
+        for old in tx.session.exec(
+            select(Server).where(Server.workspace == workspace.id, col(Server.ended).is_(None))
+        ).all():
+            _end_server(tx, context, old, "replaced")
+        assert workspace.id is not None  # noqa: S101 - flushed
+        tx.session.add(
+            Server(
+                id=server,
+                workspace=workspace.id,
+                user=user,
+                project=project,
+                credential_sha256=digest(credential),
+                started=context.clock(),
+            )
+        )
+        tx.record(
+            Entry(
+                action=Action.SERVER_SPAWN,
+                actor=f"user:{user}",
+                project=project,
+                server=server,
+                label=workspace.label,
+            )
+        )
+        copy = Project.model_validate(found.model_dump())
+        return Registration(server, credential, uid_index(workspace), workspace.label, copy)
+
+    return settle(writer.transact(work))
+
+
+def _workspace(session: Session, user: str, project: str) -> Workspace:
+    found = session.exec(select(Workspace).where(Workspace.user == user, Workspace.project == project)).first()
+    if found is None:
+        found = Workspace(user=user, project=project)
+        session.add(found)
+        session.flush()
+    return found
+
+
+def stop_server(writer: AuditWriter, context: Context, *, server: str, reason: str) -> None:
+    """Void the credential at once; stopping twice is no error. Raises Problem 404 for a server that never was."""
+
+    def work(tx: Tx) -> None:
+        found = tx.session.get(Server, server)
+        if found is None:
+            raise Problem(
+                404,
+                "unknown-server",
+                "No such server",
+                "No server of that id was ever registered.",
+                next="Check the id.",
+            )
+        if found.ended is None:
+            _end_server(tx, context, found, reason)
+
+    writer.transact(work)
+
+
+def _end_server(tx: Tx, context: Context, server: Server, reason: str) -> None:
+    server.ended = context.clock()
+    tx.session.add(server)
+    for kernel in tx.session.exec(select(Kernel).where(Kernel.server == server.id, col(Kernel.ended).is_(None))).all():
+        kernel.ended = server.ended
+        tx.session.add(kernel)
+    tx.record(
+        Entry(
+            action=Action.SERVER_STOP,
+            actor=f"user:{server.user}",
+            project=server.project,
+            server=server.id,
+            detail={"reason": reason},
+        )
+    )
+
+
+# -- kernels and cells --------------------------------------------------------------------------------------------
+
+
+def entry_of(caller: ServerCaller, action: Action, **fields: Any) -> Entry:
+    """An entry of what this server's user did."""
+    return Entry(action=action, actor=caller.actor, project=caller.project, server=caller.server, **fields)
+
+
+def start_kernel(
+    writer: AuditWriter, context: Context, caller: ServerCaller, *, kernel: str, notebook: str | None
+) -> int:
+    """Raises Problem 403 when the person may not work in the project any more, 409 when another server used the id."""
+    rules.check_kernel_id(kernel)
+
+    def work(tx: Tx) -> int:
+        check_member(tx.session, context, caller.user, caller.project)
+        found = tx.session.get(Kernel, kernel) or Kernel(id=kernel, server=caller.server, started=context.clock())
+        if found.server != caller.server:
+            raise rules.kernel_taken()
+        # A restart keeps its kernel's id.
+        found.notebook, found.started, found.ended = notebook, context.clock(), None
+        tx.session.add(found)
+        label = workspace_of(tx.session, caller).label
+        return tx.record(entry_of(caller, Action.KERNEL_START, kernel=kernel, object=notebook, label=label))
+
+    return writer.transact(work)
+
+
+def stop_kernel(writer: AuditWriter, context: Context, caller: ServerCaller, *, kernel: str, reason: str) -> int:
+    """Raises Problem 404 for a kernel that is not running in this server."""
+
+    def work(tx: Tx) -> int:
+        found = running_kernel(tx.session, caller, kernel)
+        found.ended = context.clock()
+        tx.session.add(found)
+        return tx.record(entry_of(caller, Action.KERNEL_STOP, kernel=kernel, detail={"reason": reason}))
+
+    return writer.transact(work)
+
+
+def running_kernel(session: Session, caller: ServerCaller, kernel: str) -> Kernel:
+    found = session.get(Kernel, kernel)
+    if found is None or found.server != caller.server or found.ended is not None:
+        raise rules.unknown_kernel()
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class CellStart:
+    kernel: str
+    notebook: str | None
+    cell: str | None
+    kind: rules.CellKind
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class CellEnd:
+    status: str
+    shown: int
+    withheld: int
+    outputs: list[dict[str, Any]]
+    duration_ms: int
+
+
+def begin_cell(writer: AuditWriter, context: Context, caller: ServerCaller, start: CellStart) -> tuple[int, Knowledge]:
+    """The begin entry's index, durable when this returns, and what may be shown. Raises Problem 403 or 404."""
+
+    def work(tx: Tx) -> int:
+        check_member(tx.session, context, caller.user, caller.project)
+        running_kernel(tx.session, caller, start.kernel)
+        workspace = workspace_of(tx.session, caller)
+        entry = tx.record(
+            entry_of(
+                caller,
+                rules.BEGIN_ACTIONS[start.kind],
+                kernel=start.kernel,
+                object=start.notebook,
+                label=workspace.label,
+                sources=source_names(sources_of(tx.session, caller.workspace)),
+                detail={"cell": start.cell, "code_bytes": len(start.code.encode())},
+                payload=start.code,
+                payload_subject=caller.actor,
+            )
+        )
+        tx.session.add(
+            Cell(
+                entry=entry,
+                workspace=caller.workspace,
+                server=caller.server,
+                kernel=start.kernel,
+                notebook=start.notebook,
+                cell=start.cell,
+                kind=start.kind,
+                label=workspace.label,
+                began=context.clock(),
+            )
+        )
+        return entry
+
+    entry = writer.transact(work)
+    return entry, knowledge(context, caller)
+
+
+def end_cell(writer: AuditWriter, context: Context, caller: ServerCaller, entry: int, end: CellEnd) -> int:
+    """Close a cell and charge what it showed. Repeating it changes nothing and gives the first answer.
+
+    Raises Problem 404 for a cell that this server did not begin.
+    """
+
+    def work(tx: Tx) -> int:
+        cell = tx.session.get(Cell, entry)
+        if cell is None or cell.server != caller.server:
+            raise rules.unknown_cell()
+        if cell.end_entry is not None:
+            return cell.end_entry
+        workspace = workspace_of(tx.session, caller)
+        cell.ended, cell.status = context.clock(), end.status
+        cell.end_entry = tx.record(
+            entry_of(
+                caller,
+                Action.CELL_END,
+                kernel=cell.kernel,
+                object=cell.notebook,
+                label=workspace.label,
+                sources=source_names(sources_of(tx.session, caller.workspace)),
+                detail={
+                    "begin": entry,
+                    "cell": cell.cell,
+                    "status": end.status,
+                    "shown": end.shown,
+                    "withheld": end.withheld,
+                    "outputs": end.outputs[:MAX_OUTPUTS],
+                    "outputs_in_all": len(end.outputs),
+                    "duration_ms": end.duration_ms,
+                },
+            )
+        )
+        tx.session.add(cell)
+        charge(tx.session, context, workspace, end.shown)
+        return cell.end_entry
+
+    return writer.transact(work)
+
+
+def charge(session: Session, context: Context, workspace: Workspace, count: int) -> None:
+    """Add shown bytes to the workspace's day; what a `public` workspace shows is free."""
+    if workspace.label == "public" or count == 0:
+        return
+    assert workspace.id is not None  # noqa: S101 - a stored row has its key
+    day = context.clock().date().isoformat()
+    shown = session.get(Shown, (workspace.id, day)) or Shown(workspace=workspace.id, day=day)
+    shown.bytes += count
+    session.add(shown)
+
+
+def charge_display(
+    writer: AuditWriter, context: Context, caller: ServerCaller, *, kernel: str | None, route: str, count: int
+) -> Knowledge:
+    """Charge bytes that were shown outside a running cell and answer what may be shown now."""
+
+    def work(tx: Tx) -> None:
+        workspace = workspace_of(tx.session, caller)
+        charge(tx.session, context, workspace, count)
+        tx.record(
+            entry_of(
+                caller,
+                Action.DISPLAY_SHOW,
+                kernel=kernel,
+                label=workspace.label,
+                detail={"route": route, "bytes": count},
+            )
+        )
+
+    writer.transact(work)
+    return knowledge(context, caller)
+
+
+def record_save(writer: AuditWriter, caller: ServerCaller, *, path: str, count: int, sha256: str) -> int:
+    """The entry of a notebook's save, durable before the save is done."""
+
+    def work(tx: Tx) -> int:
+        return tx.record(
+            entry_of(
+                caller,
+                Action.FILE_SAVE,
+                object=path,
+                label=workspace_of(tx.session, caller).label,
+                detail={"bytes": count, "sha256": sha256},
+            )
+        )
+
+    return writer.transact(work)
+
+
+# -- what a workspace knows ---------------------------------------------------------------------------------------
+
+
+def workspace_of(session: Session, caller: ServerCaller) -> Workspace:
+    found = session.get(Workspace, caller.workspace)
+    assert found is not None  # noqa: S101 - the caller was found through it
+    return found
+
+
+def sources_of(session: Session, workspace: int) -> list[Source]:
+    return list(
+        session.exec(
+            select(Source).where(Source.workspace == workspace).order_by(Source.dataset, col(Source.version))
+        ).all()
+    )
+
+
+def source_names(sources: list[Source]) -> tuple[str, ...]:
+    """`namespace/name@version`, as entries carry them."""
+    return tuple(f"{source.dataset}@{source.version}" for source in sources)
+
+
+def knowledge(context: Context, caller: ServerCaller) -> Knowledge:
+    """Label, sources and display, decided now against the policy in force."""
+    with context.reading() as session:
+        workspace = workspace_of(session, caller)
+        sources = sources_of(session, caller.workspace)
+        shown = session.get(Shown, (caller.workspace, context.clock().date().isoformat()))
+        display = display_for(
+            session,
+            context,
+            user=caller.user,
+            project=caller.project,
+            label=workspace.label,
+            sources=sources,
+            shown_today=0 if shown is None else shown.bytes,
+        )
+        return Knowledge(
+            workspace.label,
+            [{"dataset": source.dataset, "version": source.version} for source in sources],
+            display,
+        )
+
+
+def session_view(context: Context, caller: ServerCaller) -> dict[str, Any]:
+    """SESSION of the wire formats."""
+    known = knowledge(context, caller)
+    with context.reading() as session:
+        project = session.get(Project, caller.project)
+        assert project is not None  # noqa: S101 - servers are registered for existing projects
+        return {
+            "user": caller.user,
+            "project": project_json(project),
+            **known.as_json(),
+            "policy_version": context.policy.version,
+            "mode": "one-uid" if context.instance.uids is None else "separate-uids",
+        }

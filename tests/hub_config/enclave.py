@@ -1,0 +1,326 @@
+"""A control service on a real database with the default policy, spoken to as its neighbours speak to it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import shutil
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from cryptography.hazmat.primitives.twofactor.totp import TOTP
+
+from strongroom_hub.audit import reader
+from strongroom_hub.audit.writer import AuditWriter, open_writer
+from strongroom_hub.config import Instance
+from strongroom_hub.control import setup
+from strongroom_hub.control.__main__ import Housekeeper, open_context
+from strongroom_hub.control.app import create_internal, create_public
+from strongroom_hub.control.callers import Principals
+from strongroom_hub.control.context import Context
+from strongroom_hub.control.policykeeper import PolicyKeeper
+from strongroom_hub.control.tickets import TicketSigner, load_private_key
+from strongroom_hub.problems import MEDIA_TYPE, Problem
+
+with warnings.catch_warnings():
+    # Starlette wants its test client to stand on httpx's successor; the product itself speaks httpx.
+    warnings.simplefilter("ignore")
+    from fastapi.testclient import TestClient
+
+POLICY = Path(__file__).parents[2] / "policy"
+HUB_TOKEN, OPERATOR_TOKEN = "hub-token-for-tests", "operator-token-for-tests"
+OTP_SECRET = base64.b32encode(b"twenty bytes of seed").decode()
+PASSWORD = "correct horse battery"
+FILES = ("model.conf", "policy.csv", "labels.toml", "tests.csv")
+
+
+class Clock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 21, 5, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **by: float) -> None:
+        self.now += timedelta(**by)
+
+
+class Vault:
+    """The vault as control sees it: it signs receipts and gives back what was staged."""
+
+    def __init__(self, public_key_file: Path) -> None:
+        self.key = Ed25519PrivateKey.generate()
+        self.staged: dict[tuple[str, str], bytes] = {}
+        self.fetched: list[str] = []
+        public = self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        public_key_file.write_bytes(public)
+
+    def stage(self, ticket: str, content: bytes, *, findings: list[dict[str, Any]] | None = None, **other: Any) -> str:
+        claims = jwt.decode(ticket, options={"verify_signature": False})
+        sha256 = hashlib.sha256(content).hexdigest()
+        self.staged[claims["export"], sha256] = content
+        body = {
+            "iss": "strongroom:vault",
+            "aud": "strongroom:control",
+            "export": claims["export"],
+            "index": claims["index"],
+            "name": claims["name"],
+            "sha256": sha256,
+            "bytes": len(content),
+            "type": claims["name"].rpartition(".")[2],
+            "findings": findings or [{"check": "type", "severity": "pass", "text": "fine", "evidence": {}}],
+        }
+        return jwt.encode(body | other, self.key, algorithm="EdDSA")
+
+    def fetch(self, *, export: str, sha256: str, ticket: str) -> bytes:
+        self.fetched.append(ticket)
+        return self.staged[export, sha256]
+
+
+class Hub:
+    """The hub's half of the OAuth round trip: codes are `code-NAME`, tokens `token-NAME`."""
+
+    def __init__(self) -> None:
+        self.logged_out: set[str] = set()
+        self.verifiers: list[str] = []
+
+    def new_verifier(self) -> tuple[str, str]:
+        return "a-verifier", "its-challenge"
+
+    def authorize_url(self, state: str, challenge: str) -> str:
+        return f"/hub/api/oauth2/authorize?client_id=service-control&state={state}&code_challenge={challenge}"
+
+    def token_for(self, code: str, verifier: str) -> str:
+        self.verifiers.append(verifier)
+        return "token-" + code.removeprefix("code-")
+
+    def user_of(self, token: str) -> str | None:
+        user = token.removeprefix("token-")
+        return None if user in self.logged_out else user
+
+
+class Caller:
+    """One bearer of a token at the internal API; refusals come back as Problem."""
+
+    def __init__(self, client: TestClient, token: str) -> None:
+        self.client = client
+        self.token = token
+
+    def __call__(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        answer = self.client.request(
+            method, f"/internal/v1/{path}", json=body, headers={"Authorization": f"Bearer {self.token}"}
+        )
+        return unwrap(answer)
+
+
+class Person:
+    """A browser of somebody logged in at the console."""
+
+    def __init__(self, enclave: Enclave, user: str) -> None:
+        self.client = TestClient(enclave.public, base_url="https://strongroom.test", follow_redirects=False)
+        began = self.client.get("/services/control/")
+        state = began.headers["location"].partition("state=")[2].partition("&")[0]
+        done = self.client.get("/services/control/oauth_callback", params={"code": f"code-{user}", "state": state})
+        assert done.status_code == 302, done.text
+
+    def __call__(self, method: str, path: str, body: Mapping[str, Any] | None = None, **query: Any) -> Any:
+        return unwrap(self.raw(method, path, body, **query))
+
+    def raw(self, method: str, path: str, body: Mapping[str, Any] | None = None, **query: Any) -> Any:
+        headers = {"X-XSRFToken": self.client.cookies["_strongroom_xsrf"]}
+        return self.client.request(method, f"/services/control/api/v1/{path}", json=body, params=query, headers=headers)
+
+
+def unwrap(answer: Any) -> Any:
+    if answer.status_code >= 400:
+        assert answer.headers["content-type"] == MEDIA_TYPE, answer.text
+        body = answer.json()
+        assert body["detail"], body
+        assert body["next"], body
+        raise Problem.from_json(body)
+    if not answer.content:
+        return None
+    return answer.json() if answer.headers["content-type"] == "application/json" else answer.content
+
+
+@dataclass
+class Enclave:
+    instance: Instance
+    clock: Clock
+    context: Context
+    writer: AuditWriter
+    vault: Vault
+    hub: Hub = field(default_factory=Hub)
+
+    def __post_init__(self) -> None:
+        principals = Principals.load(setup.principals_file(self.instance))
+        self.internal = create_internal(self.context, self.writer, principals)
+        self.public = create_public(self.context, self.writer, self.hub)
+        client = TestClient(self.internal, raise_server_exceptions=False)
+        self.client = client
+        self.hub_caller = Caller(client, HUB_TOKEN)
+        self.operator = Caller(client, OPERATOR_TOKEN)
+        self.housekeeper = Housekeeper(self.context, self.writer)
+        self.names = itertools.count(1)
+
+    def person(self, user: str) -> Person:
+        return Person(self, user)
+
+    def project(self, name: str = "cardio", **window: str) -> None:
+        self.operator("POST", "projects", {"name": name, "title": name.title(), "purpose": "To learn.", **window})
+
+    def account(self, user: str) -> None:
+        self.operator(
+            "POST",
+            "accounts",
+            {"user": user, "full_name": user.title(), "password": PASSWORD, "otp_secret": OTP_SECRET},
+        )
+
+    def otp(self, *, steps: int = 0) -> str:
+        totp = TOTP(base64.b32decode(OTP_SECRET), 6, SHA1(), 30)
+        return totp.generate(self.clock().timestamp() + 30 * steps).decode()
+
+    def login(self, user: str = "analyst", password: str = PASSWORD, otp: str | None = None) -> Any:
+        body = {"user": user, "password": password, "otp": otp or self.otp(), "address": "127.0.0.1"}
+        return self.hub_caller("POST", "logins", body)
+
+    def server(self, user: str = "analyst", project: str = "cardio") -> Caller:
+        made = self.hub_caller("POST", "servers", {"user": user, "project": project})
+        caller = Caller(self.client, made["credential"])
+        caller.made = made  # type: ignore[attr-defined]
+        return caller
+
+    def kernel(self, server: Caller) -> str:
+        kernel = f"kernel-{next(self.names)}"
+        server("POST", "kernels", {"kernel": kernel, "notebook": "day.ipynb"})
+        return kernel
+
+    def dataset(
+        self,
+        name: str = "health/randhie",
+        label: str = "confidential",
+        columns: tuple[str, ...] = ("person_id", "age", "visits"),
+        tags: Mapping[str, list[str]] | None = None,
+        rows: int = 100,
+    ) -> int:
+        described = [{"name": c, "description": f"the {c}", "tags": (tags or {}).get(c, [])} for c in columns]
+        body = {
+            "name": name,
+            "title": name.title(),
+            "description": "A dataset.",
+            "label": label,
+            "owner": "steward",
+            "stewards": ["steward"],
+            "source": "a package",
+            "licence": "CC0",
+            "columns": described,
+        }
+        version = self.operator("POST", "datasets", body)["version"]
+        manifest = {
+            "format": "strongroom-manifest/1",
+            "dataset": name,
+            "version": version,
+            "label": label,
+            "rows": rows,
+            "columns": [{"name": c, "type": "Int64"} for c in columns],
+            "parts": [],
+        }
+        self.operator("POST", f"datasets/{name}/{version}/publish", {"manifest": manifest})
+        self.operator("POST", f"datasets/{name}/{version}/activate")
+        return int(version)
+
+    def grant(self, server: Caller, dataset: str = "health/randhie", **decision: Any) -> Any:
+        asked = server(
+            "POST", "access-requests", {"dataset": dataset, "columns": None, "purpose": "To learn.", "days": 30}
+        )
+        return self.person("steward")(
+            "POST", f"access-requests/{asked['id']}/decision", {"verdict": "approve", **decision}
+        )
+
+    def read(self, server: Caller, kernel: str, dataset: str = "health/randhie", **more: Any) -> Any:
+        return server("POST", "reads", {"kernel": kernel, "cell": "c1", "dataset": dataset, **more})
+
+    def claims(self, ticket: str) -> dict[str, Any]:
+        key = load_pem_public_key((self.instance.public_dir / "control.pub.pem").read_bytes())
+        return jwt.decode(
+            ticket,
+            key,  # type: ignore[arg-type]
+            algorithms=["EdDSA"],
+            audience="strongroom:vault",
+            issuer="strongroom:control",
+            options={"verify_exp": False, "verify_iat": False},
+        )
+
+    def entries(self, action: str | None = None) -> list[dict[str, Any]]:
+        """Oldest first."""
+        return reader.entries(self.context.engine, action=action, limit=1000)[::-1]
+
+    def edit_policy(self, old: str, new: str) -> None:
+        file = self.instance.policy_dir / "policy.csv"
+        text = file.read_text(encoding="utf-8")
+        assert old in text
+        file.write_text(text.replace(old, new), encoding="utf-8")
+        self.context.policy.poll(self.writer)
+
+    def add_policy(self, rows: str) -> None:
+        with (self.instance.policy_dir / "policy.csv").open("a", encoding="utf-8") as file:
+            file.write(rows)
+        self.context.policy.poll(self.writer)
+
+    def restarted(self) -> Enclave:
+        """A second life on the same data."""
+        self.close()
+        return open_enclave(self.instance, self.clock, self.vault)
+
+    def close(self) -> None:
+        self.writer.close()
+        self.context.engine.dispose()
+
+
+def make_instance(folder: Path, **changes: Any) -> Instance:
+    instance = Instance(
+        data=folder / "data",
+        run=folder / "run",
+        public_url="https://127.0.0.1:8443/",
+        proxy_api_port=1,
+        hub_port=2,
+        control_port=3,
+        node="node",
+        proxy_script="proxy",
+        server_python="python",
+        kernel_prefix="kernel",
+        **changes,
+    )
+    for made in (instance.control_dir, instance.hub_dir, instance.public_dir, instance.policy_dir):
+        made.mkdir(parents=True)
+    instance.hub_token_file.write_text(HUB_TOKEN + "\n")
+    instance.operator_token_file.write_text(OPERATOR_TOKEN + "\n")
+    for name in FILES:
+        shutil.copy(POLICY / name, instance.policy_dir / name)
+    return instance
+
+
+def open_enclave(instance: Instance, clock: Clock, vault: Vault) -> Enclave:
+    context = open_context(instance)
+    keys = setup.keys_dir(instance)
+    context = replace(
+        context,
+        clock=clock,
+        policy=PolicyKeeper(instance.policy_dir, instance.control_dir / "policy-last-good", context.engine, clock),
+        tickets=TicketSigner(load_private_key(keys / setup.CONTROL_KEY), clock),
+        vault=vault,
+    )
+    writer = open_writer(context.engine, context.log_keys)
+    context.policy.start(writer)
+    return Enclave(instance, clock, context, writer, vault)
