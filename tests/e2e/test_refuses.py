@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from strongroom_hub.demo import one_time_code
 from strongroom_hub.problems import Problem
 from strongroom_hub.tour.day import refused
 from strongroom_hub.tour.notebook import Notebook
-from strongroom_hub.tour.person import TourError, one_time_code
+from strongroom_hub.tour.person import TourError
 
 pytestmark = pytest.mark.e2e
 

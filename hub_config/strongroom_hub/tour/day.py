@@ -347,8 +347,10 @@ def _forge_a_copy(day: Day, index: int) -> str:
     copy = day.instance.data / "forged.sqlite"
     with sqlite3.connect(f"file:{day.instance.database}?mode=ro", uri=True) as source, sqlite3.connect(copy) as target:
         source.backup(target)
+        for (trigger,) in target.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            target.execute(f'DROP TRIGGER "{trigger}"')
         target.execute(
-            "UPDATE entries SET leaf = CAST(replace(CAST(leaf AS TEXT), 'user:analyst', 'user:bnalyst') AS BLOB)"
+            "UPDATE log_entries SET leaf = CAST(replace(CAST(leaf AS TEXT), 'user:analyst', 'user:bnalyst') AS BLOB)"
             ' WHERE "index" = ?', (index,),
         )  # fmt: skip
     target.close()

@@ -6,7 +6,6 @@ and the tests meet the product through the doors that people use.
 
 from __future__ import annotations
 
-import base64
 import html
 import re
 import ssl
@@ -16,25 +15,15 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
-from cryptography.hazmat.primitives.hashes import SHA1
-from cryptography.hazmat.primitives.twofactor.totp import TOTP
-
+from strongroom_hub.demo import OTP_SECONDS, one_time_code
 from strongroom_hub.problems import MEDIA_TYPE, Problem
 
-TOTP_STEP = 30
 SPAWN_PATIENCE = 90.0
 MAX_REDIRECTS = 12
 
 
 class TourError(Exception):
     """What a person met was not what the product promises."""
-
-
-def one_time_code(secret: str, at: float | None = None) -> str:
-    """The six digits that an authenticator app shows for a base32 `secret` (RFC 6238, SHA-1, 30 s)."""
-    key = base64.b32decode(secret + "=" * (-len(secret) % 8))
-    totp = TOTP(key, 6, SHA1(), TOTP_STEP, enforce_key_length=False)  # noqa: S303 - what every authenticator app uses
-    return totp.generate(int(time.time() if at is None else at)).decode()
 
 
 class Person:
@@ -91,7 +80,7 @@ class Person:
         """Log in with password and the present one-time code; waits for the next one where it was used already."""
         for attempt in range(2):
             # A code counts once. The second try uses the next step's, which the server's window of one step admits.
-            worked, said = self.try_login(self.password, one_time_code(self.otp_secret, time.time() + attempt * TOTP_STEP))
+            worked, said = self.try_login(self.password, one_time_code(self.otp_secret, time.time() + attempt * OTP_SECONDS))
             if worked:
                 return
         raise TourError(f"{self.name} cannot log in: {said}")
