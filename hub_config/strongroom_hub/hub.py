@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import sys
 from pathlib import Path
@@ -44,6 +45,11 @@ class StrongroomHub(JupyterHub):
 
     _watch: PeriodicCallback | None = None
 
+    async def initialize(self, *arguments: Any, **keywords: Any) -> None:
+        """As JupyterHub does, with session ids kept out of the log."""
+        await super().initialize(*arguments, **keywords)
+        logging.getLogger("tornado.application").addFilter(_names_no_session)
+
     async def start(self) -> None:
         """Start all, then void the credentials of servers that ended together with an earlier hub."""
         await super().start()
@@ -78,6 +84,11 @@ class StrongroomHub(JupyterHub):
             if isinstance(outcome, BaseException):
                 self.log.error("a server did not stop cleanly: %s", outcome)
         await super().cleanup()
+
+
+def _names_no_session(record: logging.LogRecord) -> bool:
+    """Drop the line that JupyterHub writes at each new XSRF cookie: it names the session of that cookie."""
+    return not str(record.msg).startswith("Setting new xsrf cookie")
 
 
 def configure(c: Any) -> None:
@@ -134,6 +145,8 @@ def _services(place: Instance) -> list[dict[str, Any]]:
         return run_as.wrap(sys.executable, uid, [sys.executable, "-m", module])
 
     return [
+        # First: the hub starts them in this order and waits for control's page, not for the vault.
+        {"name": "vault", "command": command("strongroom_hub.vault", uids.vault if uids else None), **shared},
         {
             "name": "control",
             "url": f"http://127.0.0.1:{place.control_port}",
@@ -141,7 +154,6 @@ def _services(place: Instance) -> list[dict[str, Any]]:
             "command": command("strongroom_hub.control", uids.control if uids else None),
             **shared,
         },
-        {"name": "vault", "command": command("strongroom_hub.vault", uids.vault if uids else None), **shared},
     ]
 
 

@@ -103,16 +103,15 @@ class RunningInstance:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        waiting = {"control": self._control_answers, "vault": self._vault_answers, "proxy": self._page_answers}
         deadline = time.monotonic() + START_PATIENCE
-        while waiting:
-            for name in [name for name, answers in waiting.items() if answers()]:
-                del waiting[name]
-            if self._hub.poll() is not None:
-                raise self._not_started(f"The hub ended (exit code {self._hub.returncode}).")
-            if waiting and time.monotonic() > deadline:
-                raise self._not_started(f"No answer within {START_PATIENCE:.0f} s from: {', '.join(waiting)}.")
-            time.sleep(POLL_SECONDS)
+        parts = {"control": self._control_answers, "the vault": self._vault_answers, "the proxy": self._page_answers}
+        for part, answers in parts.items():
+            while not answers():
+                if self._hub.poll() is not None:
+                    raise self._not_started(f"The hub ended (exit code {self._hub.returncode}).")
+                if time.monotonic() > deadline:
+                    raise self._not_started(f"No answer from {part} within {START_PATIENCE:.0f} s.")
+                time.sleep(POLL_SECONDS)
 
     def _command(self) -> list[str]:
         return [sys.executable, "-m", "strongroom_hub.hub", str(self.instance.path)]

@@ -110,7 +110,7 @@ def wait_until(holds, what: str) -> None:
         time.sleep(0.1)
 
 
-# ------------------------------------------------------------------------------------------------------------- logging in
+# -------------------------------------------------------------------------------- logging in
 
 
 def test_wrong_password_shows_what_control_said(running):
@@ -148,7 +148,7 @@ def test_pages_carry_a_strict_policy_and_no_inline_script(running, analyst):
         assert page.headers["strict-transport-security"]
 
 
-# ------------------------------------------------------------------------------------------------- what is not offered
+# -------------------------------------------------------------------------------- what is not offered
 
 
 def test_a_token_cannot_be_made(analyst):
@@ -198,7 +198,7 @@ def test_home_lists_projects_and_nothing_else(analyst):
     assert "new-server" not in page
 
 
-# ------------------------------------------------------------------------------------------------- what a server is given
+# -------------------------------------------------------------------------------- what a server is given
 
 
 def test_a_refusal_by_control_is_shown_in_full(analyst):
@@ -250,7 +250,7 @@ def test_control_runs_apart_from_the_hub(running, analyst):
     assert told["uid"] == (running.instance.uids.control if AS_ROOT else os.geteuid())
 
 
-# -------------------------------------------------------------------------------------------------- what is left behind
+# -------------------------------------------------------------------------------- what is left behind
 
 
 def test_a_server_that_dies_at_start_fails_at_once_and_in_words(running, analyst):
@@ -374,9 +374,7 @@ def test_a_killed_hub_leaves_no_process_and_its_servers_are_ended_at_the_next_st
 
 def test_one_instance_runs_once(running):
     twin = StandInInstance(dataclasses.replace(running.instance, public_url="https://127.0.0.1:1/"))
-    twin.instance = dataclasses.replace(
-        twin.instance, public_url=f"https://127.0.0.1:{setup.free_ports(1)[0]}/"
-    )
+    twin.instance = dataclasses.replace(twin.instance, public_url=f"https://127.0.0.1:{setup.free_ports(1)[0]}/")
     twin._choose_inner_ports = lambda: None
     with pytest.raises(Problem, match="The hub ended") as refused, twin:
         pass
