@@ -197,8 +197,7 @@ class Bubblewrap:
             given = {**self.files(), **(files or {})}
             fds = {path: _memory_file(stack, content) for path, content in given.items()}
             filters = [_memory_file(stack, content) for content in self.filters()]
-            options = [*self.options(box), *_data_options(fds), "--remount-ro", "/"]
-            options += [word for fd in filters for word in ("--add-seccomp-fd", str(fd))]
+            options = self.options(box, fds, filters)
             info, info_writer = os.pipe()
             stack.callback(os.close, info)
             arguments = _memory_file(stack, b"\0".join(map(os.fsencode, options)) + b"\0")
@@ -244,8 +243,8 @@ class Bubblewrap:
         """What runs inside: the launcher by the kernel's Python."""
         return [*_PYTHON, json.dumps(box.access()), *command]
 
-    def options(self, box: Box) -> list[str]:
-        """Bubblewrap's options, but for files given by descriptor, the last remount and the filters."""
+    def options(self, box: Box, files: Mapping[str, int], filters: Sequence[int]) -> list[str]:
+        """Bubblewrap's options in order; `files` (path inside -> descriptor) and `filters` are descriptors."""
         mounts = box.mounts()
         return [
             *self.namespaces(),
@@ -259,7 +258,9 @@ class Bubblewrap:
                 for mount in mounts
                 for word in ("--bind" if mount.writable else "--ro-bind", str(mount.source), mount.target)
             ),
-            *("--chdir", inside.WORK),
+            *(word for path, fd in files.items() for word in ("--perms", "0444", "--ro-bind-data", str(fd), path)),
+            *("--remount-ro", "/", "--chdir", inside.WORK),
+            *(word for fd in filters for word in ("--add-seccomp-fd", str(fd))),
         ]
 
     def namespaces(self) -> list[str]:
@@ -306,10 +307,6 @@ def _memory_file(stack: contextlib.ExitStack, content: bytes) -> int:
         file.write(content)
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
-
-
-def _data_options(fds: Mapping[str, int]) -> list[str]:
-    return [word for path, fd in fds.items() for word in ("--perms", "0444", "--ro-bind-data", str(fd), path)]
 
 
 def _proc_options() -> list[str]:

@@ -1,0 +1,307 @@
+"""Real kernels in real boxes through jupyter_client, as the notebook server starts them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpecManager
+from strongroom_kernels import provisioner as module
+from strongroom_kernels.box import BoxError, Places
+from strongroom_kernels.kernelspec import NAME, kernel_dirs
+from strongroom_kernels.provisioner import StrongroomProvisioner, kernel_folder, words_for
+from strongroom_kernels.sandbox import Bubblewrap
+
+pytestmark = pytest.mark.usefixtures("environment")
+
+
+def manager() -> AsyncKernelManager:
+    return AsyncKernelManager(kernel_name=NAME, kernel_spec_manager=KernelSpecManager(kernel_dirs=kernel_dirs()))
+
+
+class Running:
+    """A started kernel and a client of it."""
+
+    def __init__(self, km: AsyncKernelManager, client: Any) -> None:
+        self.km = km
+        self.client = client
+
+    async def run(self, code: str) -> tuple[str, str]:
+        """Status of the reply, and all text that came out."""
+        out: list[str] = []
+
+        def hook(message: dict[str, Any]) -> None:
+            content = message["content"]
+            if message["msg_type"] == "stream":
+                out.append(content["text"])
+            elif message["msg_type"] == "execute_result":
+                out.append(content["data"]["text/plain"])
+
+        reply = await self.client.execute_interactive(code, timeout=30, output_hook=hook, allow_stdin=False)
+        return reply["content"]["status"], "".join(out)
+
+
+@contextlib.asynccontextmanager
+async def kernel(**start: Any) -> AsyncIterator[Running]:
+    km = manager()
+    await km.start_kernel(**start)
+    client = km.client()
+    client.start_channels()
+    try:
+        await client.wait_for_ready(timeout=30)
+        yield Running(km, client)
+    finally:
+        client.stop_channels()
+        await km.shutdown_kernel(now=True)
+
+
+Trial = Callable[[Callable[[], Awaitable[Any]]], Any]
+
+
+@pytest.fixture
+def trial(unprivileged: Callable[[Callable[[], Any]], Any]) -> Trial:
+    return lambda scenario: unprivileged(lambda: asyncio.run(scenario()))
+
+
+def test_kernel_runs_and_prints_also_from_forks(trial: Trial) -> None:
+    async def scenario() -> Any:
+        async with kernel() as running:
+            return [
+                await running.run("1 + 1"),
+                await running.run("!echo shell"),
+                await running.run(
+                    "import os, time\npid = os.fork()\nif pid == 0:\n    print('from a fork', flush=True)\n"
+                    "    os._exit(0)\nos.waitpid(pid, 0); time.sleep(0.5)"
+                ),
+                await running.run("import ipywidgets; ipywidgets.IntSlider()"),
+            ]
+
+    ran, shell, forked, widget = trial(scenario)
+    assert ran == ("ok", "2")
+    assert shell == ("ok", "shell\r\n")
+    assert forked == ("ok", "from a fork\n")
+    assert widget == ("ok", "IntSlider(value=0)")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import time; time.sleep(60)",
+        "while True: pass",
+        "import subprocess; subprocess.run(['sleep', '60'])",
+        "import os; os.system('sleep 60')",
+        "!sleep 60",
+    ],
+)
+def test_interrupt(trial: Trial, code: str) -> None:
+    async def scenario() -> Any:
+        async with kernel() as running:
+            cell = asyncio.create_task(running.run(code))
+            await asyncio.sleep(0.7)
+            started = time.monotonic()
+            await running.km.interrupt_kernel()
+            await cell
+            return time.monotonic() - started, await running.run("'still here'"), await running.km.is_alive()
+
+    seconds, after, alive = trial(scenario)
+    assert seconds < 5
+    assert after == ("ok", "'still here'")
+    assert alive
+
+
+def test_restart_keeps_the_sockets_and_forgets_the_state(trial: Trial) -> None:
+    async def scenario() -> Any:
+        async with kernel() as running:
+            await running.run("x = 1; open('kept', 'w').close()")
+            before = running.km.get_connection_info()
+            await running.km.restart_kernel()
+            await running.client.wait_for_ready(timeout=30)
+            return before == running.km.get_connection_info(), await running.run(
+                "'x' in dir(), __import__('os').listdir()"
+            )
+
+    same, found = trial(scenario)
+    assert same
+    assert found == ("ok", "(False, ['kept'])")
+
+
+def test_shutdown_leaves_nothing(trial: Trial, places: Places) -> None:
+    async def scenario() -> Any:
+        async with kernel() as running:
+            pid = running.km.provisioner._boxed.pid
+            during = sorted(path.name for path in (places.run_dir / "k").glob("*/*"))
+            running.client.stop_channels()
+            await running.km.shutdown_kernel()
+            return pid, during, running.km.provisioner.death_words
+
+    pid, during, words = trial(scenario)
+    assert during == ["ask", "connection.json", "kernel.log", "lock", "sock"]
+    assert list((places.run_dir / "k").iterdir()) == []
+    assert not Path(f"/proc/{pid}").exists()
+    assert words is None
+
+
+def test_what_a_client_sends_counts_for_nothing(trial: Trial, root_folder: Path) -> None:
+    async def scenario() -> Any:
+        env = {"PATH": "/evil", "JPY_SESSION_NAME": "path-of-a-notebook", "LD_PRELOAD": "/evil.so"}
+        async with kernel(cwd=str(root_folder), env=env, extra_arguments=["--evil"]) as running:
+            return await running.run("import os; print(os.getcwd(), dict(os.environ))"), running.km.resolve_path(
+                "/etc/passwd"
+            )
+
+    (status, said), resolved = trial(scenario)
+    assert status == "ok"
+    assert said.startswith("/box/work ")
+    for hidden in ("evil", "path-of-a-notebook", "a-token-of-the-hub", "STRONGROOM"):
+        assert hidden not in said
+    assert resolved is None
+
+
+def test_the_key_is_inside_but_not_on_a_shared_path(trial: Trial) -> None:
+    async def scenario() -> Any:
+        async with kernel() as running:
+            code = (
+                "import json, os; view = json.load(open('/run/strongroom/connection.json'))\n"
+                "print(view['transport'], view['ip'], len(view['key']) > 20, sorted(os.listdir('/run/k')))"
+            )
+            host = kernel_folder(running.km.kernel_id)
+            return await running.run(code), oct(host.connection_file.stat().st_mode), oct(host.path.stat().st_mode)
+
+    (_, said), file_mode, folder_mode = trial(scenario)
+    assert said == "ipc /run/k/c True ['c-1', 'c-2', 'c-3', 'c-4', 'c-5']\n"
+    assert file_mode.endswith("600")
+    assert folder_mode.endswith("700")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashed inside a compiled package"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "more memory"),
+        ("import os; os._exit(3)", "exit status 3"),
+    ],
+)
+def test_death_is_told_in_words(trial: Trial, code: str, words: str) -> None:
+    async def scenario() -> Any:
+        async with kernel() as running:
+            alive_words = running.km.provisioner.death_words
+            running.client.execute(code)
+            while await running.km.is_alive():
+                await asyncio.sleep(0.02)  # noqa: ASYNC110 - as the restarter does it
+            return alive_words, running.km.provisioner.death_words
+
+    while_alive, after = trial(scenario)
+    assert while_alive is None
+    assert words in after
+
+
+def test_words_for_every_status() -> None:
+    for status in range(256):
+        assert words_for(status).startswith("The kernel")
+
+
+def _processes_with(token: str) -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if token.encode() in path.read_bytes():
+                found.append(path.parent.name)
+    return found
+
+
+def test_a_killed_server_leaves_no_process_and_the_next_sweeps(
+    fork: Callable[..., tuple[int, int]], receive: Callable[[int], Any], trial: Trial, places: Places
+) -> None:
+    token = f"strongroom-survivor-{os.getpid()}"
+
+    def serve(send: Callable[[Any], None]) -> None:
+        async def scenario() -> None:
+            async with kernel() as running:
+                detached = f"subprocess.Popen(['sh', '-c', 'sleep 600 # {token}'], start_new_session=True)"
+                await running.run(f"import subprocess\nfor n in range(3): {detached}")
+                send("started")
+                await asyncio.sleep(60)
+
+        asyncio.run(scenario())
+
+    pid, reader = fork(serve)
+    try:
+        assert receive(reader) == "started"
+        assert len(_processes_with(token)) >= 3
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    deadline = time.monotonic() + 5
+    while _processes_with(token) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert _processes_with(token) == []
+    assert len(list((places.run_dir / "k").iterdir())) == 1
+
+    async def next_server() -> list[str]:
+        async with kernel():
+            return sorted(path.name for path in (places.run_dir / "k").iterdir())
+
+    assert len(trial(next_server)) == 1
+    assert list((places.run_dir / "k").iterdir()) == []
+
+
+def test_a_box_that_does_not_hold_starts_no_kernel(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoNetworkWall(Bubblewrap):
+        name = "without a wall"
+
+        def filters(self) -> tuple[bytes, ...]:
+            return ()
+
+    monkeypatch.setattr(StrongroomProvisioner, "sandbox", NoNetworkWall())
+
+    async def scenario() -> str:
+        km = manager()
+        with pytest.raises(BoxError) as caught:
+            await km.start_kernel()
+        return str(caught.value)
+
+    words = trial(scenario)
+    assert "No kernel can start" in words
+    assert "vsock" in words
+    assert "Ask whoever runs this Strongroom" in words
+
+
+def test_a_start_that_fails_says_why_and_leaves_nothing(trial: Trial, places: Places) -> None:
+    async def scenario() -> tuple[str, list[Path]]:
+        km = manager()
+        places.work.rmdir()
+        with pytest.raises(BoxError) as caught:
+            await km.start_kernel()
+        await km.shutdown_kernel(now=True)
+        return str(caught.value), list((places.run_dir / "k").iterdir())
+
+    words, left = trial(scenario)
+    assert "does not exist" in words
+    assert left == []
+
+
+def test_without_its_environment_the_server_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STRONGROOM_WORK")
+    with pytest.raises(BoxError, match="STRONGROOM_WORK not set"):
+        kernel_folder("some-kernel")
+
+
+def test_kernelspec_is_ours_alone() -> None:
+    spec = KernelSpecManager(kernel_dirs=kernel_dirs(), ensure_native_kernel=False).get_all_specs()
+    assert list(spec) == [NAME]
+    metadata = spec[NAME]["spec"]["metadata"]
+    assert metadata["kernel_provisioner"]["provisioner_name"] == "strongroom"
+    assert spec[NAME]["spec"]["display_name"] == "Python 3 (Strongroom)"
+    assert (
+        json.loads((Path(module.__file__).parent / "kernelspecs/strongroom/kernel.json").read_text())["language"]
+        == "python"
+    )
