@@ -185,6 +185,7 @@ class KernelGate:
         for request in list(self._running.values()):
             if died and request.kind == "execute":
                 self._say_error(request, "KernelDied", words or "The kernel stopped while this cell was running.")
+            self._answer_unsent(request, "error" if died else "aborted")
             self._close_request(request, "died")
         for request in unsent:
             self._answer_unsent(request, "aborted")

@@ -46,6 +46,7 @@ def fixed(settings: Settings) -> Config:
     server = config.ServerApp
     server.root_dir = str(settings.notebooks)
     server.terminals_enabled = False
+    server.default_url = "/lab"
     server.open_browser = False
     server.quit_button = False
     server.allow_root = False
@@ -136,7 +137,10 @@ class StrongroomSingleUser(JupyterHubSingleUser):
     serverapp_class = StrongroomServer
     load_other_extensions = False
     serverapp_config: ClassVar[dict[str, Any]] = {"jpserver_extensions": {"jupyterlab": True}}
-    default_url = "/lab"
+
+    @classmethod
+    def make_serverapp(cls, **kwargs: Any) -> ServerApp:
+        return super().make_serverapp(config=fixed(StrongroomServer.settings), **kwargs)
 
 
 def prepare(settings: Settings) -> None:
@@ -153,7 +157,7 @@ def prepare(settings: Settings) -> None:
         "JUPYTER_NO_CONFIG": "1",
         "JUPYTER_PREFER_ENV_PATH": "1",
     }
-    for name in ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH", "JUPYTERLAB_DIR", "JUPYTERLAB_SETTINGS_DIR"):
+    for name in ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH", "JUPYTERLAB_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERHUB_ROOT_DIR"):
         os.environ.pop(name, None)
     os.chdir(settings.notebooks)
 
@@ -166,10 +170,10 @@ def main() -> None:
     except (RuntimeError, OSError) as error:
         sys.exit(f"Strongroom's server does not start: {error}")
     StrongroomServer.settings = settings
-    config = fixed(settings)
     if HUB in os.environ:
-        StrongroomSingleUser.launch_instance(argv=[], config=config)
+        StrongroomSingleUser.launch_instance(argv=[])
         return
+    config = fixed(settings)
     token = os.environ.pop("JUPYTER_TOKEN", "")
     if not token:
         sys.exit("Strongroom's server does not start: there is neither a hub nor a JUPYTER_TOKEN to log in with")
@@ -179,6 +183,5 @@ def main() -> None:
     config.ServerApp.ip = "127.0.0.1"
     config.ServerApp.port = int(os.environ.get("JUPYTER_PORT", "8888"))
     config.ServerApp.port_retries = 0
-    config.ServerApp.default_url = "/lab"
     asyncio.set_event_loop(asyncio.new_event_loop())
     StrongroomServer.launch_instance(argv=[], config=config, find_extensions=False)

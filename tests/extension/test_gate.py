@@ -1,0 +1,509 @@
+"""The road of one cell through a real server and a real kernel in its box, and attacks on it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+from tests.extension.conftest import FREE, GUARDED, REVOKED, Lab, of_type, text_of
+
+REFUSAL = {
+    "type": "urn:strongroom:problem:audit",
+    "title": "The audit log cannot be written",
+    "status": 503,
+    "detail": "The disk is full.",
+    "why": ["rule A1"],
+    "next": "Tell the operator.",
+}
+
+
+async def test_a_cell_is_recorded_runs_and_ends(lab: Lab) -> None:
+    async with lab.page(lab.start_kernel("study/a.ipynb")) as page:
+        messages = await page.run("print('hello'); 1 + 1")
+    assert text_of(messages) == "hello\n"
+    assert of_type(messages, "execute_result")[0]["content"]["data"] == {"text/plain": "2"}
+    [begun] = lab.control.named("POST cells")
+    assert (begun["kind"], begun["notebook"], begun["cell"]) == ("execute", "study/a.ipynb", "cell-1")
+    assert begun["code"] == "print('hello'); 1 + 1"
+    [reply] = of_type(messages, "execute_reply")
+    stamp = reply["metadata"]["strongroom"]
+    assert stamp["label"] == "public"
+    assert stamp["withheld"] == 0
+    assert stamp["shown"] > len("hello\n")
+    await asyncio.sleep(0.3)
+    [end] = lab.control.named("POST cells/ENTRY/end")
+    assert end["status"] == "ok"
+    assert end["shown"] == stamp["shown"]
+    assert {output["mime"] for output in end["outputs"]} == {"application/vnd.jupyter.stdout", "text/plain"}
+    cells = lab.call("GET", "strongroom/api/cells?notebook=study/a.ipynb").json()["cells"]
+    assert [(cell["cell"], cell["entry"]) for cell in cells][-1] == ("cell-1", stamp["entry"])
+
+
+async def test_kernel_start_is_recorded_first_and_refused_without_it(lab: Lab) -> None:
+    lab.control.refuse["POST kernels"] = REFUSAL
+    body = {"path": "r.ipynb", "name": "r", "type": "notebook", "kernel": {"name": "strongroom"}}
+    response = lab.call("POST", "api/sessions", json=body)
+    assert response.status_code >= 500
+    assert "The audit log cannot be written" in response.text
+    assert not [kernel for kernel in lab.call("GET", "api/kernels").json() if kernel["execution_state"] != "idle"]
+
+
+async def test_refused_cell_has_no_effect_and_says_why(lab: Lab) -> None:
+    async with lab.page(lab.start_kernel("b.ipynb")) as page:
+        lab.control.refuse["POST cells"] = REFUSAL
+        messages = await page.run("open('ran.txt', 'w').write('x')")
+        [error] = of_type(messages, "error")
+        assert error["content"]["evalue"] == "This cell was not run: The audit log cannot be written"
+        assert "The disk is full." in error["content"]["traceback"]
+        assert of_type(messages, "execute_reply")[0]["content"]["status"] == "error"
+        lab.control.refuse.clear()
+        assert text_of(await page.run("import os; print(os.path.exists('ran.txt'))")) == "False\n"
+
+
+async def test_cells_sent_after_a_refused_one_do_not_run(lab: Lab) -> None:
+    async with lab.page(lab.start_kernel("c.ipynb")) as page:
+        lab.control.refuse["POST cells"] = REFUSAL
+        content = {"code": "x = 1", "silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": True}
+
+        def mend(name: str, _body: object) -> None:
+            if name == "POST cells":
+                time.sleep(0.3)
+                lab.control.hook = None
+
+        lab.control.hook = mend
+        first = await page.send("execute_request", content)
+        second = await page.send("execute_request", {**content, "code": "open('second', 'w')"})
+        await asyncio.sleep(0.1)
+        messages = await page.until_idle(first)
+        lab.control.refuse.clear()
+        assert of_type(messages, "execute_reply")[0]["content"]["status"] == "error"
+        messages = await page.until_idle(second)
+        assert of_type(messages, "execute_reply")[0]["content"]["status"] == "aborted"
+    assert not (lab.work / "second").exists()
+
+
+async def test_order_is_kept_though_control_is_slow(lab: Lab) -> None:
+    async with lab.page(lab.start_kernel("d.ipynb")) as page:
+        delays = iter([0.3, 0.0, 0.1, 0.0])
+        lab.control.hook = lambda name, _body: time.sleep(next(delays, 0)) if name == "POST cells" else None
+        content = {"silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": True}
+        sent = [
+            await page.send("execute_request", {**content, "code": f"seen = [*globals().get('seen', []), {number}]"})
+            for number in range(4)
+        ]
+        for identifier in sent:
+            await page.until_idle(identifier)
+        lab.control.hook = None
+        assert text_of(await page.run("print(seen)")) == "[0, 1, 2, 3]\n"
+
+
+async def test_completion_inspection_and_input_are_recorded(lab: Lab) -> None:
+    async with lab.page(lab.start_kernel("e.ipynb")) as page:
+        identifier = await page.send("complete_request", {"code": "prin", "cursor_pos": 4})
+        [reply] = of_type(await page.until_idle(identifier), "complete_reply")
+        assert "print" in reply["content"]["matches"]
+        identifier = await page.send("inspect_request", {"code": "print", "cursor_pos": 5, "detail_level": 0})
+        [reply] = of_type(await page.until_idle(identifier), "inspect_reply")
+        assert reply["content"]["found"] is True
+        content = {"code": "print(input('Name? '))", "silent": False, "store_history": True, "allow_stdin": True}
+        identifier = await page.send("execute_request", content)
+        while (message := await page.receive())["msg_type"] != "input_request":
+            pass
+        assert message["content"] == {"prompt": "Name? ", "password": False}
+        await page.send("input_reply", {"status": "ok", "value": "Ada"}, channel="stdin")
+        assert "Ada\n" in text_of(await page.until_idle(identifier))
+        kinds = [cell["kind"] for cell in lab.control.named("POST cells")]
+        assert kinds == ["complete", "inspect", "execute", "input"]
+        assert lab.control.named("POST cells")[-1]["code"] == "Ada"
+
+
+async def test_unasked_input_goes_nowhere(lab: Lab) -> None:
+    async with lab.page(lab.start_kernel("e2.ipynb")) as page:
+        await page.send("input_reply", {"status": "ok", "value": "surprise"}, channel="stdin")
+        assert await page.quiet() == []
+        assert lab.control.named("POST cells") == []
+
+
+async def test_refused_message_types_reach_nobody(lab: Lab) -> None:
+    """Debugger, subshells, a cell on the control channel, unknown types: no record, no answer, no effect."""
+    async with lab.page(lab.start_kernel("f.ipynb")) as page:
+        code = {"code": "open('by-control', 'w')", "silent": False}
+        for channel, kind, content in [
+            ("control", "execute_request", code),
+            ("control", "debug_request", {"type": "request", "command": "evaluate", "arguments": {"expression": "1"}}),
+            ("control", "create_subshell_request", {}),
+            ("control", "shutdown_request", {"restart": False}),
+            ("control", "usage_request", {}),
+            ("shell", "shutdown_request", {"restart": False}),
+            ("shell", "connect_request", {}),
+            ("shell", "apply_request", {}),
+            ("iopub", "execute_request", code),
+            ("stdin", "execute_request", code),
+            ("shell", "comm_open", {"comm_id": "c1", "target_name": "evil", "data": {}}),
+            ("shell", "comm_msg", {"comm_id": "never-opened", "data": {}}),
+        ]:
+            await page.send(kind, content, channel=channel)
+        assert await page.quiet(1.0) == []
+        assert lab.control.named("POST cells") == []
+        assert text_of(await page.run("import os; print(os.path.exists('by-control'))")) == "False\n"
+
+
+async def test_the_kernel_gets_what_was_recorded_and_nothing_else(lab: Lab) -> None:
+    """User expressions, metadata and header fields of the page do not pass."""
+    async with lab.page(lab.start_kernel("g.ipynb")) as page:
+        content = {
+            "code": "p = get_ipython().kernel.get_parent(); print(p['metadata'], p['content']['user_expressions'],"
+            " p['header']['username'], sorted(p['header']))",
+            "silent": False,
+            "store_history": True,
+            "user_expressions": {"x": "open('expression', 'w')"},
+            "smuggled": "y",
+        }
+        identifier = await page.send("execute_request", content, metadata={"cellId": "c", "subshell_id": "s"})
+        assert "{} {} strongroom ['date', 'msg_id', 'msg_type', 'session', 'username', 'version']" in text_of(
+            await page.until_idle(identifier)
+        )
+    assert not (lab.work / "expression").exists()
+
+
+HOSTILE = """
+import json
+from datetime import datetime
+kernel = get_ipython().kernel
+session, socket = kernel.session, kernel.iopub_socket
+parent = kernel.get_parent()
+SECRET = 'smuggled' * 2000
+def send(kind, content, **more):
+    message = session.msg(kind, content=content, parent=more.pop('parent', parent), metadata=more.pop('metadata', None))
+    message['header'].update(more.pop('header', {}))
+    session.send(socket, message, buffers=more.pop('buffers', None))
+send('custom_type', {'x': SECRET})
+send('status', {'execution_state': SECRET})
+send('status', {'execution_state': 'busy', 'extra': SECRET})
+send('status', {'execution_state': 'busy'})
+send('stream', {'name': 'stdout', 'text': 'kept', 'extra': SECRET}, metadata={'m': SECRET})
+send('stream', {'name': SECRET, 'text': 'x'})
+send('stream', {'name': 'stdout', 'text': 'header'}, header={'username': SECRET, 'extra': SECRET, 'date': SECRET})
+send('stream', {'name': 'stdout', 'text': SECRET}, parent={'header': {'msg_id': 'forged', 'x': SECRET}})
+send('stream', {'name': 'stdout', 'text': SECRET}, parent={})
+send('stream', {'name': 'stdout', 'text': 'buffers'}, buffers=[SECRET.encode()])
+send('display_data', {'data': {'application/javascript': SECRET, 'text/plain': 'd', SECRET: SECRET},
+                      'metadata': {'text/plain': SECRET, 'x': SECRET}, 'transient': {'x': SECRET}})
+send('display_data', {'data': {'image/png': SECRET}, 'metadata': {}, 'transient': {}})
+send('comm_open', {'comm_id': 'c', 'target_name': 'evil', 'data': {'x': SECRET}})
+send('comm_msg', {'comm_id': 'c', 'data': {'x': SECRET}})
+send('execute_input', {'code': SECRET, 'execution_count': 10**300})
+send('execute_result', {'data': {'text/plain': 'r'}, 'metadata': {}, 'execution_count': 10**300})
+send('kernel_info_reply', {'banner': SECRET})
+send('debug_event', {'x': SECRET})
+"""
+
+
+async def test_hostile_messages_are_rebuilt_or_dropped(lab: Lab) -> None:
+    kernel = lab.start_kernel("h.ipynb")
+    async with lab.page(kernel) as page:
+        # Only what the message itself says reaches the page, so the recorded source is looked for elsewhere.
+        messages = await page.run(HOSTILE)
+        rest = await page.quiet()
+    text = json.dumps([message for message in messages + rest if message["msg_type"] != "execute_input"])
+    assert "smuggled" not in text
+    assert "forged" not in text
+    assert text_of(messages) == "keptheaderbuffers"
+    assert {json.dumps(message["metadata"]) for message in messages if message["msg_type"] == "stream"} == {"{}"}
+    assert [m["content"]["data"] for m in of_type(messages, "display_data")] == [{"text/plain": "d"}, {}]
+    assert of_type(messages, "execute_result")[0]["content"]["execution_count"] == 1
+    [shown] = of_type(messages, "execute_input")
+    assert shown["content"] == {"code": HOSTILE, "execution_count": 1}
+    assert [m["content"]["execution_state"] for m in of_type(messages, "status")] == ["busy", "idle"]
+    rest_models = lab.call("GET", "api/kernels").text + lab.call("GET", "api/sessions").text
+    assert "smuggled" not in rest_models
+    assert "smuggled" not in lab.log
+    assert ":00Z" in rest_models or ":00.000000Z" in rest_models
+
+
+async def test_kernel_info_and_history_are_constant(lab: Lab) -> None:
+    async with lab.page(lab.start_kernel("i.ipynb")) as page:
+        await page.run(
+            "k = get_ipython().kernel\ntype(k).banner = 'smuggled'\n"
+            "type(k).language_info = {'name': 'smuggled'}\ntype(k).help_links = [{'text': 'smuggled', 'url': 'x'}]"
+        )
+        for kind in ("kernel_info_request", "history_request", "is_complete_request", "comm_info_request"):
+            messages = await page.until_idle(await page.send(kind, {"code": "1"}))
+            assert len(messages) == 3
+            assert "smuggled" not in json.dumps(messages)
+
+
+async def test_the_newer_framing_works_too(lab: Lab) -> None:
+    """Lab speaks v1; ask through it and read back what comes."""
+    from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1, serialize_msg_to_ws_v1
+
+    async with lab.page(lab.start_kernel("j.ipynb"), v1=True) as page:
+        header = {"msg_id": "abc", "msg_type": "execute_request", "session": "s1"}
+        parts = [header, {}, {"cellId": "v1"}, {"code": "print('v1')", "silent": False}]
+        await page.connection.send(serialize_msg_to_ws_v1([json.dumps(part).encode() for part in parts], "shell"))
+        seen = {}
+        while "execute_reply" not in seen:
+            channel, raw = deserialize_msg_from_ws_v1(await asyncio.wait_for(page.connection.recv(), 20))
+            header, parent, metadata, content = (json.loads(part) for part in raw[:4])
+            seen[header["msg_type"]] = (channel, parent["msg_id"], metadata, content)
+        assert seen["stream"][3] == {"name": "stdout", "text": "v1\n"}
+        assert seen["execute_reply"][2]["strongroom"]["withheld"] == 0
+        assert {parent for _, parent, _, _ in seen.values()} == {"abc"}
+
+
+async def test_garbage_on_the_websocket_harms_nothing(lab: Lab) -> None:
+    async with lab.page(lab.start_kernel("k.ipynb")) as page:
+        for garbage in ("", "{", "[]", '{"channel": 5}', '{"header": {"msg_type": "x"}}', b"\x00", b"\xff" * 50):
+            await page.connection.send(garbage)
+        await page.connection.send("[" * 100_000)
+        assert text_of(await page.run("print('alive')")) == "alive\n"
+
+
+async def test_widgets_work_and_are_recorded(lab: Lab) -> None:
+    async with lab.page(lab.start_kernel("l.ipynb")) as page:
+        messages = await page.run(
+            "import ipywidgets\ns = ipywidgets.IntSlider()\ns.observe(lambda c: print('now', c['new']), 'value')\ns"
+        )
+        opened = of_type(messages, "comm_open")
+        assert {message["content"]["target_name"] for message in opened} == {"jupyter.widget"}
+        assert opened[0]["metadata"]["version"].startswith("2.")
+        view = of_type(messages, "display_data") + of_type(messages, "execute_result")
+        model = view[0]["content"]["data"]["application/vnd.jupyter.widget-view+json"]["model_id"]
+        data = {"method": "update", "state": {"value": 7}, "buffer_paths": []}
+        moved = await page.until_idle(await page.send("comm_msg", {"comm_id": model, "data": data}))
+        assert "now 7" in text_of(moved)
+        recorded = [cell for cell in lab.control.named("POST cells") if cell["kind"] == "comm"]
+        assert json.loads(recorded[0]["code"])["data"] == data
+        lab.control.refuse["POST cells"] = REFUSAL
+        data["state"] = {"value": 9}
+        await page.until_idle(await page.send("comm_msg", {"comm_id": model, "data": data}))
+        lab.control.refuse.clear()
+        assert text_of(await page.run("print(s.value)")) == "7\n"
+
+
+async def test_a_dying_kernel_ends_its_cell_in_words(lab: Lab) -> None:
+    async with lab.page(lab.start_kernel("m.ipynb")) as page:
+        messages = await page.run("import os; os._exit(3)", patience=30)
+        [error] = of_type(messages, "error")
+        assert "ended by itself" in error["content"]["evalue"]
+        await asyncio.sleep(0.5)
+        assert lab.control.named("POST cells/ENTRY/end")[-1]["status"] == "died"
+        [stopped] = lab.control.named("DELETE kernels/ID")
+        assert stopped["reason"].startswith("died")
+        assert text_of(await page.run("print('again')", patience=30)) == "again\n"
+
+
+async def test_restart_and_shutdown(lab: Lab) -> None:
+    kernel = lab.start_kernel("n.ipynb")
+    async with lab.page(kernel) as page:
+        await page.run("x = 1")
+        assert lab.call("POST", f"api/kernels/{kernel}/restart").status_code == 200
+        assert text_of(await page.run("print('x' in globals())", patience=30)) == "False\n"
+    assert lab.call("DELETE", f"api/kernels/{kernel}").status_code == 204
+    await asyncio.sleep(0.3)
+    assert [body["reason"] for body in lab.control.named("DELETE kernels/ID")] == ["restart", "shutdown"]
+    assert len(lab.control.named("POST kernels")) == 2
+
+
+async def test_interrupt(lab: Lab) -> None:
+    kernel = lab.start_kernel("o.ipynb")
+    async with lab.page(kernel) as page:
+        content = {"code": "import time; time.sleep(30)", "silent": False, "stop_on_error": True}
+        identifier = await page.send("execute_request", content)
+        while (await page.receive())["msg_type"] != "execute_input":
+            pass
+        assert lab.call("POST", f"api/kernels/{kernel}/interrupt").status_code == 204
+        messages = await page.until_idle(identifier)
+        assert of_type(messages, "error")[0]["content"]["ename"] == "KeyboardInterrupt"
+
+
+# --- above public -------------------------------------------------------------------------------------------------------------
+
+
+async def test_two_megabytes_are_cut_with_one_notice(guarded_lab: Lab) -> None:
+    async with guarded_lab.page(guarded_lab.start_kernel("a.ipynb")) as page:
+        messages = await page.run("for i in range(200): print('x' * 10_000)\nprint('late')")
+        raw = sum(len(json.dumps(message["content"], separators=(",", ":"))) for message in of_type(messages, "stream"))
+        assert 60_000 < raw <= 65_536
+        assert "late" not in text_of(messages)
+        [notice] = of_type(messages, "display_data")
+        words = notice["content"]["data"]["text/plain"]
+        assert "O5 (policy.csv:31)" in words
+        assert "64.0 KiB" in words
+        assert "Exports panel" in words
+        [update] = of_type(messages, "update_display_data")
+        assert update["content"]["transient"] == notice["content"]["transient"]
+        stamp = of_type(messages, "execute_reply")[0]["metadata"]["strongroom"]
+        assert stamp["shown"] <= 65_536
+        assert 1_900_000 < stamp["withheld"] < 2_300_000
+        # The next cell has a budget of its own, and the kernel goes on.
+        assert text_of(await page.run("print('next')")) == "next\n"
+    await asyncio.sleep(0.2)
+    end = guarded_lab.control.named("POST cells/ENTRY/end")[0]
+    assert end["shown"] == stamp["shown"]
+    assert end["shown"] + end["withheld"] > 2_000_000
+
+
+async def test_every_route_counts(guarded_lab: Lab) -> None:
+    """Results, displays, errors, replies, widgets: none of them brings more than the cell's budget."""
+    code = """
+from IPython.display import display, HTML, Markdown
+import ipywidgets
+big = 'y' * 200_000
+display(big); display(HTML(big)); display(Markdown(big))
+h = display('small', display_id=True); h.update(big)
+ipywidgets.HTML(value=big)
+print(big)
+get_ipython().set_next_input(big)
+raise RuntimeError(big)
+"""
+    async with guarded_lab.page(guarded_lab.start_kernel("b.ipynb")) as page:
+        messages = await page.run(code)
+        identifier = await page.send("complete_request", {"code": "big.", "cursor_pos": 4})
+        messages += await page.until_idle(identifier)
+    assert len(json.dumps([m["content"] for m in messages if m["msg_type"] != "execute_input"])) < 65_536 + 8_000
+    assert json.dumps(messages).count("y" * 1000) <= 66
+    [error] = of_type(messages, "error")
+    assert "withheld" in error["content"]["evalue"]
+
+
+async def test_the_day_ends_it_too(guarded_lab: Lab) -> None:
+    guarded_lab.control.display = {**GUARDED, "day_bytes_left": 10_000}
+    async with guarded_lab.page(guarded_lab.start_kernel("c.ipynb")) as page:
+        messages = await page.run("print('z' * 50_000)")
+        assert len(text_of(messages)) <= 10_000
+        assert "day" in of_type(messages, "display_data")[0]["content"]["data"]["text/plain"]
+
+
+async def test_no_active_content_above_public(guarded_lab: Lab) -> None:
+    code = """
+from IPython.display import display
+display({'text/html': '<table class="dataframe" onclick="x()"><tr><td>1</td></tr></table><script>x</script>'
+         '<img src=x onerror=y><a href="http://e/">l</a><style>q</style><iframe src=z></iframe>',
+         'image/svg+xml': '<svg/>', 'application/json': {}, 'application/javascript': 'x'}, raw=True)
+display({'image/svg+xml': '<svg/>'}, raw=True)
+"""
+    async with guarded_lab.page(guarded_lab.start_kernel("d.ipynb")) as page:
+        messages = await page.run(code)
+    shown = of_type(messages, "display_data")
+    assert list(shown[0]["content"]["data"]) == ["text/html"]
+    html = shown[0]["content"]["data"]["text/html"]
+    assert html.startswith('<table class="dataframe">')
+    for active in ("script", "onclick", "img", "href", "style", "iframe"):
+        assert active not in html
+    assert "image/svg+xml is not shown" in shown[1]["content"]["data"]["text/plain"]
+
+
+async def test_a_picture_has_its_own_limit(guarded_lab: Lab) -> None:
+    code = """
+import base64
+from IPython.display import display
+def picture(n): return base64.b64encode(b'\\x89PNG\\r\\n\\x1a\\n' + b'0' * n).decode()
+display({'image/png': picture(300_000), 'text/plain': 'fig'}, raw=True)
+display({'image/png': picture(600_000), 'text/plain': 'fig'}, raw=True)
+display({'image/png': base64.b64encode(b'text' * 1000).decode()}, raw=True)
+"""
+    async with guarded_lab.page(guarded_lab.start_kernel("e.ipynb")) as page:
+        messages = await page.run(code)
+    shown = [message["content"]["data"] for message in of_type(messages, "display_data")]
+    assert set(shown[0]) == {"image/png", "text/plain"}
+    assert shown[1] == {"text/plain": "fig"}
+    assert "picture" in shown[2]["text/plain"]
+    assert not any("image/png" in data for data in shown[1:])
+
+
+async def test_revocation_works_on_the_next_display(guarded_lab: Lab) -> None:
+    async with guarded_lab.page(guarded_lab.start_kernel("f.ipynb")) as page:
+        content = {
+            "code": "import time\nfor i in range(40): print(i, flush=True); time.sleep(0.1)",
+            "silent": False,
+            "store_history": True,
+        }
+        identifier = await page.send("execute_request", content)
+        while (await page.receive())["msg_type"] != "stream":
+            pass
+        guarded_lab.control.display = dict(REVOKED)
+        revoked = time.monotonic()
+        messages = await page.until_idle(identifier)
+        assert time.monotonic() - revoked > 3
+        numbers = [int(line) for line in text_of(messages).split()]
+        assert max(numbers) < 20
+        assert "revoked" in of_type(messages, "display_data")[0]["content"]["data"]["text/plain"]
+
+
+async def test_what_runs_on_after_its_cell_is_still_counted(guarded_lab: Lab) -> None:
+    code = """
+import threading, time
+def later():
+    time.sleep(0.7)
+    print('late', flush=True)
+threading.Thread(target=later).start()
+"""
+    async with guarded_lab.page(guarded_lab.start_kernel("g.ipynb")) as page:
+        await page.run(code)
+        late = await page.quiet(2.0)
+    assert "late" in text_of(late)
+    await asyncio.sleep(1.2)
+    charged = [body for body in guarded_lab.control.named("POST display") if body["route"] == "late"]
+    assert sum(body["bytes"] for body in charged) > 4
+
+
+async def test_control_dead_during_a_cell(fresh_lab: Lab) -> None:
+    """Output stops within seconds, the next cell is refused, and after the restart everything goes on and is recorded."""
+    control = fresh_lab.control
+    control.label, control.display = "confidential", dict(GUARDED)
+    async with fresh_lab.page(fresh_lab.start_kernel()) as page:
+        content = {
+            "code": "import time\nfor i in range(90): print(i, flush=True); time.sleep(0.1)",
+            "silent": False,
+            "store_history": True,
+        }
+        identifier = await page.send("execute_request", content)
+        while (await page.receive())["msg_type"] != "stream":
+            pass
+        control.stop()
+        messages = await page.until_idle(identifier)
+        assert max(int(line) for line in text_of(messages).split()) < 75
+        assert "could not be checked" in of_type(messages, "display_data")[0]["content"]["data"]["text/plain"]
+        refused = await page.run("open('ran', 'w')")
+        assert "was not run: The control service does not answer" in of_type(refused, "error")[0]["content"]["evalue"]
+        assert not (fresh_lab.work / "ran").exists()
+        control.start()
+        assert text_of(await page.run("print('back')", patience=30)) == "back\n"
+    deadline = time.monotonic() + 10
+    while len(control.named("POST cells/ENTRY/end")) < 2 and time.monotonic() < deadline:
+        await asyncio.sleep(0.1)
+    assert len(control.named("POST cells/ENTRY/end")) == 2
+
+
+async def test_the_label_is_up_before_the_ticket_is_out(fresh_lab: Lab) -> None:
+    """What the kernel prints right after its ticket came is already under the rule that the ticket brought."""
+    ask = """
+import json, socket
+def ask(**request):
+    s = socket.socket(socket.AF_UNIX); s.connect('/run/strongroom/server/ask.sock')
+    raw = json.dumps({'v': 1, **request}).encode()
+    s.sendall(len(raw).to_bytes(4, 'big') + raw)
+    n = int.from_bytes(s.recv(4), 'big'); got = b''
+    while len(got) < n: got += s.recv(n - len(got))
+    return json.loads(got)
+"""
+    async with fresh_lab.page(fresh_lab.start_kernel()) as page:
+        await page.run(ask)
+        assert text_of(await page.run("print(ask(op='label')['label'])")) == "public\n"
+        messages = await page.run("t = ask(op='open', dataset='health/randhie')['ticket']; print(t + 'x' * 100_000)")
+        assert len(text_of(messages)) < 65_536
+        assert of_type(messages, "execute_reply")[0]["metadata"]["strongroom"]["label"] == "confidential"
+        assert text_of(await page.run("print(ask(op='label')['label'])")) == "confidential\n"
+        refused = await page.run("print(ask(op='nonsense')['problem']['title'])")
+        assert text_of(refused) == "Not understood\n"
+    [read] = fresh_lab.control.named("POST reads")
+    begun = [call for call, _ in fresh_lab.control.calls]
+    assert begun.index("POST reads") > begun.index("POST cells")
+    assert read["cell"] > 0
+    # A second kernel shares the files, so it shares the label.
+    async with fresh_lab.page(fresh_lab.start_kernel("other.ipynb")) as page:
+        fresh_lab.control.label, fresh_lab.control.display = "public", {**FREE, "cell_bytes": 65_536}
+        messages = await page.run("print('x' * 100_000)")
+        assert of_type(messages, "execute_reply")[0]["metadata"]["strongroom"]["label"] == "confidential"
