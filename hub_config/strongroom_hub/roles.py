@@ -6,6 +6,7 @@ from typing import Any
 
 USER_SCOPES = [
     "read:users:name!user",
+    "read:users:groups!user",
     "users:activity!user",
     "servers!user",
     "access:servers!user",
