@@ -10,7 +10,7 @@ from strongroom_policy.rows import Row
 from strongroom_policy.vocabulary import DATASET, MASKS, is_column
 
 ACTIONS = ("read", "display", "export")
-"""What a grant allows, column by column: a grant on one column says nothing about another, not even about showing it."""
+"""What a grant allows, column by column: a grant on one column does not even let another be shown."""
 
 
 def rows_for_grant(
@@ -26,7 +26,7 @@ def rows_for_grant(
     request: str | int,
     actions: Iterable[str] = ACTIONS,
 ) -> list[Row]:
-    """The rows of one active grant: `grant-ID` to know of the dataset, `grant-ID-cN` per column, `grant-ID-mN` per mask.
+    """The rows of one active grant: `grant-ID` to discover the dataset, `grant-ID-cN` per column, `-mN` per mask.
 
     `user` and `project` are bare names. The grant holds from `since` (inclusive) to `until` (exclusive), to the
     microsecond, and in that project only. Raises ValueError for what cannot be a grant.

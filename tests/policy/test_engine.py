@@ -40,8 +40,7 @@ def test_an_allow_names_rule_file_line_path_and_reason(make, noon) -> None:
     )
     assert decision.explain().splitlines() == [
         f"ALLOW: user:a read lab/d (label internal) for project:x  policy {decision.policy_version}",
-        "  because rule R1 (policy.csv:6) allows read|display on lab/** to role:r for project:x ; user:a -> role:r "
-        '; "contract, part 2"',
+        '  because rule R1 (policy.csv:6) allows read|display on lab/** to role:r for project:x ; user:a -> role:r ; "contract, part 2"',  # noqa: E501
     ]
 
 
@@ -299,9 +298,8 @@ def test_threads_do_not_disturb_each_other(make, noon) -> None:
     wrong: list[str] = []
 
     def work(subject: str, expected: bool) -> None:
-        for _ in range(300):
-            if policy.decide(ask(noon, subject=subject)).allowed is not expected:
-                wrong.append(subject)
+        answers = [policy.decide(ask(noon, subject=subject)).allowed for _ in range(300)]
+        wrong.extend(subject for answer in answers if answer is not expected)
 
     threads = [threading.Thread(target=work, args=pair) for pair in (("user:a", True), ("user:b", False)) * 4]
     for thread in threads:

@@ -1,19 +1,27 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from strongroom_policy.decision import Request
 from strongroom_policy.engine import load
+from strongroom_policy.errors import PolicyError
 from strongroom_policy.grants import rows_for_grant
 
 SINCE = datetime(2026, 12, 1, 12, 30, 15, 123457, tzinfo=UTC)
 UNTIL = SINCE + timedelta(days=90)
 TICK = timedelta(microseconds=1)
 GRANT = {
-    "grant": 12, "user": "analyst", "project": "cardio", "dataset": "health/randhie", "columns": ["age", "km/h, net", "income"],
-    "masks": {"income": "hash"}, "since": SINCE, "until": UNTIL, "request": 7,
-}  # fmt: skip
+    "grant": 12,
+    "user": "analyst",
+    "project": "cardio",
+    "dataset": "health/randhie",
+    "columns": ["age", "km/h, net", "income"],
+    "masks": {"income": "hash"},
+    "since": SINCE,
+    "until": UNTIL,
+    "request": 7,
+}
 
 
 def ask(now: datetime = SINCE, /, **given: object) -> Request:
@@ -77,8 +85,6 @@ def test_the_window_is_exact_to_the_microsecond(policy, moment, allowed) -> None
 
 
 def test_times_of_other_zones_are_the_same_instants(default_folder) -> None:
-    from datetime import timezone
-
     elsewhere = timezone(timedelta(hours=-7))
     rows = rows_for_grant(**GRANT | {"since": SINCE.astimezone(elsewhere), "until": UNTIL.astimezone(elsewhere)})
     assert rows == rows_for_grant(**GRANT)
@@ -117,7 +123,5 @@ def test_what_is_no_grant_is_refused(bad) -> None:
 
 @pytest.mark.parametrize("user", ["*", "a b", "user:analyst", "", "a,b"])
 def test_a_user_that_is_none_never_becomes_a_rule(default_folder, user) -> None:
-    from strongroom_policy.errors import PolicyError
-
     with pytest.raises(PolicyError, match="grant 12"):
         load(default_folder, rows_for_grant(**GRANT | {"user": user}), now=SINCE)

@@ -79,7 +79,9 @@ def test_of_nothing_nothing_is_shown() -> None:
 
 
 def test_the_rows_that_made_it_are_named() -> None:
-    owed = due_from(duties([("display", "none"), ("display", "cell=1KiB"), ("display", "cell=2KiB day=1MiB")]), DEFAULTS)
+    owed = due_from(
+        duties([("display", "none"), ("display", "cell=1KiB"), ("display", "cell=2KiB day=1MiB")]), DEFAULTS
+    )
     assert owed.display.value == Budget(cell=1024, day=1 << 20)
     assert owed.display.rule == "O1 (policy.csv:2), O2 (policy.csv:3)"
     assert owed.display.why == "why 1; why 2"
@@ -136,7 +138,8 @@ def test_who_owes_what(make, noon) -> None:
 def test_where_no_row_speaks_the_default_is_strict(make, noon) -> None:
     policy = make(ROWS)
     public, other = (
-        policy.obligations(Request("user:a", "display", "lab/d", "", label, now=noon)) for label in ("public", "internal")
+        policy.obligations(Request("user:a", "display", "lab/d", "", label, now=noon))
+        for label in ("public", "internal")
     )
     assert public.display.value == UNLIMITED
     assert other.display.value == NOTHING

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from strongroom_policy.errors import PolicyError
+from strongroom_policy.rows import Row
 
 GOOD = "g, user:a, role:r\np, R1, role:r, read, lab/x, *, , , allow, fine\n"
 P = "p, R2, role:r, read, lab/x, *, , , deny, why"
@@ -111,8 +113,6 @@ def test_long_chains_and_circles_do_not_exhaust_the_stack(problems) -> None:
 
 
 def test_a_missing_file_is_named(folder, make) -> None:
-    from strongroom_policy.errors import PolicyError
-
     (folder / "model.conf").unlink()
     with pytest.raises(PolicyError) as caught:
         make(GOOD)
@@ -121,8 +121,6 @@ def test_a_missing_file_is_named(folder, make) -> None:
 
 
 def test_extra_rows_are_named_by_their_origin(problems) -> None:
-    from strongroom_policy.rows import Row
-
     row = Row("p", ("grant-1", "user:a", "read", "lab", "*", "", "", "allow", ""), "grant 1")
     assert str(problems(GOOD, extra=[row])[0]).startswith("grant 1: 'lab' is no object")
 
