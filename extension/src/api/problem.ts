@@ -35,16 +35,16 @@ export function problemFrom(status: number, body: string): Problem {
     // A proxy answers in HTML; the status has to speak for it.
   }
   const fields = (typeof parsed === 'object' && parsed !== null ? parsed : {}) as Record<string, unknown>;
-  if (typeof fields['title'] !== 'string') {
+  if (typeof fields.title !== 'string') {
     return withoutBody(status);
   }
   return {
-    type: words(fields['type'], TYPE_PREFIX + 'unknown'),
-    title: fields['title'],
+    type: words(fields.type, TYPE_PREFIX + 'unknown'),
+    title: fields.title,
     status,
-    detail: words(fields['detail'], ''),
-    why: Array.isArray(fields['why']) ? fields['why'].map(String) : [],
-    next: words(fields['next'], '')
+    detail: words(fields.detail, ''),
+    why: Array.isArray(fields.why) ? fields.why.map(String) : [],
+    next: words(fields.next, '')
   };
 }
 

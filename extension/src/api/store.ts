@@ -6,15 +6,18 @@ import type { Session } from './types.js';
 export interface EnclaveState {
   readonly session: Session | null;
   readonly problem: Problem | null;
-  /** Whether label changes reach this page as they happen. */
-  readonly live: boolean;
+  /** The event stream is lost: what is shown may be out of date. */
+  readonly lost: boolean;
+  /** Count up whenever requests and exports have changed on the server. */
+  readonly requests: number;
+  readonly exports: number;
 }
 
 /** The one place in the page that knows the session; snapshots are immutable, as React's external stores want them. */
 export class EnclaveStore {
   readonly #client: EnclaveClient;
   readonly #listeners = new Set<() => void>();
-  #state: EnclaveState = { session: null, problem: null, live: false };
+  #state: EnclaveState = { session: null, problem: null, lost: false, requests: 0, exports: 0 };
   #changes = 0;
 
   constructor(client: EnclaveClient) {
@@ -55,8 +58,22 @@ export class EnclaveStore {
     }
   }
 
-  live(live: boolean): void {
-    this.#set({ live });
+  /** Something was asked for, decided or withdrawn. */
+  moved(what: 'requests' | 'exports'): void {
+    this.#set({ [what]: this.#state[what] + 1 });
+  }
+
+  /** The stream broke, or came (back) up; after a gap everything is asked for anew. */
+  connected(connected: boolean): void {
+    const wasLost = this.#state.lost;
+    this.#set({ lost: !connected });
+    if (connected) {
+      void this.refresh();
+      if (wasLost) {
+        this.moved('requests');
+        this.moved('exports');
+      }
+    }
   }
 
   #set(change: Partial<EnclaveState>): void {

@@ -50,12 +50,19 @@ export function listen(open: () => Source, handlers: StreamHandlers): () => void
       timer = setTimeout(connect, wait);
       wait = Math.min(wait * 2, LONGEST_WAIT);
     };
-    on<LabelState>(current, 'label', state => {
+    on(current, 'label', data => {
+      const state = data as LabelState;
       handlers.label({ ...state, label: asLabel(state.label) });
     });
-    on<Notice>(current, 'notice', handlers.notice);
-    on<StateChange>(current, 'request', handlers.request);
-    on<StateChange>(current, 'export', handlers.export);
+    on(current, 'notice', data => {
+      handlers.notice(data as Notice);
+    });
+    on(current, 'request', data => {
+      handlers.request(data as StateChange);
+    });
+    on(current, 'export', data => {
+      handlers.export(data as StateChange);
+    });
   };
 
   connect();
@@ -66,8 +73,8 @@ export function listen(open: () => Source, handlers: StreamHandlers): () => void
   };
 }
 
-function on<T>(source: Source, type: string, handle: (data: T) => void): void {
+function on(source: Source, type: string, handle: (data: unknown) => void): void {
   source.addEventListener(type, event => {
-    handle(JSON.parse(event.data) as T);
+    handle(JSON.parse(event.data));
   });
 }

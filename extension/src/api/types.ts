@@ -96,6 +96,32 @@ export interface Grant {
   readonly reason: string | null;
 }
 
+/** What the policy itself says on one wanted column. */
+export interface ColumnVerdict {
+  readonly column: string;
+  readonly tags: readonly string[];
+  readonly readable_now: boolean;
+  /** The mask that the policy lays on it, whatever a steward decides. */
+  readonly mask: MaskMethod | null;
+  readonly why: readonly string[];
+}
+
+/** What a steward should know before deciding. */
+export interface AccessContext {
+  readonly project: Session['project'] | null;
+  readonly member: boolean;
+  readonly dataset: Dataset | null;
+  readonly earlier_requests: readonly {
+    readonly id: string;
+    readonly dataset: string;
+    readonly project: string;
+    readonly state: string;
+    readonly submitted_at: string;
+    readonly decided_by: string | null;
+  }[];
+  readonly policy: readonly ColumnVerdict[];
+}
+
 export interface AccessRequest {
   readonly id: string;
   readonly state: string;
@@ -112,8 +138,8 @@ export interface AccessRequest {
   readonly comment: string | null;
   readonly grant: Grant | null;
   readonly turn: Turn;
-  /** What a steward should know before deciding; only stewards receive it. */
-  readonly context?: Readonly<Record<string, unknown>> | null;
+  /** Only stewards receive it. */
+  readonly context?: AccessContext | null;
 }
 
 export interface Finding {
@@ -233,7 +259,7 @@ export type Preview =
   | {
       readonly kind: 'table';
       readonly columns: readonly string[];
-      readonly rows: readonly (readonly unknown[])[];
+      readonly rows: readonly (readonly (string | number | boolean | null)[])[];
       readonly truncated: boolean;
     }
   | { readonly kind: 'text'; readonly text: string; readonly truncated: boolean }

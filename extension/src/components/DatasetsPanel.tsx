@@ -193,7 +193,7 @@ function DatasetItem({
                 <span className="sr-Tags">
                   <code>{column.name}</code>
                   <span className="sr-Quiet">{column.type}</span>
-                  <Tags column={column} />
+                  <Tags tags={column.tags ?? []} />
                   {readable && !access.columns.includes(column.name) && <span className="sr-Quiet">not granted</span>}
                   {readable && mask !== undefined && <span className="sr-Quiet">{maskWord(mask)}</span>}
                 </span>
@@ -324,7 +324,7 @@ function AccessRequestForm({
             />
             <span className="sr-Tags">
               <code>{column.name}</code>
-              <Tags column={column} />
+              <Tags tags={column.tags ?? []} />
             </span>
           </label>
         ))}

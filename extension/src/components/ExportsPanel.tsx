@@ -3,7 +3,7 @@ import type { EnclaveClient } from '../api/enclave.js';
 import type { ExportRequest, WorkEntry } from '../api/types.js';
 import { Await, Button, Empty, LabelBadge, Moment, ProblemView, StateBadge } from './basics.js';
 import { FileLine, Findings, Votes } from './ExportFacts.js';
-import { count, formatBytes } from './format.js';
+import { formatBytes } from './format.js';
 import { useAction, useLoad } from './hooks.js';
 import { save } from './save.js';
 
@@ -59,6 +59,7 @@ function ExportForm({ client, sent }: { readonly client: EnclaveClient; readonly
   const [folder, setFolder] = useState('');
   const [picked, setPicked] = useState<ReadonlySet<string>>(new Set());
   const [justification, setJustification] = useState('');
+  const [named, setNamed] = useState('');
   const [said, setSaid] = useState('');
   const work = useLoad(() => client.work(folder), `work ${folder}`);
 
@@ -142,10 +143,44 @@ function ExportForm({ client, sent }: { readonly client: EnclaveClient; readonly
           )}
         </Await>
       </fieldset>
+      <label htmlFor={`${id}-named`}>Or by name</label>
+      <div className="sr-Together">
+        <input
+          id={`${id}-named`}
+          className="sr-Input"
+          placeholder="results/table.csv"
+          value={named}
+          onChange={event => {
+            setNamed(event.target.value);
+          }}
+        />
+        <Button
+          name="Add the named file"
+          disabled={named.trim() === ''}
+          onClick={() => {
+            pick(named.trim(), true);
+            setNamed('');
+          }}
+        >
+          Add
+        </Button>
+      </div>
       {picked.size > 0 && (
-        <p className="sr-Hint">
-          Picked: {count(picked.size, 'file')} (<code>{[...picked].join(', ')}</code>)
-        </p>
+        <ul className="sr-Picked" aria-label="Picked files">
+          {[...picked].map(path => (
+            <li key={path}>
+              <code>{path}</code>
+              <Button
+                name={`Do not export ${path}`}
+                onClick={() => {
+                  pick(path, false);
+                }}
+              >
+                Remove
+              </Button>
+            </li>
+          ))}
+        </ul>
       )}
       <label htmlFor={`${id}-why`}>Justification</label>
       <textarea

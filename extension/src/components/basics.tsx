@@ -1,6 +1,6 @@
 import type { JSX, ReactNode } from 'react';
 import type { Problem } from '../api/problem.js';
-import type { Column, Label } from '../api/types.js';
+import type { Label } from '../api/types.js';
 import { formatDay, formatMoment, stateTone, stateWord } from './format.js';
 import type { Loaded } from './hooks.js';
 
@@ -22,10 +22,10 @@ export function StateBadge({ state }: { readonly state: string }): JSX.Element {
   );
 }
 
-export function Tags({ column }: { readonly column: Column }): JSX.Element {
+export function Tags({ tags }: { readonly tags: readonly string[] }): JSX.Element {
   return (
     <>
-      {(column.tags ?? []).map(tag => (
+      {tags.map(tag => (
         <span key={tag} className="sr-Tag">
           {tag}
         </span>

@@ -1,7 +1,14 @@
 import { useId, useState, type JSX } from 'react';
 import type { ConsoleClient, Which } from '../../api/console.js';
-import { MASK_METHODS, type AccessRequest, type Column, type Me, type MaskMethod } from '../../api/types.js';
-import { Await, Button, Day, Details, Empty, Facts, Moment, ProblemView, StateBadge, Tags } from '../basics.js';
+import {
+  MASK_METHODS,
+  asLabel,
+  type AccessContext,
+  type AccessRequest,
+  type MaskMethod,
+  type Me
+} from '../../api/types.js';
+import { Await, Button, Day, Empty, Facts, LabelBadge, Moment, ProblemView, StateBadge, Tags } from '../basics.js';
 import { count, maskWord } from '../format.js';
 import { useAction, useLoad } from '../hooks.js';
 import { AccessLine } from './Overview.js';
@@ -52,8 +59,6 @@ export function AccessRequestPage({
   readonly id: string;
 }): JSX.Element {
   const loaded = useLoad(() => client.accessRequest(id), `access ${id}`);
-  // The catalogue's column tags help to decide; the decision is possible without them.
-  const datasets = useLoad(() => client.datasets(), 'datasets');
   return (
     <Await loaded={loaded} what="the request">
       {request => (
@@ -80,12 +85,7 @@ export function AccessRequestPage({
                   ]}
                 />
               </section>
-              {request.context != null && (
-                <section className="sr-Section" aria-labelledby="context">
-                  <h2 id="context">Context</h2>
-                  <Details values={request.context} />
-                </section>
-              )}
+              {request.context != null && <ContextSection request={request} context={request.context} />}
             </div>
             <section className="sr-Section" aria-labelledby="decision">
               <h2 id="decision">Decision</h2>
@@ -94,7 +94,6 @@ export function AccessRequestPage({
                   request={request}
                   client={client}
                   own={request.user === me.user}
-                  columns={datasets.value?.find(dataset => dataset.name === request.dataset)?.columns ?? []}
                   decided={loaded.reload}
                 />
               ) : (
@@ -105,6 +104,48 @@ export function AccessRequestPage({
         </Page>
       )}
     </Await>
+  );
+}
+
+function ContextSection({
+  request,
+  context
+}: {
+  readonly request: AccessRequest;
+  readonly context: AccessContext;
+}): JSX.Element {
+  const { project, dataset } = context;
+  return (
+    <section className="sr-Section" aria-labelledby="context">
+      <h2 id="context">Context</h2>
+      <Facts
+        facts={[
+          ['Dataset', dataset?.title],
+          ['Label', dataset === null ? null : <LabelBadge key="label" label={asLabel(dataset.label)} />],
+          ['Project', project?.title],
+          ['Its purpose', project?.purpose],
+          ['Open until', project?.until == null ? null : <Day key="until" time={project.until} />],
+          ['Membership', context.member ? `${request.user} is a member` : `${request.user} is no member any more`]
+        ]}
+      />
+      <h3>Earlier requests of {request.user}</h3>
+      {context.earlier_requests.length === 0 ? (
+        <p className="sr-Quiet">None.</p>
+      ) : (
+        <ul className="sr-List">
+          {context.earlier_requests.map(earlier => (
+            <li key={earlier.id} className="sr-Card-line">
+              <code>{earlier.dataset}</code>
+              <StateBadge state={earlier.state} />
+              <span className="sr-Quiet">
+                {earlier.project}, <Day time={earlier.submitted_at} />
+                {earlier.decided_by !== null && `, ${earlier.decided_by}`}
+              </span>
+            </li>
+          ))}
+        </ul>
+      )}
+    </section>
   );
 }
 
@@ -147,19 +188,17 @@ function DecisionForm({
   request,
   client,
   own,
-  columns,
   decided
 }: {
   readonly request: AccessRequest;
   readonly client: ConsoleClient;
   readonly own: boolean;
-  readonly columns: readonly Column[];
   readonly decided: () => void;
 }): JSX.Element {
   const id = useId();
   const [days, setDays] = useState(String(request.days));
   const [granted, setGranted] = useState<ReadonlySet<string>>(new Set(request.columns));
-  const [masks, setMasks] = useState<Readonly<Record<string, MaskMethod>>>({});
+  const [masks, setMasks] = useState<Readonly<Record<string, MaskMethod | undefined>>>({});
   const [comment, setComment] = useState('');
   const wantedDays = Number(days);
   const validDays = Number.isInteger(wantedDays) && wantedDays >= 1 && wantedDays <= LONGEST_DAYS;
@@ -171,7 +210,12 @@ function DecisionForm({
       verdict,
       days: validDays ? wantedDays : request.days,
       columns: kept,
-      masks: Object.fromEntries(Object.entries(masks).filter(([name]) => kept.includes(name))),
+      masks: Object.fromEntries(
+        kept.flatMap(name => {
+          const method = masks[name];
+          return method === undefined ? [] : [[name, method]];
+        })
+      ),
       comment: comment.trim()
     });
     decided();
@@ -206,7 +250,7 @@ function DecisionForm({
         />
         <Table caption="Columns asked for" head={['Column', 'Mask']}>
           {request.columns.map(name => {
-            const column = columns.find(candidate => candidate.name === name);
+            const verdict = request.context?.policy.find(candidate => candidate.column === name);
             return (
               <tr key={name}>
                 <th scope="row">
@@ -227,7 +271,7 @@ function DecisionForm({
                     />
                     <span className="sr-Tags">
                       <code>{name}</code>
-                      {column !== undefined && <Tags column={column} />}
+                      <Tags tags={verdict?.tags ?? []} />
                     </span>
                   </label>
                 </th>
@@ -239,11 +283,12 @@ function DecisionForm({
                     value={masks[name] ?? ''}
                     onChange={event => {
                       const method = MASK_METHODS.find(known => known === event.target.value);
-                      const { [name]: _, ...others } = masks;
-                      setMasks(method === undefined ? others : { ...others, [name]: method });
+                      setMasks({ ...masks, [name]: method });
                     }}
                   >
-                    <option value="">As it is</option>
+                    <option value="">
+                      {verdict?.mask == null ? 'As it is' : `By policy: ${maskWord(verdict.mask)}`}
+                    </option>
                     {Object.entries(MASK_CHOICES).map(([method, words]) => (
                       <option key={method} value={method}>
                         {words}

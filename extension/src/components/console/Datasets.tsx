@@ -42,7 +42,9 @@ export function DatasetsPage({ client }: { readonly client: ConsoleClient }): JS
                         </th>
                         <td>{column.type}</td>
                         <td>
-                          <Tags column={column} />
+                          <span className="sr-Tags">
+                            <Tags tags={column.tags ?? []} />
+                          </span>
                         </td>
                         <td>{column.description}</td>
                       </tr>

@@ -135,7 +135,7 @@ function PreviewView({ preview, name }: { readonly preview: Preview; readonly na
             {preview.rows.map((row, index) => (
               <tr key={index}>
                 {row.map((cell, column) => (
-                  <td key={column}>{cellText(cell)}</td>
+                  <td key={column}>{cell === null ? '' : String(cell)}</td>
                 ))}
               </tr>
             ))}
@@ -153,13 +153,6 @@ function PreviewView({ preview, name }: { readonly preview: Preview; readonly na
     case 'image':
       return <img className="sr-Preview" alt={`Preview of ${name}`} src={`data:${preview.mime};base64,${preview.base64}`} />;
   }
-}
-
-function cellText(cell: unknown): string {
-  if (cell === null || cell === undefined) {
-    return '';
-  }
-  return typeof cell === 'object' ? JSON.stringify(cell) : String(cell as string | number | boolean);
 }
 
 function CellsSection({ request }: { readonly request: ExportRequest }): JSX.Element {

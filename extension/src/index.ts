@@ -1,0 +1,7 @@
+import { cellsPlugin } from './plugins/cells.js';
+import { enclavePlugin } from './plugins/enclave.js';
+import { labelPlugin } from './plugins/label.js';
+import { panelsPlugin } from './plugins/panels.js';
+
+export { IEnclave } from './plugins/tokens.js';
+export default [enclavePlugin, labelPlugin, panelsPlugin, cellsPlugin];

@@ -1,0 +1,66 @@
+import { act, render, screen } from '@testing-library/react';
+import { describe, expect, it } from 'vitest';
+import { EnclaveClient } from '../../src/api/enclave.js';
+import { EnclaveStore } from '../../src/api/store.js';
+import { CellEntryLine } from '../../src/components/CellEntryLine.js';
+import { LabelBanner } from '../../src/components/LabelLine.js';
+import { refusal, SESSION, World } from '../world.js';
+
+function store(world: World): EnclaveStore {
+  return new EnclaveStore(new EnclaveClient(world.transport));
+}
+
+describe('LabelBanner', () => {
+  it('says that the label is unknown until the server has answered, then says it in text', async () => {
+    const enclave = store(new World().on('GET session', SESSION));
+    render(<LabelBanner store={enclave} />);
+    const banner = screen.getByRole('status');
+    expect(banner.textContent).toContain('label unknown');
+    expect(banner.dataset.label).toBe('unknown');
+    await act(() => enclave.refresh());
+    expect(banner.textContent).toContain('Label: public');
+    expect(banner.textContent).toContain('nothing read yet');
+  });
+
+  it('follows a rise and names its sources', async () => {
+    const enclave = store(new World().on('GET session', SESSION));
+    render(<LabelBanner store={enclave} />);
+    await act(() => enclave.refresh());
+    act(() => {
+      enclave.update({ label: 'confidential', sources: [{ dataset: 'health/randhie', version: 1 }] });
+    });
+    expect(screen.getByRole('status').textContent).toContain('Label: confidential');
+    expect(screen.getByRole('status').textContent).toContain('health/randhie v1');
+  });
+
+  it('shows no earlier label once the server refuses to say', async () => {
+    const enclave = store(new World().on('GET session', SESSION, refusal(503, 'Control is away')));
+    render(<LabelBanner store={enclave} />);
+    await act(() => enclave.refresh());
+    await act(() => enclave.refresh());
+    expect(screen.getByRole('status').textContent).toContain('label unknown');
+    expect(screen.getByRole('status').textContent).toContain('Control is away');
+  });
+
+  it('says that it may be out of date while the stream is lost', async () => {
+    const enclave = store(new World().on('GET session', SESSION));
+    render(<LabelBanner store={enclave} />);
+    await act(() => enclave.refresh());
+    act(() => {
+      enclave.connected(false);
+    });
+    expect(screen.getByRole('status').textContent).toContain('may be out of date');
+  });
+});
+
+describe('CellEntryLine', () => {
+  it('says entry, label and what was withheld', () => {
+    const { container } = render(<CellEntryLine seal={{ entry: 41, label: 'confidential', shown: 65536, withheld: 2048 }} />);
+    expect(container.textContent).toBe('Audit entry 41 Label: confidential 64.0 KiB shown, 2.0 KiB withheld');
+  });
+
+  it('says the entry alone when no more is known', () => {
+    const { container } = render(<CellEntryLine seal={{ entry: 41 }} />);
+    expect(container.textContent).toBe('Audit entry 41');
+  });
+});

@@ -1,0 +1,256 @@
+import { act, render, screen, within } from '@testing-library/react';
+import userEvent from '@testing-library/user-event';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { ConsoleClient } from '../../src/api/console.js';
+import { App } from '../../src/components/console/App.js';
+import { href, parseRoute } from '../../src/components/console/route.js';
+import { EXPORT, refusal, REQUEST, STEWARD, World } from '../world.js';
+
+function show(world: World, hash: string) {
+  window.location.hash = hash;
+  render(<App client={new ConsoleClient(world.transport)} />);
+  return userEvent.setup();
+}
+
+function world(): World {
+  return new World().on('GET me', STEWARD);
+}
+
+beforeEach(() => {
+  window.location.hash = '';
+});
+
+describe('routes', () => {
+  it.each(['a1', 'a/b', '100%', 'ä'])('carry the identifier %j unchanged', id => {
+    expect(parseRoute(href('access', id))).toEqual({ page: 'access', id });
+  });
+
+  it('a broken escape is an identifier, not an error', () => {
+    expect(parseRoute('#/access/%')).toEqual({ page: 'access', id: '%' });
+  });
+});
+
+describe('the console', () => {
+  it('opens only the pages of one’s roles', async () => {
+    show(world(), '#/audit');
+    expect(await screen.findByText(/not among what your roles open/)).toBeDefined();
+    const names = within(screen.getByRole('navigation')).getAllByRole('link').map(link => link.textContent);
+    expect(names).toEqual(['Overview', 'Access requests', 'Grants', 'Exports', 'Datasets']);
+  });
+
+  it('offers to log in when the session is over', async () => {
+    show(new World().on('GET me', refusal(401, 'Your session is over')), '');
+    expect((await screen.findByRole('alert')).textContent).toContain('Your session is over');
+    expect(screen.getByRole('button', { name: 'Log in' })).toBeDefined();
+  });
+
+  it('moves the focus to the heading of the page that opens', async () => {
+    show(world().on('GET grants', { grants: [] }).on('GET datasets', { datasets: [] }), '#/grants');
+    await screen.findByText(/Nobody holds a grant/);
+    act(() => {
+      window.location.hash = '#/datasets';
+    });
+    const heading = await screen.findByRole('heading', { name: 'Datasets', level: 1 });
+    expect(document.activeElement).toBe(heading);
+  });
+});
+
+describe('an access request', () => {
+  const open = (): World => world().on('GET access-requests/a1', REQUEST);
+
+  it('is approved with the chosen columns, days, masks and comment', async () => {
+    const decided = { ...REQUEST, state: 'approved', turn: 'nobody', decided_by: 'steward' };
+    const asked = open()
+      .on('GET access-requests/a1', REQUEST, decided)
+      .on('POST access-requests/a1/decision', decided);
+    const user = show(asked, '#/access/a1');
+    const form = await screen.findByRole('form', { name: 'Decision' });
+    await user.selectOptions(within(form).getByLabelText('Mask for person_id'), 'hash');
+    await user.selectOptions(within(form).getByLabelText('Mask for mdvis'), 'redact');
+    await user.click(within(form).getByRole('checkbox', { name: 'Grant mdvis' }));
+    await user.clear(within(form).getByLabelText('Days'));
+    await user.type(within(form).getByLabelText('Days'), '30');
+    await user.type(within(form).getByLabelText('Comment'), 'Fine for cardio.');
+    await user.click(within(form).getByRole('button', { name: 'Approve' }));
+    // A mask on a column that is not granted would be refused: it is left out.
+    expect(asked.sent('POST access-requests/a1/decision')).toEqual([
+      { verdict: 'approve', days: 30, columns: ['person_id', 'lncoins'], masks: { person_id: 'hash' }, comment: 'Fine for cardio.' }
+    ]);
+    expect(await screen.findByText('steward', { selector: 'dd' })).toBeDefined();
+    expect(screen.queryByRole('button', { name: 'Approve' })).toBeNull();
+  });
+
+  it('an undone mask is not sent', async () => {
+    const asked = open().on('POST access-requests/a1/decision', REQUEST);
+    const user = show(asked, '#/access/a1');
+    await user.selectOptions(await screen.findByLabelText('Mask for person_id'), 'null');
+    await user.selectOptions(screen.getByLabelText('Mask for person_id'), '');
+    await user.click(screen.getByRole('button', { name: 'Approve' }));
+    expect(asked.sent('POST access-requests/a1/decision')).toEqual([expect.objectContaining({ masks: {} })]);
+  });
+
+  it('names the mask that the policy lays on a column anyway', async () => {
+    show(open(), '#/access/a1');
+    const select = await screen.findByLabelText<HTMLSelectElement>('Mask for person_id');
+    expect(select.selectedOptions[0]?.textContent).toBe('By policy: pseudonyms');
+  });
+
+  it('is denied only with a comment', async () => {
+    const asked = open().on('POST access-requests/a1/decision', REQUEST);
+    const user = show(asked, '#/access/a1');
+    const deny = await screen.findByRole<HTMLButtonElement>('button', { name: 'Deny' });
+    expect(deny.disabled).toBe(true);
+    await user.type(screen.getByLabelText('Comment'), '   ');
+    expect(deny.disabled).toBe(true);
+    await user.type(screen.getByLabelText('Comment'), 'Too many columns.');
+    await user.click(deny);
+    expect(asked.sent('POST access-requests/a1/decision')).toEqual([
+      expect.objectContaining({ verdict: 'deny', comment: 'Too many columns.' })
+    ]);
+  });
+
+  it('cannot be approved without columns or with a foolish duration', async () => {
+    const user = show(open(), '#/access/a1');
+    const approve = await screen.findByRole<HTMLButtonElement>('button', { name: 'Approve' });
+    expect(approve.disabled).toBe(false);
+    await user.clear(screen.getByLabelText('Days'));
+    expect(approve.disabled).toBe(true);
+    await user.type(screen.getByLabelText('Days'), '10');
+    for (const name of REQUEST.columns) {
+      await user.click(screen.getByRole('checkbox', { name: `Grant ${name}` }));
+    }
+    expect(approve.disabled).toBe(true);
+  });
+
+  it('one’s own is not decidable, and says so', async () => {
+    show(world().on('GET access-requests/a1', { ...REQUEST, user: 'steward' }), '#/access/a1');
+    const approve = await screen.findByRole<HTMLButtonElement>('button', { name: 'Approve' });
+    const deny = screen.getByRole<HTMLButtonElement>('button', { name: 'Deny' });
+    expect(approve.disabled && deny.disabled).toBe(true);
+    expect(screen.getByText(/This is your own request/)).toBeDefined();
+    expect(screen.getByLabelText('Comment').closest('fieldset')?.disabled).toBe(true);
+  });
+
+  it('shows the refusal of a second decision', async () => {
+    const user = show(open().on('POST access-requests/a1/decision', refusal(409, 'This request is decided')), '#/access/a1');
+    await user.click(await screen.findByRole('button', { name: 'Approve' }));
+    expect((await screen.findByRole('alert')).textContent).toContain('This request is decided');
+  });
+
+  it('is sent once, however often one clicks', async () => {
+    const asked = open().on('POST access-requests/a1/decision', () => new Promise(() => undefined));
+    const user = show(asked, '#/access/a1');
+    await user.dblClick(await screen.findByRole('button', { name: 'Approve' }));
+    expect(asked.sent('POST access-requests/a1/decision')).toHaveLength(1);
+  });
+});
+
+describe('an export', () => {
+  const address = `GET exports/e1/files/${'ab'.repeat(32)}/preview`;
+  const open = (request = EXPORT): World =>
+    world()
+      .on('GET exports/e1', request)
+      .on(address, { kind: 'table', columns: ['lncoins', 'n'], rows: [[0, 9012], [3.26, null]], truncated: true });
+
+  it('shows the file, its findings and the code that made it', async () => {
+    show(open(), '#/exports/e1');
+    const table = await screen.findByRole('table', { name: 'Preview of table.csv' });
+    expect(within(table).getByText('9012')).toBeDefined();
+    expect(screen.getByText(/Row 7: a count of 4/)).toBeDefined();
+    expect(screen.getByText('table.to_csv("table.csv")')).toBeDefined();
+  });
+
+  it('shows what a file holds as text, never as markup', async () => {
+    const evil = open().on(address, { kind: 'text', text: '<img src=x onerror=alert(1)>', truncated: false });
+    show(evil, '#/exports/e1');
+    expect(await screen.findByText('<img src=x onerror=alert(1)>')).toBeDefined();
+    expect(document.querySelector('img')).toBeNull();
+  });
+
+  it('approves without words, rejects only with a reason', async () => {
+    const asked = open().on('POST exports/e1/votes', EXPORT);
+    const user = show(asked, '#/exports/e1');
+    const reject = await screen.findByRole<HTMLButtonElement>('button', { name: 'Reject' });
+    expect(reject.disabled).toBe(true);
+    await user.click(screen.getByRole('button', { name: 'Approve' }));
+    expect(asked.sent('POST exports/e1/votes')).toEqual([{ verdict: 'approve', comment: '' }]);
+  });
+
+  it.each([
+    ['one’s own', { ...EXPORT, user: 'steward' }, /your own export/],
+    ['one already voted on', { ...EXPORT, may: { ...EXPORT.may, vote: false }, votes: [{ reviewer: 'steward', verdict: 'approve' as const, comment: '', at: '2026-11-21T06:00:00.000Z' }] }, /have given your verdict/],
+    ['a decided one', { ...EXPORT, may: { ...EXPORT.may, vote: false }, turn: 'nobody' as const }, /does not wait/],
+    ['another steward’s', { ...EXPORT, may: { ...EXPORT.may, vote: false } }, /not a reviewer/]
+  ])('%s takes no verdict and says why', async (_, request, why) => {
+    show(open(request), '#/exports/e1');
+    expect(await screen.findByText(why)).toBeDefined();
+    for (const name of ['Approve', 'Ask for changes', 'Reject']) {
+      expect(screen.getByRole<HTMLButtonElement>('button', { name }).disabled).toBe(true);
+    }
+  });
+});
+
+describe('the audit log', () => {
+  const auditor = { ...STEWARD, can: { ...STEWARD.can, audit: true } };
+  const entry = {
+    index: 7,
+    v: 1,
+    time: '2026-11-21T05:00:00.123Z',
+    action: 'server:cell:begin',
+    actor: 'analyst',
+    project: 'cardio',
+    server: 's1',
+    kernel: 'k1',
+    object: 'day.ipynb',
+    label: 'public',
+    sources: [],
+    detail: { cell: 'c1' }
+  };
+
+  it('fetches by filter only when asked to, and pages backwards', async () => {
+    const asked = world()
+      .on('GET me', auditor)
+      .on('GET audit/checkpoint', 'note')
+      .on('GET audit/entries?limit=50', { entries: [entry], next: 7, size: 8 })
+      .on('GET audit/entries?before=7&limit=50', { entries: [], next: null, size: 8 })
+      .on('GET audit/entries?actor=analyst&limit=50', { entries: [entry], next: null, size: 8 });
+    const user = show(asked, '#/audit');
+    expect(await screen.findByText('2026-11-21 05:00:00.123')).toBeDefined();
+    await user.click(screen.getByRole('button', { name: 'Older' }));
+    expect(await screen.findByText('No entry matches.')).toBeDefined();
+    const before = asked.calls.length;
+    await user.type(screen.getByLabelText('Actor'), 'analyst');
+    expect(asked.calls).toHaveLength(before);
+    await user.keyboard('{Enter}');
+    expect(await screen.findByRole('link', { name: '7' })).toBeDefined();
+    expect(asked.calls.at(-1)?.path).toBe('audit/entries?actor=analyst&limit=50');
+  });
+
+  it('shows one entry with its code', async () => {
+    show(
+      world().on('GET me', auditor).on('GET audit/entries/7', { ...entry, payload: { code: 'print(1)' }, proof: { size: 8 } }),
+      '#/audit/7'
+    );
+    expect(await screen.findByText('print(1)')).toBeDefined();
+    expect(screen.getByText('c1')).toBeDefined();
+  });
+});
+
+describe('the policy', () => {
+  it('a refused one names file and line, and marks the line', async () => {
+    const admin = { ...STEWARD, can: { ...STEWARD.can, administer: true } };
+    show(
+      world().on('GET me', admin).on('GET policy', {
+        version: 'p1',
+        loaded_at: '2026-11-21T04:00:00.000Z',
+        state: 'refused',
+        problems: [{ file: 'policy.csv', line: 2, message: 'no such label' }],
+        files: [{ name: 'policy.csv', text: 'p, a\np, b\n' }]
+      }),
+      '#/policy'
+    );
+    expect(await screen.findByText('policy.csv:2')).toBeDefined();
+    expect(screen.getByText('p, b').dataset.marked).toBe('true');
+    expect(screen.getByText('p, a').dataset.marked).toBe('false');
+  });
+});
