@@ -159,6 +159,7 @@ def main(arguments: list[str]) -> None:
     print(READY, flush=True)  # noqa: T201 - the sandbox waits for this line
     if mode == "exec":
         os.execvp(rest[0], rest)  # noqa: S606
+    del sys.path[0]  # the launcher's own folder; notebooks import from their current folder, as everywhere
     keep_prints_of_forks()
     from ipykernel import kernelapp  # noqa: PLC0415
 

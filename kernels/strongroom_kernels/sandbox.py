@@ -22,7 +22,7 @@ from strongroom_kernels import seccomp
 from strongroom_kernels.box import Box, BoxError
 from strongroom_kernels.log import OutputLog
 
-_PYTHON = (f"{inside.PREFIX}/bin/python", "-P", "-s", inside.LAUNCHER)
+_PYTHON = (f"{inside.PREFIX}/bin/python", "-s", inside.LAUNCHER)
 _OLDEST_BUBBLEWRAP = (0, 8)
 _START_SECONDS = 20.0
 

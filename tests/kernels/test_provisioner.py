@@ -83,12 +83,16 @@ def test_kernel_runs_and_prints_also_from_forks(trial: Trial) -> None:
                     "    os._exit(0)\nos.waitpid(pid, 0); time.sleep(0.5)"
                 ),
                 await running.run("import ipywidgets; ipywidgets.IntSlider()"),
+                await running.run(
+                    "open('mine.py', 'w').write('x = 7')\nimport mine, sys; mine.x, '/opt/strongroom' in sys.path"
+                ),
             ]
 
-    ran, shell, forked, widget = trial(scenario)
+    ran, shell, forked, widget, module = trial(scenario)
     assert ran == ("ok", "2")
     assert shell == ("ok", "shell\r\n")
     assert forked == ("ok", "from a fork\n")
+    assert module == ("ok", "(7, False)")
     assert widget == ("ok", "IntSlider(value=0)")
 
 
@@ -195,8 +199,8 @@ def test_death_is_told_in_words(trial: Trial, code: str, words: str) -> None:
         async with kernel() as running:
             alive_words = running.km.provisioner.death_words
             running.client.execute(code)
-            while await running.km.is_alive():
-                await asyncio.sleep(0.02)  # noqa: ASYNC110 - as the restarter does it
+            while await running.km.is_alive():  # noqa: ASYNC110 - as the restarter does it
+                await asyncio.sleep(0.02)
             return alive_words, running.km.provisioner.death_words
 
     while_alive, after = trial(scenario)
