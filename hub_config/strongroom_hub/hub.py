@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import sys
@@ -18,6 +17,7 @@ from strongroom_hub import pages, run_as, run_folders
 from strongroom_hub.authenticator import StrongroomAuthenticator
 from strongroom_hub.config import ENVIRONMENT_VARIABLE, Instance
 from strongroom_hub.internal import ControlClient
+from strongroom_hub.locks import AlreadyRunningError, lock
 from strongroom_hub.roles import ROLES
 from strongroom_hub.spawner import StrongroomSpawner, end_server, markers
 
@@ -34,10 +34,6 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-
-
-class AlreadyRunningError(Exception):
-    """Another hub runs this instance."""
 
 
 class StrongroomHub(JupyterHub):
@@ -162,17 +158,6 @@ def config_file() -> Path:
     package = Path(strongroom_hub.__file__).parent
     shipped = package / "jupyterhub_config.py"
     return shipped if shipped.is_file() else package.parent / "jupyterhub_config.py"
-
-
-def lock(place: Instance) -> int:
-    """Hold the instance for this process's life. Raises AlreadyRunningError."""
-    descriptor = os.open(place.hub_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise AlreadyRunningError(f"a hub is running this instance already ({place.data})") from None
-    return descriptor
 
 
 def serve(place: Instance) -> None:

@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from strongroom_hub import hub, setup, supervisor
+from strongroom_hub import setup, supervisor
 from strongroom_hub.cli import audit, dataset, demo, policy
 from strongroom_hub.cli.common import HomeOption, InstanceOption, fail, load_instance
 from strongroom_hub.internal import ControlClient
+from strongroom_hub.locks import AlreadyRunningError
 from strongroom_hub.problems import Problem
 
 app = typer.Typer(
@@ -46,9 +47,12 @@ def init(
 @app.command()
 def serve(instance: InstanceOption = None) -> None:
     """Run the hub in the foreground; Ctrl-C or SIGTERM stops everything."""
+    # JupyterHub takes seconds to import, and no other command needs it.
+    from strongroom_hub import hub  # noqa: PLC0415
+
     try:
         hub.serve(load_instance(instance))
-    except (hub.AlreadyRunningError, OSError) as error:
+    except (AlreadyRunningError, OSError) as error:
         fail(str(error))
 
 

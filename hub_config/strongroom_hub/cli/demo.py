@@ -16,7 +16,7 @@ import typer
 from strongroom_hub import demo, run_folders, setup, supervisor
 from strongroom_hub.cli.common import fail
 from strongroom_hub.config import Instance
-from strongroom_hub.hub import AlreadyRunningError, lock
+from strongroom_hub.locks import AlreadyRunningError, lock
 
 MARKER = ".strongroom-demo"
 DEFAULT_PORT = 8443
