@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from strongroom_hub.spawner import StrongroomSpawner, end_server, markers
 
 SESSION_DAYS = 0.5
 SERVICE_CHECK_MS = 1000
+PROXY_PATIENCE_SECONDS = 5
 KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ")
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -80,6 +83,11 @@ class StrongroomHub(JupyterHub):
             if isinstance(outcome, BaseException):
                 self.log.error("a server did not stop cleanly: %s", outcome)
         await super().cleanup()
+        process = self.proxy.proxy_process
+        if process is not None:
+            # JupyterHub sends the signal and leaves: who started a process also sees it end.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(process.wait, PROXY_PATIENCE_SECONDS)
 
 
 def _names_no_session(record: logging.LogRecord) -> bool:

@@ -62,7 +62,9 @@ def status(instance: InstanceOption = None) -> None:
     place = load_instance(instance)
     answer = ControlClient(place.control_socket, place.operator_token_file).call("GET", "status")
     for name, value in answer.items():
-        typer.echo(f"{name}: {value}")
+        told = ", ".join(f"{key} {part}" for key, part in value.items() if part) if isinstance(value, dict) else value
+        if told:
+            typer.echo(f"{name}: {told}")
     for line in setup.separation(place):
         typer.echo(line)
 
