@@ -9,7 +9,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # `import enclave`: shared by the control service's test folders
 
 from enclave import Clock, Enclave, Vault, make_instance, open_enclave
-
 from strongroom_hub.control import setup
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 from enclave import Enclave
-
 from strongroom_hub.problems import Problem
 
 
@@ -63,3 +62,192 @@ def test_refusals_say_why_and_how_to_ask(cardio: Enclave) -> None:
     assert denied["object"] == "health/randhie@1"
     assert denied["detail"]["problem"] == "no-grant"
     assert server("GET", "session")["label"] == "public"
+
+
+def refused(call, *arguments, **more) -> Problem:
+    with pytest.raises(Problem) as caught:
+        call(*arguments, **more)
+    return caught.value
+
+
+def test_columns_asked_for_must_all_be_allowed(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    cardio.grant(server, columns=["age"])
+    assert cardio.read(server, kernel, columns=["age"])["columns"] == ["age"]
+    problem = refused(cardio.read, server, kernel, columns=["age", "visits"])
+    assert problem.slug == "column-not-allowed"
+    assert "visits" in problem.detail
+    assert refused(cardio.read, server, kernel, columns=["nothing"]).slug == "unknown-column"
+    assert refused(cardio.read, server, kernel, columns=[]).status == 422
+    assert refused(cardio.read, server, kernel, columns=["age", "age"]).status == 422
+
+
+def test_unknown_and_undiscoverable_datasets_get_the_same_answer(cardio: Enclave) -> None:
+    cardio.dataset("surveys/fair", "secret")
+    cardio.operator(
+        "POST",
+        "datasets",
+        {"name": "health/drafted", "title": "D", "label": "public", "owner": "o", "stewards": ["steward"]},
+    )
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    answers = []
+    for name in ("surveys/fair", "surveys/none", "health/drafted"):
+        problem = refused(cardio.read, server, kernel, name)
+        asked = refused(
+            server, "POST", "access-requests", {"dataset": name, "columns": None, "purpose": "p", "days": 1}
+        )
+        answers.append(str((problem.as_json(), asked.as_json())).replace(name, "NAME"))
+    assert len(set(answers)) == 1
+    assert "unknown-dataset" in answers[0]
+    assert [one["name"] for one in server("GET", "catalog")["datasets"]] == ["health/randhie"]
+    # what is not known is not confirmed by the log's label either
+    assert {entry["label"] for entry in cardio.entries("control:read:deny")} == {None}
+
+
+def test_who_is_not_cleared_is_told_so_whatever_was_granted(cardio: Enclave) -> None:
+    server = cardio.server("analyst2")  # cleared for internal only
+    kernel = cardio.kernel(server)
+    cardio.grant(server)
+    problem = refused(cardio.read, server, kernel)
+    assert problem.slug == "not-cleared"
+    assert "confidential" in problem.detail
+
+
+def test_expired_and_revoked_grants_are_said_as_such(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    granted = cardio.grant(server, days=2)["grant"]
+    cardio.read(server, kernel)
+    cardio.clock.forward(days=1, hours=23, minutes=59)
+    cardio.read(server, kernel)
+    cardio.clock.forward(minutes=1)
+    assert refused(cardio.read, server, kernel).slug == "expired"  # before any housekeeping
+    cardio.housekeeper.tick()
+    assert refused(cardio.read, server, kernel).slug == "expired"
+    assert [entry["detail"]["grant"] for entry in cardio.entries("control:grant:expire")] == [granted["id"]]
+
+    again = cardio.grant(server)["grant"]
+    cardio.read(server, kernel)
+    cardio.person("steward")("POST", f"grants/{again['id']}/revoke", {"reason": "the study ended"})
+    problem = refused(cardio.read, server, kernel)
+    assert problem.slug == "revoked"
+    assert "steward" in problem.detail
+    assert any("the study ended" in line for line in problem.why)
+
+
+def test_a_revocation_stops_the_next_display(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    grant = cardio.grant(server)["grant"]
+    assert cardio.read(server, kernel)["display"]["allowed"] is True
+    cardio.person("steward")("POST", f"grants/{grant['id']}/revoke", {"reason": ""})
+    display = server("GET", "display")
+    assert display["display"]["allowed"] is False
+    assert display["label"] == "confidential"
+    began = server("POST", "cells", {"kernel": kernel, "kind": "execute", "code": "1"})
+    assert began["display"]["allowed"] is False
+
+
+def test_an_expiry_stops_the_next_display(cardio: Enclave) -> None:
+    server = cardio.server()
+    cardio.grant(server, days=1)
+    cardio.read(server, cardio.kernel(server))
+    cardio.clock.forward(days=1)
+    assert server("GET", "display")["display"]["allowed"] is False
+
+
+def test_a_new_deny_acts_at_once_on_reading_and_display(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    cardio.grant(server)
+    cardio.read(server, kernel)
+    cardio.add_policy("p, BAN, *, read, health/randhie, *, , , deny, stop\n")
+    problem = refused(cardio.read, server, kernel)
+    assert any("BAN" in line for line in problem.why)
+    display = server("GET", "display")["display"]
+    assert display["allowed"] is False
+    assert "BAN" in display["rule"]
+
+
+def test_the_policys_mask_on_a_tag_applies_to_a_grant_without_one(enclave: Enclave) -> None:
+    enclave.project()
+    enclave.dataset(tags={"person_id": ["direct-identifier"]})
+    server = enclave.server()
+    kernel = enclave.kernel(server)
+    enclave.grant(server)
+    assert enclave.read(server, kernel)["masked"] == {"person_id": "hash"}
+
+
+def test_public_data_needs_no_grant_and_stays_unlimited(cardio: Enclave) -> None:
+    cardio.dataset("public/penguins", "public", ("species", "mass"))
+    server = cardio.server()
+    answer = cardio.read(server, cardio.kernel(server), "public/penguins")
+    assert answer["label"] == answer["workspace_label"] == "public"
+    assert answer["display"]["allowed"] is True
+    assert answer["display"]["cell_bytes"] is None
+    assert cardio.entries("control:label:raise") == []
+
+
+def test_a_public_reading_after_a_confidential_one_does_not_lower_the_label(cardio: Enclave) -> None:
+    cardio.dataset("public/penguins", "public", ("species", "mass"))
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    cardio.grant(server)
+    cardio.read(server, kernel)
+    answer = cardio.read(server, kernel, "public/penguins")
+    assert answer["label"] == "public"
+    assert answer["workspace_label"] == server("GET", "session")["label"] == "confidential"
+
+
+def test_secret_data_is_read_but_never_shown(enclave: Enclave) -> None:
+    enclave.project()
+    enclave.add_policy("g, user:analyst, clearance:secret\n")
+    enclave.dataset("surveys/fair", "secret")
+    server = enclave.server()
+    kernel = enclave.kernel(server)
+    enclave.grant(server, "surveys/fair")
+    display = enclave.read(server, kernel, "surveys/fair")["display"]
+    assert (display["cell_bytes"], display["day_bytes_left"], display["image_bytes"]) == (0, 0, 0)
+
+
+def test_a_version_can_be_asked_for_and_old_sources_stay(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    cardio.grant(server)
+    cardio.read(server, kernel)
+    assert cardio.dataset() == 2
+    assert cardio.read(server, kernel)["version"] == 2
+    assert cardio.read(server, kernel, version=1)["version"] == 1
+    assert server("GET", "session")["sources"] == [
+        {"dataset": "health/randhie", "version": 1},
+        {"dataset": "health/randhie", "version": 2},
+    ]
+    assert refused(cardio.read, server, kernel, version=3).slug == "unknown-dataset"
+
+
+def test_a_broken_policy_at_start_denies_everything(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    cardio.grant(server)
+    (cardio.instance.policy_dir / "policy.csv").write_text("rubbish\n")
+    last_good = cardio.instance.control_dir / "policy-last-good"
+    again = cardio.restarted()
+    try:
+        server.client = again.client
+        again.read(server, kernel)  # the last good files hold
+        assert again.context.policy.state()["state"] == "refused"
+    finally:
+        again.close()
+    for file in last_good.iterdir():
+        file.unlink()
+    last = again.restarted()
+    try:
+        server.client = last.client
+        problem = refused(last.read, server, kernel)
+        assert problem.status == 403
+        assert last.context.policy.version == "no-policy"
+        assert server("GET", "display")["display"]["allowed"] is False
+    finally:
+        last.close()

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+from enclave import Enclave
+from strongroom_hub.catalog import rules
+from strongroom_hub.catalog.models import VersionState
+from strongroom_hub.problems import Problem
+
+NEW = {
+    "name": "health/new",
+    "title": "New",
+    "label": "internal",
+    "owner": "steward",
+    "stewards": ["steward"],
+    "columns": {"a": "the a"},
+}
+MANIFEST = {
+    "format": "strongroom-manifest/1",
+    "dataset": "health/new",
+    "version": 1,
+    "label": "internal",
+    "rows": 3,
+    "columns": [{"name": "a", "type": "Int64"}, {"name": "b", "type": "String"}],
+    "parts": [],
+}
+
+
+def refused(call, *arguments) -> Problem:
+    with pytest.raises(Problem) as caught:
+        call(*arguments)
+    return caught.value
+
+
+@pytest.mark.parametrize("state", VersionState)
+@pytest.mark.parametrize("to", VersionState)
+def test_a_version_goes_forward_only(state: VersionState, to: VersionState) -> None:
+    forward = {(VersionState.DRAFT, VersionState.SIGNED), (VersionState.SIGNED, VersionState.ACTIVE)}
+    assert rules.can_transition(state, to) is ((state, to) in forward)
+
+
+def test_draft_sign_activate(enclave: Enclave) -> None:
+    enclave.project()
+    server = enclave.server()
+    made = enclave.operator("POST", "datasets", NEW)
+    claims = enclave.claims(made["ticket"])
+    assert (claims["act"], claims["dataset"], claims["version"], claims["label"], claims["format"]) == (
+        "ingest",
+        "health/new",
+        1,
+        "internal",
+        "csv",
+    )
+    assert refused(enclave.operator, "POST", "datasets/health/new/1/activate").status == 409
+    jws = enclave.operator("POST", "datasets/health/new/1/publish", {"manifest": MANIFEST})["manifest_jws"]
+    signed = enclave.claims(jws)
+    assert signed["act"] == "manifest"
+    assert signed["manifest"] == MANIFEST
+    assert "exp" not in signed
+    assert server("GET", "catalog")["datasets"] == []  # signed is not visible yet
+    enclave.operator("POST", "datasets/health/new/1/activate")
+    (listed,) = server("GET", "catalog")["datasets"]
+    assert [(c["name"], c["type"], c["description"]) for c in listed["columns"]] == [
+        ("a", "Int64", "the a"),
+        ("b", "String", ""),
+    ]
+    assert listed["rows"] == 3
+    assert refused(enclave.operator, "POST", "datasets/health/new/1/publish", {"manifest": MANIFEST}).status == 409
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dataset": "health/other"},
+        {"version": 2},
+        {"label": "public"},
+        {"format": "other"},
+        {"rows": -1},
+        {"rows": True},
+        {"columns": []},
+        {"columns": [{"name": "a", "type": "Int64"}, {"name": "a", "type": "Int64"}]},
+        {"columns": [{"name": "b", "type": "Int64"}]},
+    ],
+)
+def test_a_manifest_must_be_about_the_draft(enclave: Enclave, change: dict) -> None:
+    enclave.operator("POST", "datasets", NEW)
+    problem = refused(enclave.operator, "POST", "datasets/health/new/1/publish", {"manifest": MANIFEST | change})
+    assert problem.status == 422
+    assert problem.why
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "nonamespace"},
+        {"name": "../up/x"},
+        {"name": "Health/X"},
+        {"label": "top-secret"},
+        {"stewards": []},
+        {"columns": {"a": {"description": "", "tags": ["Not A Tag"]}}},
+    ],
+)
+def test_unfit_drafts_are_refused(enclave: Enclave, change: dict) -> None:
+    assert refused(enclave.operator, "POST", "datasets", NEW | change).status == 422
+
+
+def test_a_new_version_changes_the_description_only_once_active(cardio: Enclave) -> None:
+    server = cardio.server()
+    draft = {**NEW, "name": "health/randhie", "title": "Changed", "columns": None}
+    assert cardio.operator("POST", "datasets", draft)["version"] == 2
+    assert server("GET", "catalog")["datasets"][0]["title"] == "Health/Randhie"
+    states = cardio.operator("GET", "datasets")["datasets"]
+    assert [(one["version"], one["state"]) for one in states] == [(2, "draft"), (1, "active")]

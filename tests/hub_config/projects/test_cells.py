@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import pytest
+from enclave import Caller, Enclave
+from strongroom_hub.audit import reader
+from strongroom_hub.audit.entries import Action
+from strongroom_hub.problems import Problem
+from strongroom_hub.projects.rules import BEGIN_ACTIONS, CellKind
+
+
+def run(server: Caller, kernel: str, shown: int = 0, code: str = "1 + 1", kind: str = "execute") -> int:
+    began = server("POST", "cells", {"kernel": kernel, "notebook": "n.ipynb", "cell": "c1", "kind": kind, "code": code})
+    end = {
+        "status": "ok",
+        "shown": shown,
+        "withheld": 3,
+        "outputs": [{"mime": "text/plain", "bytes": shown, "sha256": "0" * 64}],
+        "duration_ms": 5,
+    }
+    server("POST", f"cells/{began['entry']}/end", end)
+    return int(began["entry"])
+
+
+def test_a_cell_is_in_the_log_before_it_may_run(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    entry = run(server, kernel, code="print('hello')")
+    proven = reader.entry(cardio.context.engine, entry)
+    assert proven is not None
+    assert proven.fields["action"] == "server:cell:begin"
+    assert proven.fields["label"] == "public"
+    assert proven.fields["detail"]["cell"] == "c1"
+    assert reader.payload(cardio.context.engine, cardio.context.log_keys, entry) == "print('hello')"
+    assert "hello" not in str(cardio.entries())
+    (end,) = cardio.entries("server:cell:end")
+    assert end["detail"]["begin"] == entry
+    assert end["detail"]["withheld"] == 3
+
+
+def test_every_kind_of_cell_has_its_action(cardio: Enclave) -> None:
+    assert set(BEGIN_ACTIONS) == set(CellKind)
+    assert len(set(BEGIN_ACTIONS.values())) == len(CellKind)
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    for kind in CellKind:
+        entry = run(server, kernel, kind=kind)
+        found = reader.entry(cardio.context.engine, entry)
+        assert found is not None
+        assert found.fields["action"] == BEGIN_ACTIONS[kind]
+
+
+def test_without_a_writable_log_nothing_runs(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    cardio.writer.close()
+    with pytest.raises(Problem) as refused:
+        run(server, kernel)
+    assert (refused.value.status, refused.value.slug) == (503, "audit-unavailable")
+
+
+def test_a_second_end_changes_nothing_and_gets_the_first_answer(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    cardio.grant(server)
+    cardio.read(server, kernel)
+    entry = run(server, kernel, shown=1000)
+    left = server("GET", "display")["display"]["day_bytes_left"]
+    end = {"status": "error", "shown": 5000, "withheld": 0, "outputs": [], "duration_ms": 1}
+    again = server("POST", f"cells/{entry}/end", end)
+    (recorded,) = cardio.entries("server:cell:end")
+    assert again == {"entry": recorded["index"]}
+    assert server("GET", "display")["display"]["day_bytes_left"] == left
+
+
+def test_many_outputs_do_not_keep_a_cell_from_ending(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    began = server("POST", "cells", {"kernel": kernel, "kind": "execute", "code": "1"})
+    outputs = [{"mime": "text/plain", "bytes": 1, "sha256": "0" * 64}] * 5000
+    end = {"status": "ok", "shown": 5000, "withheld": 0, "outputs": outputs, "duration_ms": 1}
+    server("POST", f"cells/{began['entry']}/end", end)
+    (entry,) = cardio.entries("server:cell:end")
+    assert entry["detail"]["outputs_in_all"] == 5000
+    assert len(entry["detail"]["outputs"]) == 200
+
+
+def test_the_day_budget_is_counted_across_servers_and_restarts(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    run(server, kernel, shown=10_000)  # public: free
+    cardio.grant(server)
+    display = cardio.read(server, kernel)["display"]
+    assert display["cell_bytes"] == 64 << 10
+    assert display["image_bytes"] == 512 << 10
+    assert display["day_bytes_left"] == 2 << 20
+    assert "policy.csv:" in display["rule"]
+    run(server, kernel, shown=50_000)
+    server("POST", "display", {"kernel": kernel, "route": "work", "bytes": 100})
+
+    again = cardio.restarted()
+    try:
+        server = again.server()
+        assert server("GET", "display")["display"]["day_bytes_left"] == (2 << 20) - 50_100
+        kernel = again.kernel(server)
+        run(server, kernel, shown=3 << 20)
+        assert server("GET", "display")["display"]["day_bytes_left"] == 0
+        again.clock.forward(days=1)
+        assert server("GET", "display")["display"]["day_bytes_left"] == 2 << 20
+    finally:
+        again.close()
+
+
+def test_saves_and_bytes_outside_cells_are_entries(cardio: Enclave) -> None:
+    server = cardio.server()
+    server("POST", "files", {"path": "n.ipynb", "bytes": 10, "sha256": "a" * 64})
+    server("POST", "display", {"kernel": None, "route": "late", "bytes": 7})
+    assert cardio.entries(Action.FILE_SAVE)[0]["object"] == "n.ipynb"
+    assert cardio.entries(Action.DISPLAY_SHOW)[0]["detail"] == {"route": "late", "bytes": 7}
+
+
+@pytest.mark.parametrize("count", [-1, "many", 1 << 60])
+def test_nobody_shows_a_negative_number_of_bytes(cardio: Enclave, count: object) -> None:
+    server = cardio.server()
+    with pytest.raises(Problem) as refused:
+        server("POST", "display", {"kernel": None, "route": "work", "bytes": count})
+    assert refused.value.status == 422
