@@ -118,7 +118,9 @@ class Meter:
             return message
         data = canon.guarded(message.content["data"])
         limit = view.display.image_bytes
-        large = [mime for mime in canon.IMAGES if mime in data and limit is not None and len(data[mime]) * 3 // 4 > limit]
+        large = [
+            mime for mime in canon.IMAGES if mime in data and limit is not None and len(data[mime]) * 3 // 4 > limit
+        ]
         for mime in large:
             del data[mime]
         given = message.content["data"]
@@ -126,7 +128,9 @@ class Meter:
         message = message.with_content(data=data, **({"metadata": sizes} if "metadata" in message.content else {}))
         if large:
             self._withhold(
-                max(0, before - message.cost), f"A picture is larger than the {size(limit or 0)} allowed.", view.display.rule
+                max(0, before - message.cost),
+                f"A picture is larger than the {size(limit or 0)} allowed.",
+                view.display.rule,
             )
         if given and not data:
             if not large:
@@ -177,7 +181,8 @@ class Meter:
         """What the person reads where something was withheld."""
         rule = f" Rule {self.rule}." if self.rule else ""
         return (
-            f"Strongroom withheld output of this cell: {size(coarse(self.withheld))} not shown, {size(self.shown)} shown. "
+            f"Strongroom withheld output of this cell: {size(coarse(self.withheld))} not shown, "
+            f"{size(self.shown)} shown. "
             f"{self.reason}{rule} {NEXT}"
         )
 
@@ -191,7 +196,7 @@ def cut(message: Message, left: int) -> Message | None:
 
 def coarse(amount: int) -> int:
     """Two significant digits, rounded up: an exact count of what was withheld would itself be a message."""
-    step = 10 ** max(0, len(str(amount)) - 2)
+    step = int("1" + "0" * max(0, len(str(amount)) - 2))
     return -(-amount // step) * step
 
 

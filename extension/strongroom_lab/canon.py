@@ -24,7 +24,7 @@ import nh3
 
 IDENTIFIER = re.compile(r"[A-Za-z0-9_.:-]{1,128}\Z")
 VERSION = re.compile(r"\d{1,3}(\.\d{1,3}){0,3}\Z")
-TARGETS = frozenset({"jupyter.widget", "jupyter.widget.control", "jupyter.widget.version"})
+TARGETS = ("jupyter.widget", "jupyter.widget.control", "jupyter.widget.version")
 STATES = ("busy", "idle")
 CODE_LIMIT = 1 << 20
 PROMPT_LIMIT = 1000
@@ -48,7 +48,23 @@ PUBLIC_TYPES = frozenset(
 """JavaScript is on no list: Lab would run it with the analyst's login."""
 GUARDED_TYPES = frozenset({"text/plain", "text/html", "text/markdown", "image/png", "image/jpeg", WIDGET_VIEW})
 TABLE_TAGS = {
-    *("table", "thead", "tbody", "tfoot", "tr", "th", "td", "caption", "colgroup", "col", "div", "span", "p", "br", "hr"),
+    *(
+        "table",
+        "thead",
+        "tbody",
+        "tfoot",
+        "tr",
+        "th",
+        "td",
+        "caption",
+        "colgroup",
+        "col",
+        "div",
+        "span",
+        "p",
+        "br",
+        "hr",
+    ),
     *("b", "strong", "i", "em", "u", "s", "sub", "sup", "small", "code", "pre", "kbd", "samp", "var"),
     *("ul", "ol", "li", "dl", "dt", "dd", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "details", "summary"),
 }
@@ -101,14 +117,14 @@ def encode(value: Any) -> bytes:
         raise Unfit("not representable") from error
 
 
-# --- checked values -----------------------------------------------------------------------------------------------------
+# --- checked values -----------------------------------------------------------------------------------------------
 
 
 def text(value: Any, limit: int | None = None) -> str:
     if not isinstance(value, str):
         raise Unfit("text expected")
-    value = value.encode("utf-8", "replace").decode("utf-8")
-    return value if limit is None else value[:limit]
+    clean: str = value.encode("utf-8", "replace").decode("utf-8")
+    return clean if limit is None else clean[:limit]
 
 
 def identifier(value: Any) -> str:
@@ -124,9 +140,9 @@ def integer(value: Any, low: int, high: int) -> int:
 
 
 def one_of(value: Any, allowed: tuple[str, ...]) -> str:
-    if value not in allowed or not isinstance(value, str):
+    if not isinstance(value, str) or value not in allowed:
         raise Unfit("unknown value")
-    return value
+    return str(value)
 
 
 def mapping(value: Any) -> dict[str, Any]:
@@ -141,7 +157,7 @@ def lines(value: Any) -> list[str]:
     return [text(item) for item in value]
 
 
-# --- MIME bundles ---------------------------------------------------------------------------------------------------------
+# --- MIME bundles -------------------------------------------------------------------------------------------------
 
 
 def joined(value: Any) -> str:
@@ -214,7 +230,7 @@ def guarded(data: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-# --- kernel -> browser -------------------------------------------------------------------------------------------------------
+# --- kernel -> browser --------------------------------------------------------------------------------------------
 
 
 def _stream(content: dict[str, Any]) -> dict[str, Any]:
@@ -263,11 +279,9 @@ def _nothing(_content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _comm_open(content: dict[str, Any]) -> dict[str, Any]:
-    if content.get("target_name") not in TARGETS:
-        raise Unfit("comm target")
     return {
         "comm_id": identifier(content.get("comm_id")),
-        "target_name": content["target_name"],
+        "target_name": one_of(content.get("target_name"), TARGETS),
         "data": mapping(content.get("data", {})),
     }
 
@@ -277,11 +291,12 @@ def _comm_message(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _execute_reply(content: dict[str, Any]) -> dict[str, Any]:
-    pages = []
     payload = content.get("payload")
-    for item in payload if isinstance(payload, list) else []:
-        if isinstance(item, dict) and item.get("source") == "page":
-            pages.append({"source": "page", "data": bundle(item.get("data", {})), "start": 0})
+    pages = [
+        {"source": "page", "data": bundle(item.get("data", {})), "start": 0}
+        for item in (payload if isinstance(payload, list) else [])
+        if isinstance(item, dict) and item.get("source") == "page"
+    ]
     return {"status": one_of(content.get("status"), ("ok", "error", "aborted")), "payload": pages}
 
 
@@ -364,7 +379,7 @@ def _assemble(channel: str, kind: str, content: dict[str, Any], body: dict[str, 
     return Message(channel, kind, content, metadata, tuple(bytes(buffer) for buffer in body.get("buffers") or ()))
 
 
-# --- browser -> kernel --------------------------------------------------------------------------------------------------------
+# --- browser -> kernel --------------------------------------------------------------------------------------------
 
 
 def _execute(content: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Notebooks and text files that the browser writes: each save is recorded before it is done.
 
-The root is written by nobody else, and kernels see it read-only, so what the contents API serves never came from a kernel
-past the gate.
+The root is written by nobody else, and kernels see it read-only, so what the contents API serves never came from a
+kernel past the gate.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from strongroom_lab.kernels import in_words
 from strongroom_lab.problems import Problem
 from strongroom_lab.workspace import Workspace
 
-TEXT_SUFFIXES = frozenset({".py", ".md", ".txt", ".sql", ".toml", ".yaml", ".yml", ".json", ".cfg", ".ini", ".rst", ".r"})
+TEXT_SUFFIXES = frozenset(
+    {".py", ".md", ".txt", ".sql", ".toml", ".yaml", ".yml", ".json", ".cfg", ".ini", ".rst", ".r"}
+)
 
 
 class Notebooks(AsyncFileContentsManager):
@@ -26,7 +28,8 @@ class Notebooks(AsyncFileContentsManager):
 
     @property
     def _workspace(self) -> Workspace:
-        found: Workspace = self.parent.workspace
+        server: Any = self.parent
+        found: Workspace = server.workspace
         return found
 
     async def save(self, model: dict[str, Any], path: str = "") -> dict[str, Any]:

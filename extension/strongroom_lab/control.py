@@ -1,6 +1,7 @@
 """Client of control's internal API: one coroutine for each call that a single-user server may make.
 
-Every call returns the answer's JSON object or raises `Problem`: control's own refusal, or a 503 where control is silent.
+Every call returns the answer's JSON object or raises `Problem`: control's own refusal, or a 503 where control is
+silent.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ class Control:
         await self._client.aclose()
 
     async def _call(
-        self, method: str, path: str, body: dict[str, Any] | None = None, timeout: httpx.Timeout = TIMEOUT
+        self, method: str, path: str, body: dict[str, Any] | None = None, patience: httpx.Timeout = TIMEOUT
     ) -> dict[str, Any]:
         try:
-            response = await self._client.request(method, path, json=body, timeout=timeout)
+            response = await self._client.request(method, path, json=body, timeout=patience)
         except httpx.TransportError as error:
             raise control_silent() from error
         try:
@@ -73,7 +74,7 @@ class Control:
 
     async def display(self) -> dict[str, Any]:
         """The display rule, decided now."""
-        return await self._call("GET", "display", timeout=QUICK)
+        return await self._call("GET", "display", patience=QUICK)
 
     async def charge(self, kernel: str, route: str, amount: int) -> dict[str, Any]:
         """Charge bytes that were shown outside a running cell (`route`: work or late) to the day's budget."""

@@ -1,7 +1,7 @@
 """The gate: the only code through which messages pass between browsers and a kernel.
 
-One `KernelGate` stands before each kernel and holds its only sockets; `Gate` is one browser's websocket. So every message
-of a kernel is judged and counted once, however many pages listen, and cells are counted even when none does.
+One `KernelGate` stands before each kernel and holds its only sockets; `Gate` is one browser's websocket. So every
+message of a kernel is judged and counted once, however many pages listen, and cells are counted even when none does.
 
 Browser to kernel: what can run code is recorded by control first and forwarded after the entry is durable, in order.
 A refusal becomes the cell's error output, and the notebook stays usable. The kernel sees exactly what was recorded.
@@ -139,7 +139,7 @@ class KernelGate:
         self._abort_until = 0
         self._count = 0
 
-    # --- life ---------------------------------------------------------------------------------------------------------
+    # --- life ------------------------------------------------------------------------------------------------------
 
     @property
     def kernel_id(self) -> str:
@@ -216,7 +216,7 @@ class KernelGate:
         """Tell all pages of a state that is the server's own knowledge: restarting or dead."""
         self._publish(Message("iopub", "status", {"execution_state": state}), None)
 
-    # --- browser -> kernel ------------------------------------------------------------------------------------------------
+    # --- browser -> kernel -----------------------------------------------------------------------------------------
 
     def accept(self, client: Gate, raw: str | bytes) -> None:
         """Take one websocket message of a browser. What does not fit is dropped and noted in the server's log."""
@@ -365,7 +365,7 @@ class KernelGate:
         packed = self._session.msg(message.type, content=message.content, header=header, metadata=message.metadata)
         self._session.send(self._streams[message.channel], packed, buffers=list(message.buffers))
 
-    # --- refusals ------------------------------------------------------------------------------------------------------------
+    # --- refusals --------------------------------------------------------------------------------------------------
 
     def _refuse(self, request: Request, problem: Problem) -> None:
         """Tell the page in the kernel's place that its request was not forwarded, and why."""
@@ -403,7 +403,7 @@ class KernelGate:
         # The reply repeats what was shown as the cell's error, not what the kernel says the second time.
         return {**content, **(request.error or {"ename": "Error", "evalue": "", "traceback": []})}
 
-    # --- kernel -> browser ------------------------------------------------------------------------------------------------------
+    # --- kernel -> browser -----------------------------------------------------------------------------------------
 
     def _receive(self, channel: str, parts: list[bytes]) -> None:
         self._outbox.put_nowait(partial(self._handle, channel, parts))
@@ -515,7 +515,7 @@ class KernelGate:
         if request.meter.withheld and not request.noticed:
             self._notice(request)
 
-    # --- closing a request ---------------------------------------------------------------------------------------------------
+    # --- closing a request -----------------------------------------------------------------------------------------
 
     async def _settle(self, request: Request) -> None:
         """Close the request when reply and idle status are both there; wait a little for the one that is missing."""
@@ -609,7 +609,7 @@ class KernelGate:
         }
         self._publish(Message("iopub", "display_data" if first else "update_display_data", content), request)
 
-    # --- sending to pages ------------------------------------------------------------------------------------------------------
+    # --- sending to pages ------------------------------------------------------------------------------------------
 
     def _header(self, kind: str) -> dict[str, Any]:
         return {
@@ -632,7 +632,7 @@ class KernelGate:
 
 
 def recorded(message: Message) -> str:
-    """What the audit log keeps of a message: the code, or the whole of a widget message with the hashes of its buffers."""
+    """What the audit log keeps of a message: the code, or a whole widget message with the hashes of its buffers."""
     if "code" in message.content:
         return str(message.content["code"])
     if message.type == "input_reply":
@@ -663,7 +663,7 @@ class Gate(BaseKernelWebsocketConnection):
         self.multi_kernel_manager.notify_connect(self.kernel_id)
         self._kernel_gate.attach(self)
 
-    def disconnect(self) -> None:
+    def disconnect(self) -> None:  # type: ignore[override]  # the handler that calls it does not await it
         self._kernel_gate.detach(self)
         self.multi_kernel_manager.notify_disconnect(self.kernel_id)
 

@@ -60,7 +60,8 @@ class KernelManager(ServerKernelManager):
 
     @property
     def workspace(self) -> Workspace:
-        found: Workspace = self.parent.parent.workspace
+        manager: Any = self.parent
+        found: Workspace = manager.parent.workspace
         return found
 
     @property
@@ -139,11 +140,12 @@ class MappingManager(AsyncMappingKernelManager):
         if kernel_id is not None and not _is_uuid(kernel_id):
             raise web.HTTPError(400, "A kernel's id is a UUID.")
         name = kwargs.get("kernel_name") or NAME
-        self.kernel_spec_manager.get_kernel_spec(name)
+        specs: Any = self.kernel_spec_manager
+        specs.get_kernel_spec(name)
         started: str = await super()._async_start_kernel(kernel_id=kernel_id, kernel_name=name)
         return started
 
-    start_kernel = _async_start_kernel
+    start_kernel = _async_start_kernel  # type: ignore[assignment]  # as the base class does it
 
     def start_watching_activity(self, kernel_id: str) -> None:
         kernel = self._kernels[kernel_id]
@@ -175,7 +177,8 @@ class Sessions(SessionManager):
 
     @property
     def _workspace(self) -> Workspace:
-        found: Workspace = self.parent.workspace
+        server: Any = self.parent
+        found: Workspace = server.workspace
         return found
 
     async def start_kernel_for_session(
@@ -195,9 +198,16 @@ class Sessions(SessionManager):
             self._workspace.notebooks.pop(minted, None)
             raise
 
-    async def save_session(self, session_id: str, path: Any = None, **fields: Any) -> dict[str, Any]:
-        self._note(fields.get("kernel_id"), path)
-        saved: dict[str, Any] = await super().save_session(session_id, path=path, **fields)
+    async def save_session(
+        self,
+        session_id: str,
+        path: Any = None,
+        name: Any = None,
+        type: Any = None,  # noqa: A002 - the base class's signature
+        kernel_id: Any = None,
+    ) -> dict[str, Any]:
+        self._note(kernel_id, path)
+        saved: dict[str, Any] = await super().save_session(session_id, path, name, type, kernel_id)
         return saved
 
     async def update_session(self, session_id: str, **changes: Any) -> None:

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
-from jupyter_client.provisioning import KernelProvisionerFactory
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from jupyter_server.auth.identity import IdentityProvider
 from jupyter_server.serverapp import ServerApp
 from jupyterhub.singleuser.extension import JupyterHubSingleUser
@@ -91,13 +91,13 @@ def fixed(settings: Settings) -> Config:
 class StrongroomServer(ServerApp):
     """Jupyter's server with Strongroom's parts in it and no way to configure it from outside."""
 
-    default_services = SERVICES
+    default_services = SERVICES  # type: ignore[assignment]  # Jupyter's knob; its type is that of the default value
     config_file_paths: ClassVar[list[str]] = []
     settings: Settings
     workspace: Workspace
     vault: Vault
 
-    def load_config_file(self, suppress_errors: bool = True) -> None:
+    def load_config_file(self, suppress_errors: bool = True) -> None:  # type: ignore[override]  # as in JupyterApp
         """No configuration file counts."""
 
     def init_configurables(self) -> None:
@@ -140,7 +140,8 @@ class StrongroomSingleUser(JupyterHubSingleUser):
 
     @classmethod
     def make_serverapp(cls, **kwargs: Any) -> ServerApp:
-        return super().make_serverapp(config=fixed(StrongroomServer.settings), **kwargs)
+        made: ServerApp = super().make_serverapp(config=fixed(StrongroomServer.settings), **kwargs)
+        return made
 
 
 def prepare(settings: Settings) -> None:
@@ -157,7 +158,13 @@ def prepare(settings: Settings) -> None:
         "JUPYTER_NO_CONFIG": "1",
         "JUPYTER_PREFER_ENV_PATH": "1",
     }
-    for name in ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH", "JUPYTERLAB_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERHUB_ROOT_DIR"):
+    for name in (
+        "JUPYTER_PATH",
+        "JUPYTER_CONFIG_PATH",
+        "JUPYTERLAB_DIR",
+        "JUPYTERLAB_SETTINGS_DIR",
+        "JUPYTERHUB_ROOT_DIR",
+    ):
         os.environ.pop(name, None)
     os.chdir(settings.notebooks)
 

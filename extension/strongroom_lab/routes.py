@@ -78,7 +78,7 @@ CLOSED = frozenset(
 """Handler classes that are known and were decided against."""
 
 SERVICES = ("api", "auth", "config", "contents", "kernels", "kernelspecs", "sessions")
-"""Of Jupyter's services, those whose handlers are made at all. Not: files, nbconvert, view, events, security, shutdown."""
+"""Of Jupyter's services those whose handlers are made at all; files, nbconvert, view, events and others are not."""
 
 
 def name_of(target: Any) -> str:
@@ -95,7 +95,7 @@ def leaves(router: RuleRouter) -> Iterator[tuple[RuleRouter, Rule]]:
 
 
 def prune(application: Application, *, hub: bool) -> list[str]:
-    """Remove every route whose handler is not allowed and restrict the methods of the rest; returns what was removed."""
+    """Remove each route whose handler is not allowed and restrict the methods of the rest; returns what was removed."""
     allowed = OPEN if hub else OPEN | TOKEN_LOGIN
     removed: list[str] = []
     seen: set[int] = set()

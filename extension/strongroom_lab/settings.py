@@ -20,7 +20,7 @@ class Settings:
     data_socket: Path
     """The vault's door for kernels; bound into each sandbox, never used by the server itself."""
     run_dir: Path
-    """Short; sockets of kernels and this server's own state. No kernel can write to it, except its own sockets' folder."""
+    """Short; sockets of kernels and this server's own state. Of it a kernel can write its own sockets' folder alone."""
     notebooks: Path
     """The contents API's root: written by the browser through the server only."""
     work: Path

@@ -58,7 +58,7 @@ def parse(raw: str | bytes, subprotocol: str | None) -> tuple[str, dict[str, Any
     """Channel and raw message (header, metadata, content, buffers) of what a browser sent. Raises Unfit."""
     try:
         channel, body = _parse_v1(raw) if subprotocol == V1 else _parse_legacy(raw)
-    except (ValueError, KeyError, IndexError, TypeError, RecursionError, AttributeError) as error:
+    except Exception as error:  # a browser's bytes can break a parser in any way
         raise Unfit("not a kernel message") from error
     if not isinstance(channel, str):
         raise Unfit("no channel")

@@ -1,7 +1,7 @@
 """Reading in a folder that a kernel can write, without being fooled by what lies there.
 
-Every path is opened by `openat2` beneath the work folder, without following any link; names are shown escaped; a file that
-is to leave must be a regular file with one link, is size-checked before and while it is read, never blocks the
+Every path is opened by `openat2` beneath the work folder, without following any link; names are shown escaped; a file
+that is to leave must be a regular file with one link, is size-checked before and while it is read, never blocks the
 server, and is copied once into memory of our own: what is hashed is what is sent.
 """
 
@@ -103,7 +103,7 @@ def shown(name: str) -> str:
     )
 
 
-# --- listing ---------------------------------------------------------------------------------------------------------------
+# --- listing ------------------------------------------------------------------------------------------------------
 
 
 def listing(work: Path, path: str) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def _time(seconds: float) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-# --- files that are to leave -----------------------------------------------------------------------------------------------
+# --- files that are to leave --------------------------------------------------------------------------------------
 
 
 def copy_for_export(work: Path, paths: list[str]) -> list[Copied]:
@@ -196,17 +196,14 @@ def _read(path: str, source: int, left: int) -> Copied:
     memory = os.fdopen(os.memfd_create("export", os.MFD_CLOEXEC), "w+b")
     digest = hashlib.sha256()
     total = 0
-    try:
-        while chunk := os.read(source, CHUNK):
-            total += len(chunk)
-            if total > left:
-                raise _too_large(path, total)
-            digest.update(chunk)
-            memory.write(chunk)
-        memory.seek(0)
-    except BaseException:
-        memory.close()
-        raise
+    while chunk := os.read(source, CHUNK):
+        total += len(chunk)
+        if total > left:
+            memory.close()
+            raise _too_large(path, total)
+        digest.update(chunk)
+        memory.write(chunk)
+    memory.seek(0)
     return Copied(os.fsencode(path).decode("utf-8", "backslashreplace"), total, digest.hexdigest(), memory)
 
 

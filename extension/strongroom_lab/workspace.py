@@ -14,6 +14,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from strongroom_policy.labels import Label
@@ -48,13 +49,15 @@ class Display:
         """Read DISPLAY from the wire; whatever is not well formed allows nothing."""
         if not isinstance(body, dict) or body.get("allowed") is not True:
             shape = body if isinstance(body, dict) else {}
-            return cls(False, 0, 0, 0, str(shape.get("rule", "")), str(shape.get("text", "")))
-        limits: list[int | None] = []
-        for name in ("cell_bytes", "day_bytes_left", "image_bytes"):
-            value = body.get(name, 0)
-            known = value is None or (isinstance(value, int) and not isinstance(value, bool))
-            limits.append(value if known else 0)
-        return cls(True, *limits, str(body.get("rule", "")), str(body.get("text", "")))
+            return nothing(str(shape.get("rule", "")), str(shape.get("text", "")))
+        return cls(
+            allowed=True,
+            cell_bytes=_limit(body.get("cell_bytes", 0)),
+            day_bytes_left=_limit(body.get("day_bytes_left", 0)),
+            image_bytes=_limit(body.get("image_bytes", 0)),
+            rule=str(body.get("rule", "")),
+            text=str(body.get("text", "")),
+        )
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -67,9 +70,16 @@ class Display:
         }
 
 
-NOT_YET = Display(
-    allowed=False, cell_bytes=0, day_bytes_left=0, image_bytes=0, rule="", text="No display rule is known yet."
-)
+def _limit(value: Any) -> int | None:
+    """None is no limit; what is no number of bytes is zero."""
+    if value is None:
+        return None
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def nothing(rule: str, text: str) -> Display:
+    """The rule under which nothing is shown."""
+    return Display(allowed=False, cell_bytes=0, day_bytes_left=0, image_bytes=0, rule=rule, text=text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +107,7 @@ class Workspace:
         self.control = control
         self.label = Label.SECRET
         self.sources: list[dict[str, Any]] = []
-        self.display = NOT_YET
+        self.display = nothing("", "No display rule is known yet.")
         self.notebooks: dict[str, str] = {}
         """Kernel id -> path of the notebook that it was started for."""
         self._clock = clock
@@ -132,7 +142,7 @@ class Workspace:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.control.close()
 
-    # --- label and rule ---------------------------------------------------------------------------------------------
+    # --- label and rule --------------------------------------------------------------------------------------------
 
     @property
     def mark(self) -> int:
@@ -192,11 +202,11 @@ class Workspace:
         except Problem as problem:
             app_log.warning("the display rule could not be renewed: %s", problem.title)
             if problem.status in {401, 403}:
-                self.display = Display(False, 0, 0, 0, "", f"{problem.title}. {problem.detail}")
+                self.display = nothing("", f"{problem.title}. {problem.detail}")
                 self._decided_at = self._clock()
                 self.publish("label", self.label_event())
 
-    # --- bytes ------------------------------------------------------------------------------------------------------
+    # --- bytes -----------------------------------------------------------------------------------------------------
 
     def charge(self, amount: int) -> None:
         """Count bytes that are about to be shown; they are reported with the cell's end."""
@@ -212,9 +222,7 @@ class Workspace:
     def _flush_late(self) -> None:
         waiting, self._late = self._late, defaultdict(int)
         for kernel, amount in waiting.items():
-            self._reports.put_nowait(
-                _Report(lambda kernel=kernel, amount=amount: self.control.charge(kernel, "late", amount), amount)
-            )
+            self._reports.put_nowait(_Report(partial(self.control.charge, kernel, "late", amount), amount))
 
     async def charge_now(self, kernel: str, route: str, amount: int) -> None:
         """Charge bytes to the day before they are shown. Raises Problem: then they must not be shown."""
@@ -233,11 +241,11 @@ class Workspace:
         """Queue the record of a kernel's end."""
         if reason == "shutdown":
             self.notebooks.pop(kernel, None)
-        self._reports.put_nowait(_Report(lambda: self.control.close_kernel(kernel, reason), 0))
+        self._reports.put_nowait(_Report(partial(self.control.close_kernel, kernel, reason), 0))
 
     def end_cell(self, entry: int, end: dict[str, Any], charged: int) -> None:
         """Queue a cell's end; it is sent in order and repeated until control has it."""
-        self._reports.put_nowait(_Report(lambda: self.control.end_cell(entry, end), charged))
+        self._reports.put_nowait(_Report(partial(self.control.end_cell, entry, end), charged))
 
     async def _report(self) -> None:
         while True:
@@ -261,7 +269,7 @@ class Workspace:
             self._acknowledged += report.amount
             return
 
-    # --- what pages are told ------------------------------------------------------------------------------------------
+    # --- what pages are told ---------------------------------------------------------------------------------------
 
     def listen(self) -> asyncio.Queue[tuple[str, dict[str, Any]]]:
         """A queue of (event, data); the label in force comes first. Give it back with `leave`."""

@@ -100,7 +100,9 @@ class StandIn:
         path = scope["path"].removeprefix("/internal/v1/").removeprefix("/v1/")
         body = json.loads(raw) if raw.startswith(b"{") else raw
         status, answer = self.answer(scope["method"], path, body) if authorised else (401, {"title": "Who are you?"})
-        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]})
+        await send(
+            {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]}
+        )
         content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         await send({"type": "http.response.body", "body": content})
 
@@ -217,7 +219,14 @@ class Page:
 
     async def send(self, kind: str, content: dict[str, Any], *, channel: str = "shell", **fields: Any) -> str:
         identifier = uuid.uuid4().hex
-        header = {"msg_id": identifier, "msg_type": kind, "session": "s1", "username": "u", "date": "", "version": "5.3"}
+        header = {
+            "msg_id": identifier,
+            "msg_type": kind,
+            "session": "s1",
+            "username": "u",
+            "date": "",
+            "version": "5.3",
+        }
         body = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": channel}
         await self.connection.send(json.dumps({**body, **fields}))
         return identifier

@@ -6,6 +6,8 @@ import asyncio
 import json
 import time
 
+from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1, serialize_msg_to_ws_v1
+
 from tests.extension.conftest import FREE, GUARDED, REVOKED, Lab, of_type, text_of
 
 REFUSAL = {
@@ -236,8 +238,6 @@ async def test_kernel_info_and_history_are_constant(lab: Lab) -> None:
 
 async def test_the_newer_framing_works_too(lab: Lab) -> None:
     """Lab speaks v1; ask through it and read back what comes."""
-    from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1, serialize_msg_to_ws_v1
-
     async with lab.page(lab.start_kernel("j.ipynb"), v1=True) as page:
         header = {"msg_id": "abc", "msg_type": "execute_request", "session": "s1"}
         parts = [header, {}, {"cellId": "v1"}, {"code": "print('v1')", "silent": False}]
@@ -318,12 +318,14 @@ async def test_interrupt(lab: Lab) -> None:
         assert of_type(messages, "error")[0]["content"]["ename"] == "KeyboardInterrupt"
 
 
-# --- above public -------------------------------------------------------------------------------------------------------------
+# --- above public -------------------------------------------------------------------------------------------------
 
 
 async def test_two_megabytes_are_cut_with_one_notice(guarded_lab: Lab) -> None:
     async with guarded_lab.page(guarded_lab.start_kernel("a.ipynb")) as page:
-        messages = await page.run("for i in range(200): print('x' * 10_000)\nprint('late')")
+        messages = await page.run(
+            "import time\nfor i in range(200): print('x' * 10_000, flush=True); time.sleep(0.001)\nprint('late')"
+        )
         raw = sum(len(json.dumps(message["content"], separators=(",", ":"))) for message in of_type(messages, "stream"))
         assert 60_000 < raw <= 65_536
         assert "late" not in text_of(messages)
@@ -450,7 +452,7 @@ threading.Thread(target=later).start()
 
 
 async def test_control_dead_during_a_cell(fresh_lab: Lab) -> None:
-    """Output stops within seconds, the next cell is refused, and after the restart everything goes on and is recorded."""
+    """Output stops within seconds, the next cell is refused; after the restart all goes on and is recorded."""
     control = fresh_lab.control
     control.label, control.display = "confidential", dict(GUARDED)
     async with fresh_lab.page(fresh_lab.start_kernel()) as page:
@@ -471,9 +473,8 @@ async def test_control_dead_during_a_cell(fresh_lab: Lab) -> None:
         assert not (fresh_lab.work / "ran").exists()
         control.start()
         assert text_of(await page.run("print('back')", patience=30)) == "back\n"
-    deadline = time.monotonic() + 10
-    while len(control.named("POST cells/ENTRY/end")) < 2 and time.monotonic() < deadline:
-        await asyncio.sleep(0.1)
+    # The end that could not be sent is repeated, at most five seconds apart.
+    await asyncio.sleep(6)
     assert len(control.named("POST cells/ENTRY/end")) == 2
 
 

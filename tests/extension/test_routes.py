@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from strongroom_lab import routes
+
 from tests.extension.conftest import Lab, launch, own
 
 CLOSED_PATHS = [
