@@ -405,11 +405,11 @@ def install_kernel_venv(python: str) -> None:
 
 
 def prepare_home() -> None:
-    os.umask(0o022)
     if HOME.is_symlink() or (HOME.exists() and HOME.stat().st_uid != os.geteuid()):
         raise BootstrapError(f"{HOME} belongs to another user. Move it away or use a checkout of your own.")
     if not EDITABLE and not HOME.exists():
         say(f"other users cannot enter {ROOT}, so environments and data go to {HOME}")
+    os.umask(0o022)
     HOME.mkdir(parents=True, exist_ok=True)
     (HOME / "stamps").mkdir(exist_ok=True)
     if IS_ROOT and not searchable_by_others(HOME):
