@@ -81,26 +81,12 @@ class StrongroomProvisioner(KernelProvisionerBase):
         """Start the box and return once it is closed around the launcher. Raises BoxError in words."""
         if self._folder is None:
             raise BoxError("No kernel can start: its folder was not prepared. Start kernels through the server.")
-        places = Places.from_environment()
-        box = Box(
-            work=places.work,
-            notebooks=places.notebooks,
-            prefix=places.prefix,
-            ask=self._folder.ask,
-            data=places.data_socket.parent,
-            sockets=self._folder.sockets,
-        )
-        for left in self._folder.sockets.iterdir():
-            left.unlink()  # of the process before a restart
-        log = OutputLog(self._folder.log)
         try:
-            files = {inside.CONNECTION_FILE: self._inside_view()}
-            self._boxed = self.sandbox.start(box, ["kernel", inside.CONNECTION_FILE], log, files)
+            self._start(self._folder, Places.from_environment())
+            await self._until_closed()
         except BaseException:
-            log.close()
+            await self.cleanup()
             raise
-        self._log, self._status, self._death, self._asked_to_end = log, None, None, False
-        await self._until_closed(log)
         return self.connection_info
 
     async def poll(self) -> int | None:
@@ -167,12 +153,32 @@ class StrongroomProvisioner(KernelProvisionerBase):
         key = cast("bytes", self.connection_info["key"]).decode("ascii")
         return json.dumps({**self.connection_info, "ip": f"{inside.SOCKETS}/c", "key": key}).encode()
 
-    async def _until_closed(self, log: OutputLog) -> None:
+    def _start(self, folder: KernelFolder, places: Places) -> None:
+        box = Box(
+            work=places.work,
+            notebooks=places.notebooks,
+            prefix=places.prefix,
+            ask=folder.ask,
+            data=places.data_socket.parent,
+            sockets=folder.sockets,
+        )
+        for left in folder.sockets.iterdir():
+            left.unlink()  # of the process before a restart
+        log = OutputLog(folder.log)
+        try:
+            files = {inside.CONNECTION_FILE: self._inside_view()}
+            self._boxed = self.sandbox.start(box, ["kernel", inside.CONNECTION_FILE], log, files)
+        except BaseException:
+            log.close()
+            raise
+        self._log, self._status, self._death, self._asked_to_end = log, None, None, False
+
+    async def _until_closed(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
-        while not log.ready.is_set():
+        while (log := self._log) is not None and not log.ready.is_set():
             if await self.poll() is not None or time.monotonic() > deadline:
                 await self.kill()
-                await self.wait()
+                await asyncio.to_thread(log.close)
                 if log.ready.is_set():
                     return  # it came up and ended between two looks: the manager will see a dead kernel
                 raise BoxError(start_failure(log))

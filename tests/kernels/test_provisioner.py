@@ -285,7 +285,6 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(trial: Trial, places: Pl
         places.work.rmdir()
         with pytest.raises(BoxError) as caught:
             await km.start_kernel()
-        await km.shutdown_kernel(now=True)
         return str(caught.value), list((places.run_dir / "k").iterdir())
 
     words, left = trial(scenario)
