@@ -362,7 +362,7 @@ def _userns_advice() -> str:
             "1",
             (
                 "AppArmor keeps ordinary users from making user namespaces (Ubuntu 24.04). As root: give bwrap "
-                "a profile with the `userns,` permission (package apparmor-profiles has one), or "
+                "a profile with the `userns,` permission, or "
                 "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
             ),
         ),
