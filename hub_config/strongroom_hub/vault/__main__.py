@@ -11,7 +11,9 @@ import asyncio  # noqa: E402
 import contextlib  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
+import signal  # noqa: E402
 import sys  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import uvicorn  # noqa: E402
@@ -24,6 +26,22 @@ from strongroom_hub.vault.service import Vault  # noqa: E402
 from strongroom_hub.vault.worker import forbid_inspection  # noqa: E402
 
 log = logging.getLogger("strongroom_hub.vault")
+
+
+class _Door(uvicorn.Server):
+    """Ends in order on a signal; uvicorn itself would raise the signal again and so end before the clean-up."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        for number in numbers:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
 
 
 async def run(instance: Instance, started: float) -> None:
@@ -39,7 +57,7 @@ async def run(instance: Instance, started: float) -> None:
         )
         serving = asyncio.create_task(DataServer(vault, data).serve())
         log.info("vault ready")
-        await uvicorn.Server(config).serve(sockets=[http])
+        await _Door(config).serve(sockets=[http])
         serving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await serving

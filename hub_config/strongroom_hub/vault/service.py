@@ -47,6 +47,18 @@ class Vault:
 
     def ingest(self, ticket: IngestTicket, spooled: int) -> dict[str, Any]:
         """Encrypt the table in the memory file `spooled` as the draft of a version; its manifest. Raises Problem."""
+        try:
+            return self._ingest(ticket, spooled)
+        except OSError as error:
+            raise Problem(
+                507,
+                "vault-full",
+                "The file was not taken in",
+                f"The vault could not write it ({error.strerror}).",
+                next="Make room on the vault's disk and add the file again; nothing was kept.",
+            ) from error
+
+    def _ingest(self, ticket: IngestTicket, spooled: int) -> dict[str, Any]:
         folder = self.store.begin(ticket.dataset, ticket.version)
         try:
             answer = self.workers.run(
@@ -66,15 +78,6 @@ class Vault:
                 for name, key in decode_keys(answer["keys"]).items()
             }
             self.store.complete(folder, manifest, wrapped)
-        except OSError as error:
-            self.store.abandon(folder)
-            raise Problem(
-                507,
-                "vault-full",
-                "The file was not taken in",
-                f"The vault could not write it ({error.strerror}).",
-                next="Make room on the vault's disk and add the file again; nothing was kept.",
-            ) from error
         except BaseException:
             self.store.abandon(folder)
             raise

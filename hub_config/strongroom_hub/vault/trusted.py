@@ -147,7 +147,9 @@ def _too_large(title: str, size: int, limit: int) -> Problem:
 
 
 def _json(problem: Problem) -> JSONResponse:
-    return JSONResponse(problem.as_json(), problem.status, media_type=MEDIA_TYPE)
+    # the rest of a body that was refused is not read: the caller would go on sending all of it
+    headers = {"Connection": "close"}
+    return JSONResponse(problem.as_json(), problem.status, headers, media_type=MEDIA_TYPE)
 
 
 async def _answer_problem(_: Request, error: Exception) -> Response:

@@ -44,6 +44,15 @@ def _answer(job: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         return {"ok": True, **_JOBS[job["kind"]](job, fds[0])}
     except Problem as problem:
         return {"ok": False, "problem": problem.as_json()}
+    except OSError as error:
+        failure = Problem(
+            507,
+            "vault-full",
+            "The vault's worker could not write",
+            f"The {job.get('kind')} ended in: {error.strerror}.",
+            next="Tell an operator that the vault's disk is full or broken; nothing was changed.",
+        )
+        return {"ok": False, "problem": failure.as_json()}
     except Exception as error:  # noqa: BLE001 - its words may quote data or keys: only its kind may leave
         failure = Problem(
             500,

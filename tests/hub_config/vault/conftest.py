@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import random
 import shutil
 import tempfile
 import time
@@ -17,7 +18,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from strongroom_hub.config import Instance
-from strongroom_hub.vault import memfd, setup
+from strongroom_hub.vault import checks, memfd, setup
 from strongroom_hub.vault.reader import Answer
 from strongroom_hub.vault.service import Vault
 from strongroom_hub.vault.tickets import IngestTicket, ReadTicket, StageTicket
@@ -116,6 +117,14 @@ class Room:
         )
         return claims
 
+    def check(self, data: bytes, name: str = "table.csv", **changed: Any) -> dict[str, Any]:
+        """Type and findings as a receipt would have them, found in this process."""
+        ticket = StageTicket.model_validate({"act": "stage", **self.stage_claims(name, **changed)})
+        sources = [self.vault.exports._view(ticket, number) for number in range(len(ticket.sources))]
+        with self.spool(data) as fd:
+            file_type, found = checks.check_file(fd, name, checks.Limits(**ticket.rules.model_dump()), sources)
+        return {"type": file_type, "findings": [finding.as_json() for finding in found]}
+
     @staticmethod
     @contextlib.contextmanager
     def spool(data: bytes) -> Iterator[int]:
@@ -133,8 +142,10 @@ def signer() -> Signer:
 
 
 @pytest.fixture
-def instance(tmp_path: Path, signer: Signer) -> Iterator[Instance]:
-    data, run = tmp_path / "data", Path(tempfile.mkdtemp(prefix="sr-"))
+def instance(signer: Signer) -> Iterator[Instance]:
+    # not below pytest's folder: its path is too long for sockets, and closed to the other uid of one test
+    home = Path(tempfile.mkdtemp(prefix="sr-"))
+    data, run = home / "data", home / "run"
     for folder in (data / "public", run / "vault", run / "data"):
         folder.mkdir(parents=True)
     public = signer.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -143,13 +154,13 @@ def instance(tmp_path: Path, signer: Signer) -> Iterator[Instance]:
     made.save()
     setup.create(made)
     yield made
-    shutil.rmtree(run)
+    shutil.rmtree(home)
 
 
 @pytest.fixture
 def room(instance: Instance, signer: Signer) -> Iterator[Room]:
     one = Room(instance, signer)
-    one.vault.start()
+    one.vault.workers.close()  # no spare is started ahead: most tests need one worker or none
     yield one
     one.vault.close()
 
@@ -164,5 +175,20 @@ def people() -> pl.DataFrame:
             "age": [20 + n for n in rows],
             "income": [31415.25 + 17 * n for n in rows],
             "visits": [n % 7 if n % 5 else None for n in rows],
+        }
+    )
+
+
+@pytest.fixture
+def microdata() -> pl.DataFrame:
+    """Rows that no aggregate could look like."""
+    made = random.Random(7)
+    return pl.DataFrame(
+        {
+            "person": [f"P-{made.randrange(10**9):09d}" for _ in range(400)],
+            "age": [made.randrange(18, 90) for _ in range(400)],
+            "income": [round(made.lognormvariate(10, 0.6), 2) for _ in range(400)],
+            "weight": [round(made.gauss(75, 14), 3) for _ in range(400)],
+            "town": [made.choice("abcdefgh") for _ in range(400)],
         }
     )

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from strongroom_hub.problems import Problem
 from strongroom_hub.vault import memfd
+from strongroom_hub.vault.workers import Workers
 
 
 def test_a_view_holds_the_allowed_columns_in_order_and_nothing_else(room: Any, people: pl.DataFrame) -> None:
@@ -126,8 +127,6 @@ def test_masked_views_are_masked_and_hidden_columns_stay_shut(room: Any, people:
 def test_a_killed_worker_is_a_clear_error_and_the_next_read_works(room: Any) -> None:
     room.publish("health/big", pl.DataFrame({"a": range(3_000_000)}))
     workers = room.vault.workers
-    workers.close()
-    workers._closed = False
 
     def kill_the_first_busy_one() -> None:
         deadline = time.monotonic() + 20
@@ -155,9 +154,14 @@ def test_a_worker_that_hangs_is_ended(room: Any, people: pl.DataFrame) -> None:
     assert not room.vault.workers.busy
 
 
-def test_no_key_is_in_a_worker_s_arguments_or_environment(room: Any) -> None:
-    spare = room.vault.workers._spare
+def test_a_worker_gets_nothing_by_arguments_or_environment() -> None:
+    workers = Workers()
+    workers.start()
+    spare = workers._spare
+    assert spare is not None
     with open(f"/proc/{spare.process.pid}/cmdline", "rb") as file:  # noqa: PTH123 - a plain read
         assert file.read().split(b"\0")[1:4] == [b"-I", b"-m", b"strongroom_hub.vault.worker"]
     with open(f"/proc/{spare.process.pid}/environ", "rb") as file:  # noqa: PTH123
         assert {line.split(b"=")[0] for line in file.read().split(b"\0") if line} <= {b"PATH", b"LANG", b"LC_CTYPE"}
+    workers.close()
+    assert spare.process.returncode is not None

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import io
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from strongroom_hub.problems import Problem
+
+
+def store_files(room: Any) -> list[Path]:
+    return [path for path in (room.instance.vault_dir / "store").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("fmt", ["csv", "parquet", "arrow", "stream"])
+def test_every_format_comes_back_as_it_went_in(room: Any, fmt: str) -> None:
+    frame = pl.DataFrame(
+        {
+            "id": [1, 2, None],
+            "name": ['Åsa, "A"', "line\nbreak", None],
+            "when": [datetime(2020, 1, 2, 3, 4, 5), None, datetime(2021, 1, 1)],  # noqa: DTZ001 - as files have it
+            "a.b": [0.5, -1.25, None],
+            "yes": [True, False, None],
+        }
+    )
+    out = io.BytesIO()
+    {
+        "csv": frame.write_csv,
+        "parquet": frame.write_parquet,
+        "arrow": frame.write_ipc,
+        "stream": frame.write_ipc_stream,
+    }[fmt](out)
+    room.publish("a/b", out.getvalue(), fmt="arrow" if fmt == "stream" else fmt)
+    assert room.frame("a/b", frame.columns).equals(frame)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"a,b\n1,2\n3\n", "Row 3, column 2: the row has 1 fields, the header has 2"),
+        (b"a,b\n1,2\n3,4,5\n", "Row 3, column 3: the row has 3 fields, the header has 2"),
+        (b"a,a\n1,2\n", "two columns are named 'a'"),
+        (b"a,\n1,2\n", "Column 2: its name is empty"),
+        (b"a,b\n\n1,2\n", "Row 2 is empty"),
+        (b"a,b\n1,\xff\n", "not UTF-8"),
+        (b'a,b\n1,"2\n', "Row 2: unexpected end of data"),
+        (b'a,b\n1,"2"x\n', "Row 2"),
+        (b"a,b\n", "no rows"),
+        (b"", "csv"),
+        (b"\x00\x01", "bad-file|Row|csv|rows"),
+        (b"a\x1bb\n1\n", "not printable"),
+        (("x" * 201).encode() + b"\n1\n", "longer than 200"),
+    ],
+)
+def test_a_bad_csv_is_refused_in_words_and_leaves_nothing(room: Any, content: bytes, words: str) -> None:
+    with pytest.raises(Problem, match=words) as refused:
+        room.ingest("a/b", content)
+    assert (refused.value.status, refused.value.slug) == (422, "bad-file")
+    assert store_files(room) == []
+
+
+@pytest.mark.parametrize("fmt", ["parquet", "arrow"])
+def test_what_is_not_of_its_format_is_refused(room: Any, fmt: str) -> None:
+    for content in (b"", b"a,b\n1,2\n", b"PAR1" + b"\x00" * 40 + b"PAR1", b"ARROW1\0\0" + b"\xff" * 40):
+        with pytest.raises(Problem) as refused:
+            room.ingest("a/b", content, fmt=fmt)
+        assert refused.value.slug in {"bad-file", "worker-failed", "worker-died"}
+    assert store_files(room) == []
+
+
+def test_nested_and_binary_columns_are_refused_by_name(room: Any) -> None:
+    for values in ([[1], [2]], [{"x": 1}, {"x": 2}], [b"1", b"2"]):
+        out = io.BytesIO()
+        pl.DataFrame({"fine": [1, 2], "odd": values}).write_parquet(out)
+        with pytest.raises(Problem, match="Column 'odd'"):
+            room.ingest("a/b", out.getvalue(), fmt="parquet")
+
+
+def test_categories_are_stored_as_text(room: Any) -> None:
+    out = io.BytesIO()
+    pl.DataFrame({"c": ["x", "y"]}, schema={"c": pl.Categorical}).write_ipc(out)
+    room.publish("a/b", out.getvalue(), fmt="arrow")
+    assert room.frame("a/b", ["c"]).schema == {"c": pl.String}
+
+
+def test_a_mistyped_cell_is_not_silently_lost(room: Any) -> None:
+    content = b"n\n" + b"\n".join(b"%d" % n for n in range(5000)) + b"\noops\n"
+    room.publish("a/b", content)
+    frame = room.frame("a/b", ["n"])
+    assert frame.schema == {"n": pl.String}
+    assert frame["n"][-1] == "oops"
+
+
+def test_a_full_disk_leaves_nothing(room: Any, people: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Problem, match="No space left") as refused:
+        room.ingest("a/b", people)
+    assert refused.value.status == 507
+    monkeypatch.undo()
+    assert store_files(room) == []
+    room.publish("a/b", people)
