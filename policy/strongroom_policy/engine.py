@@ -147,7 +147,7 @@ class Policy:
             for row in rows
             if isinstance(row, Member) and row.since <= instant and (not row.until or instant < row.until)
         ]
-        # denies first: Casbin stops at the first one that matches, and that one is to be named
+        # denies first: Casbin stops at the first one that matches
         rules = tuple(sorted((row for row in rows if isinstance(row, Rule)), key=lambda rule: rule.allows))
         duties = tuple(row for row in rows if isinstance(row, Duty))
         subjects = Subjects(current)

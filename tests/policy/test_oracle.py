@@ -189,7 +189,7 @@ def decide(policy: Policy, request: Request) -> bool:
     return decision.allowed
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(_world, st.lists(_request, min_size=1, max_size=12))
 def test_no_disagreement_with_plain_casbin(world: World, requests: Sequence[Request]) -> None:
     policy = build(world)
@@ -199,7 +199,7 @@ def test_no_disagreement_with_plain_casbin(world: World, requests: Sequence[Requ
         assert decide(policy, request) == expected, f"{request}\n{written(world)}"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(_world, _rule, st.lists(_request, min_size=1, max_size=12))
 def test_adding_a_deny_never_allows(world: World, rule: P, requests: Sequence[Request]) -> None:
     before, after = build(world), build(replace(world, p=(*world.p, replace(rule, allow=False))))
@@ -207,7 +207,7 @@ def test_adding_a_deny_never_allows(world: World, rule: P, requests: Sequence[Re
         assert decide(after, request) <= decide(before, request)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(_world, st.randoms(use_true_random=False), st.lists(_request, min_size=1, max_size=12))
 def test_the_order_of_rows_does_not_matter(world: World, random, requests: Sequence[Request]) -> None:
     lines = written(world).splitlines()
@@ -220,7 +220,7 @@ def test_the_order_of_rows_does_not_matter(world: World, random, requests: Seque
         assert rules[0] == rules[1] or not current[0].decide(request).allowed
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(_world, st.lists(_request, min_size=1, max_size=8))
 def test_a_higher_label_or_another_tag_never_helps_without_a_rule_for_it(world: World, requests) -> None:
     """Only discover asks for no clearance, and only rules that name a label can prefer one."""

@@ -131,3 +131,11 @@ def test_ended_rows_are_noted(make) -> None:
         (1, "user:a in role:r"),
         (4, "R3"),
     ]
+
+
+def test_a_tag_of_the_catalogue_may_be_anything_but_a_misspelling(make, problems) -> None:
+    make(GOOD, extra=[Row("g2", ("lab/x#c", "tag:outcome"), "catalogue lab/x")])
+    found = problems(GOOD, extra=[Row("g2", ("lab/x#c", "tag:direct-identifer"), "catalogue lab/x")])
+    assert str(found[0]) == (
+        "catalogue lab/x: unknown tag 'tag:direct-identifer' - did you mean 'tag:direct-identifier'?"
+    )
