@@ -70,9 +70,9 @@ def run_folder_for(data: Path) -> Path:
     if os.geteuid() == 0:
         return Path("/run") / name
     own = os.environ.get("XDG_RUNTIME_DIR", "")
-    if own and len(own) + len(name) < LONGEST_RUN_FOLDER and os.access(own, os.W_OK | os.X_OK):
-        return Path(own) / name
-    return Path(tempfile.gettempdir()) / f"{name}-{os.geteuid()}"
+    candidates = [Path(own) / name] if own and os.access(own, os.W_OK | os.X_OK) else []
+    candidates += [Path(folder) / f"{name}-{os.geteuid()}" for folder in (tempfile.gettempdir(), "/tmp")]  # noqa: S108
+    return next((path for path in candidates if len(str(path)) <= LONGEST_RUN_FOLDER), candidates[-1])
 
 
 def free_ports(count: int) -> list[int]:

@@ -29,6 +29,7 @@ from strongroom_hub.problems import Problem
 
 START_PATIENCE = 90.0
 STOP_PATIENCE = 45.0
+KILL_PATIENCE = 5.0
 POLL_SECONDS = 0.2
 LOG_FILE = "hub.log"
 LOG_TAIL_LINES = 12
@@ -134,6 +135,9 @@ class RunningInstance:
             self._hub.wait()
         for process in family:
             process.kill()
+        deadline = time.monotonic() + KILL_PATIENCE
+        while any(process.alive() for process in family) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS / 4)
         self._hub = None
         self._remove_run_folders()
 
@@ -199,8 +203,13 @@ class _Process:
     pid: int
     started: str
 
+    def alive(self) -> bool:
+        """Whether it still runs; one that only waits to be reaped does not."""
+        fields = _stat(self.pid)
+        return bool(fields) and fields[19] == self.started and fields[0] not in {"Z", "X"}
+
     def kill(self) -> None:
-        if _start_time(self.pid) == self.started:
+        if self.alive():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
