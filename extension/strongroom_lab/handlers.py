@@ -58,13 +58,11 @@ class Handler(APIHandler):
 
     def answer(self, body: dict[str, Any], status: int = 200) -> None:
         self.set_status(status)
-        self.set_header("Content-Type", "application/json")
         self.finish(json.dumps(body))
 
     def answer_problem(self, problem: Problem) -> None:
         self.set_status(problem.status)
-        self.set_header("Content-Type", MEDIA_TYPE)
-        self.finish(json.dumps(problem.as_json()))
+        self.finish(json.dumps(problem.as_json()), set_content_type=MEDIA_TYPE)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """What Jupyter or tornado refuses, in the same shape; no traces, no texts of exceptions."""
@@ -178,7 +176,6 @@ class Work(Handler):
             )
         if view.day_left is not None:
             await self.workspace.charge_now("", "work", len(raw))
-        self.set_header("Content-Type", "application/json")
         self.finish(raw)
 
 

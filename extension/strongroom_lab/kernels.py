@@ -181,7 +181,7 @@ class Sessions(SessionManager):
         found: Workspace = server.workspace
         return found
 
-    async def start_kernel_for_session(
+    async def start_kernel_for_session(  # noqa: PLR0917 - the base class's signature
         self,
         session_id: str,
         path: str | None,

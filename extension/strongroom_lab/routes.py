@@ -21,7 +21,7 @@ OPEN: dict[str, tuple[str, ...]] = {
     "jupyter_server.base.handlers.TrailingSlashHandler": READ,
     "jupyter_server.base.handlers.APIVersionHandler": READ,
     "jupyter_server.base.handlers.RedirectWithParams": READ,
-    "jupyter_server.base.handlers.Template404": READ,
+    "jupyter_server.base.handlers.Template404": ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
     "jupyterlab_server.handlers.LabHandler": READ,
     "jupyterlab_server.settings_handler.SettingsHandler": ("GET", "PUT"),
     "jupyterlab_server.workspaces_handler.WorkspacesHandler": ("GET", "PUT", "POST", "DELETE"),
