@@ -12,7 +12,8 @@ import {
   type Grant,
   type Me,
   type Policy,
-  type Preview
+  type Preview,
+  type Status
 } from './types.js';
 
 export type Which = 'open' | 'all';
@@ -87,6 +88,10 @@ export class ConsoleClient {
 
   policy(): Promise<Policy> {
     return this.#get('policy');
+  }
+
+  status(): Promise<Status> {
+    return this.#get('status');
   }
 
   async datasets(): Promise<readonly Dataset[]> {

@@ -171,6 +171,8 @@ export interface Vote {
   readonly verdict: ExportVerdict;
   readonly comment: string;
   readonly at: string;
+  /** Whether it still holds: files, policy or checks that change void it. */
+  readonly valid: boolean;
 }
 
 export interface ExportRequest {
@@ -277,13 +279,14 @@ export interface Entry {
   readonly kernel: string | null;
   readonly object: string | null;
   readonly label: Label | null;
-  readonly sources?: readonly SourceVersion[] | null;
+  /** Dataset versions, as `NS/NAME@VERSION`. */
+  readonly sources?: readonly string[] | null;
   readonly detail?: Readonly<Record<string, unknown>> | null;
 }
 
-/** One entry with what belongs to it: decrypted code where the caller may, and the proof that it is in the log. */
+/** One entry with what belongs to it: the decrypted text where the caller may, and the proof that it is in the log. */
 export interface EntryDetail extends Entry {
-  readonly payload?: unknown;
+  readonly payload?: string | null;
   readonly proof?: unknown;
 }
 
@@ -308,8 +311,17 @@ export interface PolicyProblem {
 
 export interface Policy {
   readonly version: string;
-  readonly loaded_at: string;
+  /** null: no policy has ever been good, and everything is denied. */
+  readonly loaded_at: string | null;
   readonly state: 'in-force' | 'refused';
   readonly problems: readonly PolicyProblem[];
+  /** The texts in force, not those that were refused. */
   readonly files: readonly { readonly name: string; readonly text: string }[];
+}
+
+export interface Status {
+  readonly mode: 'separate-uids' | 'one-uid';
+  /** What this installation leaves out, in words. */
+  readonly weaker: readonly string[];
+  readonly log: { readonly size: number };
 }

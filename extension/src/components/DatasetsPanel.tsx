@@ -45,7 +45,7 @@ export function DatasetsPanel({
           type="search"
           className="sr-Input"
           aria-label="Filter datasets"
-          placeholder="Filter by name, title, column or tag"
+          placeholder="Name, column or tag"
           value={filter}
           onChange={event => {
             setFilter(event.target.value);

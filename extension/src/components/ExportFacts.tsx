@@ -52,13 +52,14 @@ export function Votes({ votes, needed }: { readonly votes: readonly Vote[]; read
   return (
     <>
       <p>
-        {votes.filter(vote => vote.verdict === 'approve').length} of {needed} needed approvals
+        {votes.filter(vote => vote.valid && vote.verdict === 'approve').length} of {needed} needed approvals
       </p>
       {votes.length > 0 && (
         <ul className="sr-List">
           {votes.map(vote => (
             <li key={`${vote.reviewer} ${vote.at}`}>
               <strong>{vote.reviewer}</strong> {VERDICT_WORDS[vote.verdict]}, <Moment time={vote.at} />
+              {!vote.valid && ' (void: files, policy or checks have changed since)'}
               {vote.comment !== '' && <blockquote>{vote.comment}</blockquote>}
             </li>
           ))}

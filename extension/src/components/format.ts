@@ -46,7 +46,6 @@ export function maskWord(method: MaskMethod): string {
 
 const STATE_WORDS: Readonly<Record<string, string>> = {
   submitted: 'waiting for a steward',
-  open: 'waiting for a steward',
   approved: 'approved',
   denied: 'denied',
   withdrawn: 'withdrawn',
@@ -56,8 +55,7 @@ const STATE_WORDS: Readonly<Record<string, string>> = {
   draft: 'being checked',
   blocked: 'blocked by a check',
   in_review: 'in review',
-  changes: 'changes asked for',
-  changes_requested: 'changes asked for',
+  returned: 'returned for changes',
   rejected: 'rejected',
   released: 'released'
 };
@@ -78,10 +76,8 @@ const TONES: Readonly<Record<string, Tone>> = {
   blocked: 'bad',
   revoked: 'bad',
   submitted: 'waiting',
-  open: 'waiting',
   in_review: 'waiting',
-  changes: 'waiting',
-  changes_requested: 'waiting'
+  returned: 'waiting'
 };
 
 export function stateTone(state: string): Tone {

@@ -30,7 +30,7 @@ const EXPORT_NEWS: Readonly<Record<string, string>> = {
   approved: 'Your export is approved.',
   released: 'Your export is released: you can download it.',
   rejected: 'Your export was rejected.',
-  changes: 'A reviewer asks for changes to your export.'
+  returned: 'A reviewer asks for changes to your export.'
 };
 
 function tell(app: JupyterFrontEnd, news: Readonly<Record<string, string>>, change: StateChange, command: string): void {

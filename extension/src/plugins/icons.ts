@@ -1,7 +1,7 @@
 import { LabIcon } from '@jupyterlab/ui-components';
 
 const frame = (paths: string): string =>
-  `<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24 24"><g class="jp-icon3" fill="none" stroke="#616161" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round">${paths}</g></svg>`;
+  `<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24 24" fill="none"><g class="jp-icon3" stroke="#616161" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round">${paths}</g></svg>`;
 
 /** A vault's door: a ring with its bolts. */
 export const datasetsIcon = new LabIcon({

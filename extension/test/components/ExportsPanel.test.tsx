@@ -73,7 +73,7 @@ describe('ExportsPanel', () => {
   it('shows findings gravest first, and votes with their comments', async () => {
     const voted = {
       ...EXPORT,
-      votes: [{ reviewer: 'steward', verdict: 'changes', comment: 'Drop row 7.', at: '2026-11-21T06:00:00.000Z' }]
+      votes: [{ reviewer: 'steward', verdict: 'changes', comment: 'Drop row 7.', at: '2026-11-21T06:00:00.000Z', valid: true }]
     };
     const user = show(world().on('GET exports', { exports: [voted] }));
     await user.click(await screen.findByText('table.csv', { selector: '.sr-Card-title' }));

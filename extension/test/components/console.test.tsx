@@ -32,10 +32,10 @@ describe('routes', () => {
 
 describe('the console', () => {
   it('opens only the pages of one’s roles', async () => {
-    show(world(), '#/audit');
+    show(world(), '#/policy');
     expect(await screen.findByText(/not among what your roles open/)).toBeDefined();
     const names = within(screen.getByRole('navigation')).getAllByRole('link').map(link => link.textContent);
-    expect(names).toEqual(['Overview', 'Access requests', 'Grants', 'Exports', 'Datasets']);
+    expect(names).toEqual(['Overview', 'Access requests', 'Grants', 'Exports', 'Datasets', 'Audit log']);
   });
 
   it('offers to log in when the session is over', async () => {
@@ -167,6 +167,13 @@ describe('an export', () => {
     expect(document.querySelector('img')).toBeNull();
   });
 
+  it('does not count a void approval', async () => {
+    const vote = { reviewer: 'steward2', verdict: 'approve' as const, comment: '', at: '2026-11-21T06:00:00.000Z' };
+    show(open({ ...EXPORT, votes: [{ ...vote, valid: false }] }), '#/exports/e1');
+    expect(await screen.findByText('0 of 1 needed approvals')).toBeDefined();
+    expect(screen.getByText(/\(void: files, policy or checks have changed since\)/)).toBeDefined();
+  });
+
   it('approves without words, rejects only with a reason', async () => {
     const asked = open().on('POST exports/e1/votes', EXPORT);
     const user = show(asked, '#/exports/e1');
@@ -178,7 +185,7 @@ describe('an export', () => {
 
   it.each([
     ['one’s own', { ...EXPORT, user: 'steward' }, /your own export/],
-    ['one already voted on', { ...EXPORT, may: { ...EXPORT.may, vote: false }, votes: [{ reviewer: 'steward', verdict: 'approve' as const, comment: '', at: '2026-11-21T06:00:00.000Z' }] }, /have given your verdict/],
+    ['one already voted on', { ...EXPORT, may: { ...EXPORT.may, vote: false }, votes: [{ reviewer: 'steward', verdict: 'approve' as const, comment: '', at: '2026-11-21T06:00:00.000Z', valid: true }] }, /have given your verdict/],
     ['a decided one', { ...EXPORT, may: { ...EXPORT.may, vote: false }, turn: 'nobody' as const }, /does not wait/],
     ['another steward’s', { ...EXPORT, may: { ...EXPORT.may, vote: false } }, /not a reviewer/]
   ])('%s takes no verdict and says why', async (_, request, why) => {
@@ -213,7 +220,7 @@ describe('the audit log', () => {
       .on('GET audit/checkpoint', 'note')
       .on('GET audit/entries?limit=50', { entries: [entry], next: 7, size: 8 })
       .on('GET audit/entries?before=7&limit=50', { entries: [], next: null, size: 8 })
-      .on('GET audit/entries?actor=analyst&limit=50', { entries: [entry], next: null, size: 8 });
+      .on('GET audit/entries?actor=user%3Aanalyst&limit=50', { entries: [entry], next: null, size: 8 });
     const user = show(asked, '#/audit');
     expect(await screen.findByText('2026-11-21 05:00:00.123')).toBeDefined();
     await user.click(screen.getByRole('button', { name: 'Older' }));
@@ -223,12 +230,12 @@ describe('the audit log', () => {
     expect(asked.calls).toHaveLength(before);
     await user.keyboard('{Enter}');
     expect(await screen.findByRole('link', { name: '7' })).toBeDefined();
-    expect(asked.calls.at(-1)?.path).toBe('audit/entries?actor=analyst&limit=50');
+    expect(asked.calls.at(-1)?.path).toBe('audit/entries?actor=user%3Aanalyst&limit=50');
   });
 
   it('shows one entry with its code', async () => {
     show(
-      world().on('GET me', auditor).on('GET audit/entries/7', { ...entry, payload: { code: 'print(1)' }, proof: { size: 8 } }),
+      world().on('GET me', auditor).on('GET audit/entries/7', { ...entry, payload: 'print(1)', proof: { size: 8 } }),
       '#/audit/7'
     );
     expect(await screen.findByText('print(1)')).toBeDefined();
@@ -237,7 +244,7 @@ describe('the audit log', () => {
 });
 
 describe('the policy', () => {
-  it('a refused one names file and line, and marks the line', async () => {
+  it('a refused one names file and line beside the text that stays in force', async () => {
     const admin = { ...STEWARD, can: { ...STEWARD.can, administer: true } };
     show(
       world().on('GET me', admin).on('GET policy', {
@@ -250,7 +257,7 @@ describe('the policy', () => {
       '#/policy'
     );
     expect(await screen.findByText('policy.csv:2')).toBeDefined();
-    expect(screen.getByText('p, b').dataset.marked).toBe('true');
-    expect(screen.getByText('p, a').dataset.marked).toBe('false');
+    expect(screen.getByText(/The last good version stays in force/)).toBeDefined();
+    expect(screen.getByText('p, b').dataset.line).toBe('2');
   });
 });

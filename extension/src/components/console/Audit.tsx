@@ -9,6 +9,7 @@ import { href } from './route.js';
 
 const PAGE = 50;
 const NO_FILTER: AuditFilter = { actor: '', action: '', object: '', project: '' };
+const EXAMPLES: AuditFilter = { actor: 'analyst', action: 'server:cell:begin', object: 'health/randhie', project: 'cardio' };
 const FIELDS = ['actor', 'action', 'object', 'project'] as const;
 
 /** The audit log, newest first. Looking is an entry, too, so nothing here loads by itself while one types. */
@@ -23,14 +24,14 @@ export function AuditPage({ client }: { readonly client: ConsoleClient }): JSX.E
     `entries ${JSON.stringify(filter)} ${String(before)}`
   );
   return (
-    <Page title="Audit log" intro="Every entry in the order in which it became durable. That you read here is recorded as well.">
+    <Page title="Audit log" intro="What you may see of the log, newest first. That you read here is recorded as well.">
       <form
         className="sr-Filter"
         aria-label="Filter entries"
         onSubmit={event => {
           event.preventDefault();
           setTrail([null]);
-          setFilter(draft);
+          setFilter({ ...draft, actor: actorName(draft.actor) });
         }}
       >
         {FIELDS.map(field => (
@@ -39,6 +40,7 @@ export function AuditPage({ client }: { readonly client: ConsoleClient }): JSX.E
             <input
               id={`${id}-${field}`}
               className="sr-Input"
+              placeholder={EXAMPLES[field]}
               value={draft[field]}
               onChange={event => {
                 setDraft({ ...draft, [field]: event.target.value.trim() });
@@ -65,7 +67,7 @@ export function AuditPage({ client }: { readonly client: ConsoleClient }): JSX.E
         {value => (
           <>
             {value.entries.length === 0 ? (
-              <Empty>No entry matches.</Empty>
+              <Empty>{value.next === null ? 'No entry matches.' : 'No entry matches among the newest; look at older ones.'}</Empty>
             ) : (
               <Table caption="Entries" head={['Entry', 'Time (UTC)', 'Who', 'Action', 'Object', 'Project', 'Label']}>
                 {value.entries.map(entry => (
@@ -98,6 +100,11 @@ export function AuditPage({ client }: { readonly client: ConsoleClient }): JSX.E
       <Checkpoint client={client} />
     </Page>
   );
+}
+
+/** Actors are `user:NAME`, `hub`, ...: people may leave the kind out. */
+function actorName(typed: string): string {
+  return typed === '' || typed.includes(':') || typed === 'hub' || typed === 'control' ? typed : `user:${typed}`;
 }
 
 function EntryRow({ entry }: { readonly entry: Entry }): JSX.Element {
@@ -158,15 +165,15 @@ export function EntryPage({ client, index }: { readonly client: ConsoleClient; r
                   ['Server', entry.server],
                   ['Kernel', entry.kernel],
                   ['Label', entry.label === null ? null : <LabelBadge key="label" label={asLabel(entry.label)} />],
-                  ['Sources', (entry.sources ?? []).map(source => `${source.dataset} v${source.version}`).join(', ')]
+                  ['Sources', (entry.sources ?? []).join(', ')]
                 ]}
               />
               {entry.detail != null && <Details values={entry.detail} />}
             </section>
             {entry.payload != null && (
               <section className="sr-Section" aria-labelledby="payload">
-                <h2 id="payload">Code</h2>
-                <Code name={`Code of entry ${index}`}>{payloadText(entry.payload)}</Code>
+                <h2 id="payload">What was written</h2>
+                <Code name={`What was written in entry ${index}`}>{entry.payload}</Code>
               </section>
             )}
             {entry.proof != null && (
@@ -180,13 +187,6 @@ export function EntryPage({ client, index }: { readonly client: ConsoleClient; r
       </Await>
     </Page>
   );
-}
-
-function payloadText(payload: unknown): string {
-  if (typeof payload === 'object' && payload !== null && 'code' in payload && typeof payload.code === 'string') {
-    return payload.code;
-  }
-  return pretty(payload);
 }
 
 function pretty(value: unknown): string {

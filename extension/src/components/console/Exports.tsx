@@ -165,7 +165,7 @@ function CellsSection({ request }: { readonly request: ExportRequest }): JSX.Ele
         request.cells.map(cell => (
           <article key={cell.entry} className="sr-Cell">
             <p className="sr-Quiet">
-              Entry {cell.entry}
+              <a href={href('audit', cell.entry)}>Entry {cell.entry}</a>
               {cell.notebook !== null && `, ${cell.notebook}`}, <Moment time={cell.time} />
             </p>
             {cell.code != null ? (

@@ -15,6 +15,7 @@ export function OverviewPage({ client, me }: { readonly client: ConsoleClient; r
       {approve_access && <AccessQueue client={client} me={me} />}
       {approve_exports && <ExportQueue client={client} me={me} />}
       {(administer || audit) && <PolicyLine client={client} />}
+      {administer && <StatusLine client={client} />}
       {!approve_access && !approve_exports && !administer && !audit && (
         <Empty>Nothing: your roles take no decisions. You find your own requests in JupyterLab, in the side panels.</Empty>
       )}
@@ -123,6 +124,30 @@ function PolicyLine({ client }: { readonly client: ConsoleClient }): JSX.Element
             <code>{value.version}</code> is in force since <Moment time={value.loaded_at} />.{' '}
             <a href={href('policy')}>See the policy</a>
           </p>
+        )}
+      </Await>
+    </section>
+  );
+}
+
+function StatusLine({ client }: { readonly client: ConsoleClient }): JSX.Element {
+  const status = useLoad(() => client.status(), 'status');
+  return (
+    <section className="sr-Section" aria-labelledby="status-line">
+      <h2 id="status-line">Installation</h2>
+      <Await loaded={status} what="the status">
+        {value => (
+          <>
+            <p>
+              {value.mode === 'one-uid' ? 'All parts run under one uid.' : 'Each part runs under a uid of its own.'} The log
+              holds {value.log.size.toLocaleString()} entries.
+            </p>
+            {value.weaker.map(line => (
+              <p key={line} className="sr-Note">
+                {line}
+              </p>
+            ))}
+          </>
         )}
       </Await>
     </section>

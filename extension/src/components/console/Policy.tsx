@@ -26,8 +26,10 @@ export function PolicyPage({ client }: { readonly client: ConsoleClient }): JSX.
                   The files in the policy folder are refused
                 </h2>
                 <p>
-                  The last good version stays in force; nothing of the new files has taken effect. Mend the lines below, then run{' '}
-                  <code>strongroom policy check</code>.
+                  {policy.loaded_at === null
+                    ? 'No version has been good yet, so everything is denied.'
+                    : 'The last good version stays in force, with the texts below; nothing of the new files has taken effect.'}{' '}
+                  Mend these lines, then run <code>strongroom policy check</code>.
                 </p>
                 <ul>
                   {policy.problems.map((problem, index) => (
@@ -53,12 +55,8 @@ export function PolicyPage({ client }: { readonly client: ConsoleClient }): JSX.
             </section>
             {policy.files.map(file => (
               <section className="sr-Section" key={file.name} aria-label={file.name}>
-                <h2>{file.name}</h2>
-                <Numbered
-                  name={file.name}
-                  text={file.text}
-                  marked={policy.problems.filter(problem => problem.file === file.name).map(problem => problem.line)}
-                />
+                <h2>{file.name}, as in force</h2>
+                <Numbered name={file.name} text={file.text} />
               </section>
             ))}
           </>
@@ -69,22 +67,14 @@ export function PolicyPage({ client }: { readonly client: ConsoleClient }): JSX.
 }
 
 /** Text with line numbers, because every reason in the product names one. */
-function Numbered({
-  name,
-  text,
-  marked
-}: {
-  readonly name: string;
-  readonly text: string;
-  readonly marked: readonly (number | null)[];
-}): JSX.Element {
+function Numbered({ name, text }: { readonly name: string; readonly text: string }): JSX.Element {
   return (
     <pre className="sr-Code sr-Numbered" tabIndex={0} role="region" aria-label={`Text of ${name}`}>
       {text
         .replace(/\n$/, '')
         .split('\n')
         .map((line, index) => (
-          <code key={index} data-line={index + 1} data-marked={marked.includes(index + 1)}>
+          <code key={index} data-line={index + 1}>
             {line === '' ? '\u00a0' : line}
           </code>
         ))}
