@@ -247,7 +247,7 @@ class Enclave:
         )
 
     def read(self, server: Caller, kernel: str, dataset: str = "health/randhie", **more: Any) -> Any:
-        return server("POST", "reads", {"kernel": kernel, "cell": "c1", "dataset": dataset, **more})
+        return server("POST", "reads", {"kernel": kernel, "cell": 0, "dataset": dataset, **more})
 
     def claims(self, ticket: str) -> dict[str, Any]:
         key = load_pem_public_key((self.instance.public_dir / "control.pub.pem").read_bytes())

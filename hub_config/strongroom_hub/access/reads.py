@@ -42,7 +42,7 @@ class Wanted:
     """`version` None: the newest; `columns` None: all that are allowed, in the dataset's order."""
 
     kernel: str
-    cell: str | None
+    cell: int | None
     dataset: str
     version: int | None
     columns: list[str] | None

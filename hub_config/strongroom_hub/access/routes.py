@@ -20,7 +20,8 @@ Text = Annotated[str, Field(max_length=10_000)]
 
 class Read(BaseModel):
     kernel: Name
-    cell: Annotated[str, Field(max_length=1024)] | None = None
+    cell: int | None = None
+    """The begin entry of the cell that reads."""
     dataset: Name
     version: Annotated[int, Field(ge=1)] | None = None
     columns: Columns | None = None

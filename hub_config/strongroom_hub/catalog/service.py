@@ -77,6 +77,11 @@ class View:
 def draft(writer: AuditWriter, context: Context, new: NewDataset) -> tuple[int, str]:
     """A new draft version and the ingest ticket for it. Raises Problem 422."""
     rules.check_draft(new.name, new.label, new.stewards, new.columns)
+    for column, described in new.columns.items():
+        for tag in described["tags"]:
+            meant = context.policy.meant_tag(tag)
+            if meant is not None:
+                raise rules.invalid(f"column {column}: unknown tag {tag!r} - did you mean {meant!r}?")
 
     def work(tx: Tx) -> int:
         dataset = tx.session.get(Dataset, new.name)

@@ -30,7 +30,7 @@ class Principals:
 
     @classmethod
     def load(cls, path: Path) -> Principals:
-        """Raises OSError, ValueError or KeyError: without this file control cannot tell who calls and does not start."""
+        """Raises OSError, ValueError or KeyError: without this file control cannot start."""
         raw = json.loads(path.read_text(encoding="ascii"))
         return cls(hub=str(raw["hub"]), operator=str(raw["operator"]))
 

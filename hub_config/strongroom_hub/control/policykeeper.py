@@ -27,7 +27,7 @@ from strongroom_policy.grants import rows_for_grant
 from strongroom_policy.labels import Label
 from strongroom_policy.obligations import CLOSED, Obligations, strictest
 from strongroom_policy.rows import Row
-from strongroom_policy.vocabulary import UNCLEARED_ACTIONS
+from strongroom_policy.vocabulary import UNCLEARED_ACTIONS, resembles
 
 from strongroom_hub.access.models import Grant
 from strongroom_hub.access.rules import GrantState
@@ -233,6 +233,14 @@ class PolicyKeeper:
         if question.action in UNCLEARED_ACTIONS or policy is None:
             return True
         return policy.clearance_of(f"user:{question.user}") >= Label.parse(question.label)
+
+    def meant_tag(self, tag: str) -> str | None:
+        """The known tag that this unknown one probably is a misspelling of: with it every decision would be a deny."""
+        policy = self._current(self._clock())
+        if policy is None or f"tag:{tag}" in policy.settings.tags:
+            return None
+        meant = resembles(f"tag:{tag}", policy.settings.tags)
+        return None if meant is None else meant.removeprefix("tag:")
 
     def roles_of(self, user: str) -> list[str]:
         """`role:NAME`, sorted."""

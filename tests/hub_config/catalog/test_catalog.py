@@ -97,6 +97,7 @@ def test_a_manifest_must_be_about_the_draft(enclave: Enclave, change: dict) -> N
         {"label": "top-secret"},
         {"stewards": []},
         {"columns": {"a": {"description": "", "tags": ["Not A Tag"]}}},
+        {"columns": {"a": {"description": "", "tags": ["direct-identifer"]}}},
     ],
 )
 def test_unfit_drafts_are_refused(enclave: Enclave, change: dict) -> None:
