@@ -34,8 +34,8 @@ PEOPLE = {
     "auditor": "Olga Auditor",
 }
 ROLE_TEXTS = {
-    "analyst": "analyses data in cardio",
-    "analyst2": "analyses data in cardio and elections",
+    "analyst": "works in cardio and elections, cleared up to confidential",
+    "analyst2": "works in cardio, cleared up to internal",
     "steward": "decides on access and exports of the health data",
     "steward2": "second reviewer",
     "admin": "writes the policy",
