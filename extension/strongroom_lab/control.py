@@ -76,7 +76,7 @@ class Control:
         """The display rule, decided now."""
         return await self._call("GET", "display", patience=QUICK)
 
-    async def charge(self, kernel: str, route: str, amount: int) -> dict[str, Any]:
+    async def charge(self, kernel: str | None, route: str, amount: int) -> dict[str, Any]:
         """Charge bytes that were shown outside a running cell (`route`: work or late) to the day's budget."""
         return await self._call("POST", "display", {"kernel": kernel, "route": route, "bytes": amount})
 

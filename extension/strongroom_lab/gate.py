@@ -579,6 +579,7 @@ class KernelGate:
                 "status": status,
                 "shown": meter.shown,
                 "withheld": meter.withheld,
+                "charged": charged,
                 "outputs": meter.outputs.as_json(),
                 "duration_ms": int((time.monotonic() - request.begun) * 1000),
             },

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import tempfile
 import zipfile
 from collections.abc import Awaitable, Callable
 from functools import wraps
@@ -175,7 +174,7 @@ class Work(Handler):
                 next="Files can still be exported by name in the Exports panel.",
             )
         if view.day_left is not None:
-            await self.workspace.charge_now("", "work", len(raw))
+            await self.workspace.charge_now("work", len(raw))
         self.finish(raw)
 
 
@@ -240,7 +239,7 @@ class DownloadExport(Handler):
     @spoken
     async def get(self, identifier: str) -> None:
         released = await self.workspace.control.download_export(identifier)
-        with tempfile.TemporaryFile(dir=self.server.run_dir) as archive:
+        with workfiles.memory() as archive:
             await self._pack(identifier, released, archive)
             archive.seek(0)
             self.set_header("Content-Type", "application/zip")
@@ -253,7 +252,7 @@ class DownloadExport(Handler):
     async def _pack(self, identifier: str, released: dict[str, Any], archive: IO[bytes]) -> None:
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
             for index, file in enumerate(released["files"]):
-                with tempfile.TemporaryFile(dir=self.server.run_dir) as plain:
+                with workfiles.memory() as plain:
                     await self.vault.fetch(identifier, str(file["sha256"]), str(file["ticket"]), plain)
                     plain.seek(0)
                     if hashlib.file_digest(plain, "sha256").hexdigest() != file["sha256"]:

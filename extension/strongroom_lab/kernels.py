@@ -84,6 +84,8 @@ class KernelManager(ServerKernelManager):
         self.kernel_id = self.kernel_id or kw.pop("kernel_id", str(uuid.uuid4()))
         notebook = self.workspace.notebooks.get(self.kernel_id, "")
         try:
+            # The end of the kernel before a restart comes first in the log.
+            await self.workspace.reported()
             await self.workspace.control.open_kernel(self.kernel_id, notebook)
         except Problem as problem:
             raise in_words(problem) from problem

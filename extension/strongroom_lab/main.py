@@ -42,7 +42,6 @@ HUB = "JUPYTERHUB_SERVICE_URL"
 def fixed(settings: Settings) -> Config:
     """The whole configuration of the server."""
     config = Config()
-    state = settings.run_dir / "jupyter"
     server = config.ServerApp
     server.root_dir = str(settings.notebooks)
     server.terminals_enabled = False
@@ -73,9 +72,9 @@ def fixed(settings: Settings) -> Config:
     config.KernelProvisionerFactory.default_provisioner_name = PROVISIONER
     config.ContentsManager.allow_hidden = False
     config.FileContentsManager.delete_to_trash = False
-    config.NotebookNotary.data_dir = str(state / "data")
-    config.NotebookNotary.db_file = str(state / "data" / "signatures.db")
-    config.NotebookNotary.secret_file = str(state / "data" / "notebook_secret")
+    config.NotebookNotary.data_dir = str(settings.data_dir)
+    config.NotebookNotary.db_file = str(settings.data_dir / "signatures.db")
+    config.NotebookNotary.secret_file = str(settings.data_dir / "notebook_secret")
     lab = config.LabApp
     lab.extension_manager = "readonly"
     lab.lock_all_plugins = True
@@ -83,8 +82,8 @@ def fixed(settings: Settings) -> Config:
     lab.check_for_updates_class = NeverCheckForUpdate
     lab.labextensions_path = [str(LAB / "labextensions")]
     lab.extra_labextensions_path = []
-    lab.user_settings_dir = str(state / "lab" / "user-settings")
-    lab.workspaces_dir = str(state / "lab" / "workspaces")
+    lab.user_settings_dir = str(settings.config_dir / "lab" / "user-settings")
+    lab.workspaces_dir = str(settings.config_dir / "lab" / "workspaces")
     return config
 
 
@@ -146,15 +145,16 @@ class StrongroomSingleUser(JupyterHubSingleUser):
 
 def prepare(settings: Settings) -> None:
     """Give Jupyter folders of this server's own, so that it reads no user's and no machine's files."""
-    state = settings.run_dir / "jupyter"
-    for name in ("config", "data", "runtime", "lab/user-settings", "lab/workspaces"):
-        (state / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+    runtime = settings.run_dir / "jupyter" / "runtime"
+    lab = settings.config_dir / "lab"
+    for folder in (settings.config_dir, settings.data_dir, runtime, lab / "user-settings", lab / "workspaces"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Otherwise Jupyter looks for settings of older versions in the home folder.
-    (state / "config" / "migrated").touch()
+    (settings.config_dir / "migrated").touch()
     os.environ |= {
-        "JUPYTER_CONFIG_DIR": str(state / "config"),
-        "JUPYTER_DATA_DIR": str(state / "data"),
-        "JUPYTER_RUNTIME_DIR": str(state / "runtime"),
+        "JUPYTER_CONFIG_DIR": str(settings.config_dir),
+        "JUPYTER_DATA_DIR": str(settings.data_dir),
+        "JUPYTER_RUNTIME_DIR": str(runtime),
         "JUPYTER_NO_CONFIG": "1",
         "JUPYTER_PREFER_ENV_PATH": "1",
     }
@@ -166,7 +166,9 @@ def prepare(settings: Settings) -> None:
         "JUPYTERHUB_ROOT_DIR",
     ):
         os.environ.pop(name, None)
-    os.chdir(settings.notebooks)
+    # `python -c` would import from the current folder; the browser can write Python files into the notebooks.
+    sys.path[:] = [entry for entry in sys.path if entry]
+    os.chdir("/")
 
 
 def main() -> None:

@@ -27,6 +27,9 @@ class Settings:
     """The kernels' folder, outside the server's root."""
     kernel_prefix: Path
     console_url: str
+    config_dir: Path
+    """Jupyter's own state for this person and project, invisible to kernels: page settings, trust of notebooks."""
+    data_dir: Path
     credential: str = field(repr=False)
 
     @classmethod
@@ -51,16 +54,19 @@ class Settings:
         if not credential:
             raise RuntimeError("the server's credential file is empty")
         del environment[CREDENTIAL_FILE]
+        run_dir = Path(need("STRONGROOM_RUN_DIR"))
         return cls(
             server_id=need("STRONGROOM_SERVER_ID"),
             project=need("STRONGROOM_PROJECT"),
             control_socket=Path(need("STRONGROOM_CONTROL_SOCKET")),
             vault_socket=Path(need("STRONGROOM_VAULT_SOCKET")),
             data_socket=Path(need("STRONGROOM_DATA_SOCKET")),
-            run_dir=Path(need("STRONGROOM_RUN_DIR")),
+            run_dir=run_dir,
             notebooks=Path(need("STRONGROOM_NOTEBOOKS")),
             work=Path(need("STRONGROOM_WORK")),
             kernel_prefix=Path(need("STRONGROOM_KERNEL_PREFIX")),
             console_url=environment.get("STRONGROOM_CONSOLE_URL", ""),
+            config_dir=Path(environment.get("JUPYTER_CONFIG_DIR") or run_dir / "jupyter" / "config"),
+            data_dir=Path(environment.get("JUPYTER_DATA_DIR") or run_dir / "jupyter" / "data"),
             credential=credential,
         )

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import BufferedRandom
 from pathlib import Path
 from typing import IO, Any
 
@@ -55,6 +56,11 @@ class Copied:
     size: int
     sha256: str
     file: IO[bytes]
+
+
+def memory() -> BufferedRandom:
+    """An empty file in memory that has no name: the run folder is too small for exports."""
+    return os.fdopen(os.memfd_create("export", os.MFD_CLOEXEC), "w+b")
 
 
 def open_beneath(folder: int, path: str, flags: int) -> int:
@@ -193,18 +199,18 @@ def _check(path: str, status: os.stat_result, left: int) -> None:
 
 
 def _read(path: str, source: int, left: int) -> Copied:
-    memory = os.fdopen(os.memfd_create("export", os.MFD_CLOEXEC), "w+b")
+    copy = memory()
     digest = hashlib.sha256()
     total = 0
     while chunk := os.read(source, CHUNK):
         total += len(chunk)
         if total > left:
-            memory.close()
+            copy.close()
             raise _too_large(path, total)
         digest.update(chunk)
-        memory.write(chunk)
-    memory.seek(0)
-    return Copied(os.fsencode(path).decode("utf-8", "backslashreplace"), total, digest.hexdigest(), memory)
+        copy.write(chunk)
+    copy.seek(0)
+    return Copied(os.fsencode(path).decode("utf-8", "backslashreplace"), total, digest.hexdigest(), copy)
 
 
 def _too_large(path: str, found: int) -> Problem:

@@ -21,7 +21,7 @@ from strongroom_policy.labels import Label
 from tornado.log import app_log
 
 from strongroom_lab.control import Control
-from strongroom_lab.problems import Problem
+from strongroom_lab.problems import Problem, control_silent
 
 FRESH = 1.0
 """Seconds for which a display decision counts as new; after that the next output asks again."""
@@ -224,12 +224,12 @@ class Workspace:
         for kernel, amount in waiting.items():
             self._reports.put_nowait(_Report(partial(self.control.charge, kernel, "late", amount), amount))
 
-    async def charge_now(self, kernel: str, route: str, amount: int) -> None:
-        """Charge bytes to the day before they are shown. Raises Problem: then they must not be shown."""
+    async def charge_now(self, route: str, amount: int) -> None:
+        """Charge bytes of no kernel to the day before they are shown. Raises Problem: then they must not be shown."""
         mark = self._acknowledged
         self._charged += amount
         try:
-            answer = await self.control.charge(kernel, route, amount)
+            answer = await self.control.charge(None, route, amount)
         except Problem:
             self._charged -= amount
             raise
@@ -246,6 +246,13 @@ class Workspace:
     def end_cell(self, entry: int, end: dict[str, Any], charged: int) -> None:
         """Queue a cell's end; it is sent in order and repeated until control has it."""
         self._reports.put_nowait(_Report(partial(self.control.end_cell, entry, end), charged))
+
+    async def reported(self, patience: float = 15.0) -> None:
+        """Return when control has got all that was queued until now. Raises Problem where it does not answer."""
+        try:
+            await asyncio.wait_for(self._reports.join(), patience)
+        except TimeoutError:
+            raise control_silent() from None
 
     async def _report(self) -> None:
         while True:
