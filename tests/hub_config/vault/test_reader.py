@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -159,9 +160,14 @@ def test_a_worker_gets_nothing_by_arguments_or_environment() -> None:
     workers.start()
     spare = workers._spare
     assert spare is not None
-    with open(f"/proc/{spare.process.pid}/cmdline", "rb") as file:  # noqa: PTH123 - a plain read
-        assert file.read().split(b"\0")[1:4] == [b"-I", b"-m", b"strongroom_hub.vault.worker"]
-    with open(f"/proc/{spare.process.pid}/environ", "rb") as file:  # noqa: PTH123
-        assert {line.split(b"=")[0] for line in file.read().split(b"\0") if line} <= {b"PATH", b"LANG", b"LC_CTYPE"}
-    workers.close()
+    try:
+        about = Path(f"/proc/{spare.process.pid}")
+        deadline = time.monotonic() + 20
+        while not (arguments := (about / "cmdline").read_bytes()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert arguments.split(b"\0")[1:] == [b"-I", b"-m", b"strongroom_hub.vault.worker", b""]
+        names = {line.partition(b"=")[0] for line in (about / "environ").read_bytes().split(b"\0") if line}
+        assert names <= {b"PATH", b"LANG", b"LC_CTYPE"}
+    finally:
+        workers.close()
     assert spare.process.returncode is not None

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from strongroom_hub import setup
+from strongroom_hub.audit.writer import open_writer
+from strongroom_hub.config import Instance
+from strongroom_hub.control.__main__ import listen_unix, open_context
+from strongroom_hub.control.app import create_internal
+from strongroom_hub.control.callers import Principals
+from strongroom_hub.control.setup import principals_file
+from strongroom_hub.vault import sockets, trusted
+from strongroom_hub.vault.service import Vault
+
+
+class _Server(uvicorn.Server):
+    def install_signal_handlers(self) -> None:
+        """In a thread there are none."""
+
+
+def _run(app: Any, listener: Any) -> tuple[_Server, threading.Thread]:
+    server = _Server(uvicorn.Config(app, log_config=None, access_log=False))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert server.started
+    return server, thread
+
+
+@pytest.fixture
+def instance() -> Iterator[Instance]:
+    """A new instance under one uid, with real control and vault behind their sockets."""
+    home = Path(tempfile.mkdtemp(prefix="sr-"))
+    runtime = setup.Runtime(node="node", proxy_script="proxy", server_python="python", kernel_prefix="kernel")
+    made = setup.new_instance(home / "data", runtime, port=1, run=home / "run")
+    made = dataclasses.replace(made, uids=None)
+    setup.create(made)
+    for folder in (made.control_socket.parent, made.vault_socket.parent):
+        folder.mkdir(parents=True)
+    context = open_context(made)
+    writer = open_writer(context.engine, context.log_keys)
+    context.policy.start(writer)
+    vault = Vault(made, started=time.time() - 5)
+    vault.workers.close()
+    internal = create_internal(context, writer, Principals.load(principals_file(made)))
+    running = [
+        _run(internal, listen_unix(made.control_socket)),
+        _run(trusted.create_app(vault), sockets.listen(made.vault_socket)),
+    ]
+    yield made
+    for server, _ in running:
+        server.should_exit = True
+    for _, thread in running:
+        thread.join()
+    vault.close()
+    writer.close()
+    context.engine.dispose()
+    shutil.rmtree(home)

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import io
+import threading
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import typer
+from strongroom_hub.cli import dataset as command
+from strongroom_hub.config import Instance
+from strongroom_hub.demo_data import DemoDataset, ingest, intake
+from strongroom_hub.problems import Problem
+from strongroom_hub.vault import sockets
+from strongroom_hub.vault.places import Places
+from typer.testing import CliRunner
+
+BODY = {
+    "name": "health/small",
+    "label": "confidential",
+    "title": "Small",
+    "description": "",
+    "owner": "steward",
+    "stewards": ["steward"],
+    "source": "",
+    "licence": "",
+    "columns": [{"name": "age", "description": "Age in years", "tags": ["quasi-identifier"]}],
+}
+
+
+def run(instance: Instance, *arguments: str) -> Any:
+    return CliRunner().invoke(command.app, [*arguments, "--instance", str(instance.path)])
+
+
+def test_a_file_becomes_a_visible_version_and_the_next_one_another(instance: Instance) -> None:
+    for version in (1, 2):
+        added = intake.add(instance, BODY, io.BytesIO(b"age,town\n40,a\n50,b\n"), "csv")
+        assert added == ("health/small", version)
+    listed = intake.versions(instance)
+    assert [(one["version"], one["state"], one["rows"]) for one in listed] == [(2, "active", 2), (1, "active", 2)]
+
+
+def test_a_file_that_is_refused_is_not_visible(instance: Instance) -> None:
+    with pytest.raises(Problem, match="Row 3"):
+        intake.add(instance, BODY, io.BytesIO(b"age,town\n40,a\n50\n"), "csv")
+    assert intake.active_datasets(instance) == set()
+    with pytest.raises(Problem, match="Nothing was changed"):
+        intake.add(instance, BODY, io.BytesIO(b"years\n40\n"), "csv")
+    assert intake.active_datasets(instance) == set()
+
+
+def test_a_vault_that_is_not_there_is_told_in_words(instance: Instance) -> None:
+    instance.vault_socket.unlink()
+    with sockets.listen(instance.vault_socket) as deaf:
+        hang_up = threading.Thread(target=lambda: deaf.accept()[0].close())
+        hang_up.start()
+        with pytest.raises(Problem) as refused:
+            intake.add(instance, BODY, io.BytesIO(b"age\n40\n"), "csv")
+        hang_up.join()
+    assert refused.value.slug == "vault-unreachable"
+
+
+def test_demo_data_is_brought_in_once_and_what_is_missing_is_added(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = pl.DataFrame({"age": [40, 50]})
+    demo = [DemoDataset(f"demo/d{n}", "secret", {**BODY, "columns": None}, frame) for n in range(3)]
+    for one in demo:
+        one.metadata.pop("name")
+        one.metadata.pop("label")
+    monkeypatch.setattr(intake, "SOURCES", demo)
+    monkeypatch.setattr(intake, "prepare", lambda _: demo)
+    intake.add(instance, {**BODY, "name": "demo/d1", "columns": None}, io.BytesIO(b"age\n1\n"), "csv")
+    said: list[str] = []
+    ingest(instance, said.append)
+    assert intake.active_datasets(instance) == {"demo/d0", "demo/d1", "demo/d2"}
+    assert [line for line in said if "demo/" in line] == [
+        "encrypting demo/d0 (2 rows, secret)",
+        "encrypting demo/d2 (2 rows, secret)",
+    ]
+    said.clear()
+    ingest(instance, said.append)
+    assert said == []
+
+
+def test_the_commands_add_list_and_verify(instance: Instance, tmp_path: Path) -> None:
+    table, about = tmp_path / "table.csv", tmp_path / "about.toml"
+    table.write_text("age,town\n40,Zephyrville\n50,b\n")
+    about.write_text(
+        'title = "T"\nstewards = ["steward"]\n[columns.age]\ndescription = "Age"\ntags = ["quasi-identifier"]\n'
+    )
+    options = ["--name", "health/small", "--label", "confidential"]
+    added = run(instance, "add", str(table), *options, "--metadata", str(about))
+    assert added.output == "health/small version 1 is there, labelled confidential\n"
+    assert run(instance, "list").output.split() == ["health/small", "1", "active", "confidential", "2"]
+    good = run(instance, "verify")
+    assert (good.exit_code, good.output) == (0, "good health/small version 1: 1 part(s), 2 rows\n")
+    part = Places.of(instance).store / "health" / "small" / "1" / "part-00000.parquet"
+    content = part.read_bytes()
+    part.write_bytes(content[:50] + bytes([content[50] ^ 1]) + content[51:])
+    bad = run(instance, "verify", "health/small")
+    assert bad.exit_code == 1
+    assert "BAD  health/small version 1, part-00000.parquet: its SHA-256 is not the one in the manifest" in bad.output
+    assert run(instance, "verify", "health/none").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "needs a steward"),
+        ("stewards = [", "is not TOML"),
+        ('steward = "x"', "steward: no such field"),
+        ('stewards = "x"', "list of names"),
+        ('stewards = ["x"]\ntitle = 5', "title must be text"),
+        ('stewards = ["x"]\n[columns.age]\nunit = "y"', "columns must be"),
+    ],
+)
+def test_a_bad_description_is_refused_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, words: str
+) -> None:
+    file = None if text is None else tmp_path / "about.toml"
+    if file is not None and text is not None:
+        file.write_text(text)
+    with pytest.raises(typer.Exit):
+        command.describe("a/b", file)
+    assert words in capsys.readouterr().err
+
+
+def test_an_unknown_format_or_file_is_refused_in_words(instance: Instance, tmp_path: Path) -> None:
+    about = tmp_path / "about.toml"
+    about.write_text('stewards = ["steward"]\n')
+    options = ["--name", "a/b", "--label", "secret", "--metadata", str(about)]
+    for name, words in (("model.pkl", "not known by its name"), ("gone.csv", "cannot be read")):
+        answer = run(instance, "add", str(tmp_path / name), *options)
+        assert answer.exit_code == 1
+        assert words in answer.output
