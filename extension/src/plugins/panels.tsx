@@ -3,6 +3,7 @@ import { ICommandPalette } from '@jupyterlab/apputils';
 import { INotebookTracker, NotebookActions } from '@jupyterlab/notebook';
 import { ReactWidget, type LabIcon } from '@jupyterlab/ui-components';
 import type { JSX } from 'react';
+import { Boundary } from '../components/Boundary.js';
 import { DatasetsPanel } from '../components/DatasetsPanel.js';
 import { ExportsPanel } from '../components/ExportsPanel.js';
 import { WithRevision } from '../components/LabelLine.js';
@@ -33,7 +34,7 @@ class SidePanel extends ReactWidget {
 
   protected override render(): JSX.Element | null {
     this.#seen ||= this.isVisible;
-    return this.#seen ? this.#content() : null;
+    return this.#seen ? <Boundary>{this.#content()}</Boundary> : null;
   }
 }
 

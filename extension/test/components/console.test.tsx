@@ -1,6 +1,6 @@
 import { act, render, screen, within } from '@testing-library/react';
 import userEvent from '@testing-library/user-event';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { ConsoleClient } from '../../src/api/console.js';
 import { App } from '../../src/components/console/App.js';
 import { href, parseRoute } from '../../src/components/console/route.js';
@@ -42,6 +42,13 @@ describe('the console', () => {
     show(new World().on('GET me', refusal(401, 'Your session is over')), '');
     expect((await screen.findByRole('alert')).textContent).toContain('Your session is over');
     expect(screen.getByRole('button', { name: 'Log in' })).toBeDefined();
+  });
+
+  it('says so when it cannot make sense of an answer, instead of going blank', async () => {
+    vi.spyOn(console, 'error').mockImplementation(() => undefined);
+    show(world().on('GET grants', { grants: [{}] }), '#/grants');
+    expect((await screen.findByRole('alert')).textContent).toContain('This cannot be shown');
+    expect(screen.getByRole('navigation')).toBeDefined();
   });
 
   it('moves the focus to the heading of the page that opens', async () => {

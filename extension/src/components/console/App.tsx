@@ -2,6 +2,7 @@ import type { JSX } from 'react';
 import type { ConsoleClient } from '../../api/console.js';
 import type { Me } from '../../api/types.js';
 import { Await, Empty } from '../basics.js';
+import { Boundary } from '../Boundary.js';
 import { useLoad } from '../hooks.js';
 import { AccessRequestPage, AccessRequestsPage } from './AccessRequests.js';
 import { AuditPage, EntryPage } from './Audit.js';
@@ -63,7 +64,11 @@ export function App({ client }: { readonly client: ConsoleClient }): JSX.Element
       </header>
       <main id="main" tabIndex={-1}>
         <Await loaded={loaded} what="the console">
-          {value => <Content key={`${route.page}/${route.id ?? ''}`} client={client} me={value} route={route} />}
+          {value => (
+            <Boundary key={`${route.page}/${route.id ?? ''}`}>
+              <Content client={client} me={value} route={route} />
+            </Boundary>
+          )}
         </Await>
       </main>
     </div>

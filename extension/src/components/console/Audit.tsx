@@ -140,7 +140,7 @@ function Checkpoint({ client }: { readonly client: ConsoleClient }): JSX.Element
         <code>strongroom audit verify</code> proves that nothing before it was changed.
       </p>
       <Await loaded={checkpoint} what="the checkpoint">
-        {note => <Code name="Signed checkpoint">{note}</Code>}
+        {note => <Code name="Text of the checkpoint">{note}</Code>}
       </Await>
     </section>
   );
@@ -173,13 +173,13 @@ export function EntryPage({ client, index }: { readonly client: ConsoleClient; r
             {entry.payload != null && (
               <section className="sr-Section" aria-labelledby="payload">
                 <h2 id="payload">What was written</h2>
-                <Code name={`What was written in entry ${index}`}>{entry.payload}</Code>
+                <Code name={`Text of entry ${index}`}>{entry.payload}</Code>
               </section>
             )}
             {entry.proof != null && (
               <section className="sr-Section" aria-labelledby="proof">
                 <h2 id="proof">Proof of inclusion</h2>
-                <Code name="Proof of inclusion">{pretty(entry.proof)}</Code>
+                <Code name="Text of the proof">{pretty(entry.proof)}</Code>
               </section>
             )}
           </>
