@@ -251,19 +251,23 @@ class DownloadExport(Handler):
 
     async def _pack(self, identifier: str, released: dict[str, Any], archive: IO[bytes]) -> None:
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
-            for index, file in enumerate(released["files"]):
+            for file in released["files"]:
                 with workfiles.memory() as plain:
                     await self.vault.fetch(identifier, str(file["sha256"]), str(file["ticket"]), plain)
                     plain.seek(0)
                     if hashlib.file_digest(plain, "sha256").hexdigest() != file["sha256"]:
                         raise _not_the_approved(identifier)
                     plain.seek(0)
-                    name = PurePosixPath(str(file["name"])).name or f"file-{index}"
-                    with packed.open(f"files/{index}-{name}" if index else f"files/{name}", "w") as member:
+                    with packed.open(_member(str(file["name"])), "w") as member:
                         while chunk := plain.read(CHUNK):
                             member.write(chunk)
             packed.writestr("manifest.json", _text(released["manifest"]))
             packed.writestr("manifest.json.sig", _text(released["signature"]))
+
+
+def _member(name: str) -> str:
+    """A name in the archive that stays below the folder into which it is unpacked."""
+    return "/".join(part for part in PurePosixPath(name).parts if part not in {"/", ".."})
 
 
 def _text(value: Any) -> str:

@@ -134,7 +134,7 @@ def test_a_download_holds_the_approved_bytes(lab: Lab, released: dict[str, Any])
     response = lab.call("GET", "strongroom/api/exports/x1/download")
     assert response.headers["content-type"] == "application/zip"
     with zipfile.ZipFile(io.BytesIO(response.content)) as packed:
-        assert packed.read("files/out.csv") == b"a,b\n1,2\n"
+        assert packed.read("out.csv") == b"a,b\n1,2\n"
         assert packed.read("manifest.json") == released["manifest"].encode()
         assert packed.read("manifest.json.sig") == released["signature"].encode()
 
