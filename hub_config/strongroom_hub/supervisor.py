@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from strongroom_hub import demo, run_as, run_folders, setup
+from strongroom_hub import demo, locks, run_as, run_folders, setup
 from strongroom_hub.config import Instance
 from strongroom_hub.demo import Account
 from strongroom_hub.internal import ControlClient, listens
@@ -62,7 +62,6 @@ class RunningInstance:
             with cls(instance) as running:
                 running.accounts = demo.populate(instance, say)
                 yield running
-            shutil.rmtree(instance.run, ignore_errors=True)
         finally:
             shutil.rmtree(data, ignore_errors=True)
 
@@ -139,13 +138,21 @@ class RunningInstance:
         while any(process.alive() for process in family) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS / 4)
         self._hub = None
-        self._remove_run_folders()
+        self._remove_run_folder()
 
-    def _remove_run_folders(self) -> None:
-        """A hub that was killed could not unmount; one that stopped has left nothing."""
-        servers = self.instance.servers_run
-        for path in servers.glob("*") if servers.is_dir() else ():
-            run_folders.remove(self.instance, path.name)
+    def _remove_run_folder(self) -> None:
+        """Sockets mean nothing without a hub; a killed one could not unmount either. Another hub's stay its own."""
+        try:
+            held = locks.lock(self.instance)
+        except locks.AlreadyRunningError:
+            return
+        try:
+            servers = self.instance.servers_run
+            for path in list(servers.iterdir()) if servers.is_dir() else ():
+                run_folders.remove(self.instance, path.name)
+            shutil.rmtree(self.instance.run, ignore_errors=True)
+        finally:
+            os.close(held)
 
     def _choose_inner_ports(self) -> None:
         """Ports between hub, proxy and control are nobody's business: take others where something listens there."""

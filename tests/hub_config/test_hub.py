@@ -351,6 +351,7 @@ def test_stopping_the_hub_leaves_no_process_no_mount_and_no_credential():
         assert [process for process in family if alive(process.pid)] == []
         assert all_gone(running, seen)
         assert ended(running, seen)
+        assert not instance.run.exists()
 
 
 def test_a_killed_hub_leaves_no_process_and_its_servers_are_ended_at_the_next_start():
@@ -372,13 +373,18 @@ def test_a_killed_hub_leaves_no_process_and_its_servers_are_ended_at_the_next_st
                 somebody.open_project("cardio")
 
 
-def test_one_instance_runs_once(running):
+def test_one_instance_runs_once_and_a_second_try_harms_nothing(running, analyst):
+    analyst.open_project("cardio")
+    run = Path(look(running, "cardio")["environment"]["STRONGROOM_RUN_DIR"])
     twin = StandInInstance(dataclasses.replace(running.instance, public_url="https://127.0.0.1:1/"))
     twin.instance = dataclasses.replace(twin.instance, public_url=f"https://127.0.0.1:{setup.free_ports(1)[0]}/")
     twin._choose_inner_ports = lambda: None
     with pytest.raises(Problem, match="The hub ended") as refused, twin:
         pass
     assert "a hub is running this instance already" in " ".join(refused.value.why)
+    assert run.is_dir()
+    assert not AS_ROOT or os.path.ismount(run)
+    assert control_answers(running)
 
 
 def test_a_taken_port_is_said_in_words(running):
