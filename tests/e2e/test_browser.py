@@ -147,7 +147,7 @@ def test_the_day_in_the_page(instance, browser, pictures, tmp_path):
         card.locator("summary").click()
         page.get_by_role("button", name="Request access to health/randhie").click()
         page.get_by_label("Purpose").fill("Does cost sharing lower the number of visits?")
-        for column in ("person_id", "year", "mdvis", "disea"):
+        for column in ("person_id", "idp", "mdvis", "disea"):
             page.get_by_role("checkbox", name=re.compile(rf"^{column}\b")).check()
         page.get_by_label("Duration in days").fill("90")
         page.screenshot(path=pictures / "request.png")
@@ -166,11 +166,11 @@ def test_the_day_in_the_page(instance, browser, pictures, tmp_path):
             expect(console.get_by_role("heading", name="Grant", exact=True)).to_be_visible(timeout=SLOW)
 
         # 4. the data, the label, a table, a plot, the budget
-        read = run_cell(page, "df = strongroom.open('health/randhie').to_pandas()\ndf.groupby('year')['mdvis'].mean().round(2)")
+        read = run_cell(page, "df = strongroom.open('health/randhie').to_pandas()\ndf.groupby('idp')['mdvis'].mean().round(2)")
         assert "mdvis" in read
         expect(page.locator(".sr-Banner-line")).to_contain_text("confidential", ignore_case=True)
         expect(page.locator(".jp-NotebookPanel-toolbar")).to_contain_text("confidential", ignore_case=True)
-        run_cell(page, "import matplotlib.pyplot as plt\ndf.groupby('year')['mdvis'].mean().plot.bar(figsize=(5, 2.5));plt.show()")
+        run_cell(page, "import matplotlib.pyplot as plt\ndf.groupby('idp')['mdvis'].mean().plot.bar(figsize=(5, 2.5));plt.show()")
         assert page.locator(".jp-RenderedImage img").count() >= 1
         page.screenshot(path=pictures / "lab.png")
         flood = run_cell(page, "print('x' * 2 * 1024 * 1024)")
@@ -186,12 +186,12 @@ def test_the_day_in_the_page(instance, browser, pictures, tmp_path):
         # 6. the airlock
         run_cell(
             page,
-            "df.groupby('year')['mdvis'].agg(['mean', 'count']).round(2).reset_index().to_csv('table.csv', index=False)",
+            "df.groupby('idp')['mdvis'].agg(['mean', 'count']).round(2).reset_index().to_csv('table.csv', index=False)",
         )
         side_panel(page, "Strongroom exports")
         page.get_by_role("button", name="Refresh work files").click()
         page.get_by_role("checkbox", name=re.compile(r"table\.csv")).check()
-        page.get_by_label("Justification").fill("Yearly means for the report of the cardio project.")
+        page.get_by_label("Justification").fill("Mean visits by plan for the report of the cardio project.")
         page.screenshot(path=pictures / "export.png")
         page.get_by_role("button", name="Submit for review").click()
         expect(page.get_by_text("Submitted for review")).to_be_visible(timeout=SLOW)
@@ -218,7 +218,7 @@ def review(browser: Browser, running: RunningInstance, watch: Watch, pictures: P
         console.emulate_media(color_scheme="dark")
         console.goto(f"{running.instance.public_url}services/control/")
         console.get_by_role("link", name=re.compile(r"table\.csv")).first.click(timeout=SLOW)
-        expect(console.get_by_text("Yearly means for the report")).to_be_visible()
+        expect(console.get_by_text("Mean visits by plan for the report")).to_be_visible()
         preview = console.get_by_role("button", name=re.compile("preview|show", re.IGNORECASE))
         if preview.count():
             preview.first.click()

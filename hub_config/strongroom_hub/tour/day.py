@@ -30,7 +30,7 @@ from strongroom_hub.tour.notebook import Cell, Notebook
 from strongroom_hub.tour.person import Person, Server, TourError
 
 DATASET = "health/randhie"
-COLUMNS = ["person_id", "year", "lncoins", "disea", "mdvis"]
+COLUMNS = ["person_id", "mdvis", "lncoins", "idp", "disea"]
 MASKED = "person_id"
 PROJECT = "cardio"
 TWO_MEGABYTES = 2 * 1024 * 1024
@@ -186,10 +186,10 @@ def analyst_reads(day: Day) -> str:
     expect(str(sorted(COLUMNS)) == str(sorted(_first_list(cell.text))), f"other columns than granted: {cell.text[:300]}")
     expect("20190" in cell.text, f"not all rows: {cell.text[:200]}")
     expect(day.open_server.panel("GET", "session")["label"] == "confidential", "the badge's label did not rise")
-    grouped = day.run("df.groupby('disea')['mdvis'].mean().round(2).head()")
+    grouped = day.run("df.groupby('lncoins')['mdvis'].mean().round(2).head()")
     expect(bool(grouped.text.strip()), "a group-by shows nothing")
     plot = day.run(
-        "%matplotlib inline\nimport matplotlib.pyplot as plt\n_ = df.groupby('year')['mdvis'].mean().plot.bar()\nplt.show()"
+        "%matplotlib inline\nimport matplotlib.pyplot as plt\n_ = df.groupby('idp')['mdvis'].mean().plot.bar()\nplt.show()"
     )
     expect(bool(plot.images), "a plot does not show")
     flood = day.run(f"print('x' * {TWO_MEGABYTES})")
@@ -224,7 +224,7 @@ for place in ({places}):
 found += [f"process {{p}}" for p in os.listdir("/proc") if p.isdigit() and int(p) > 50]
 environment = open("/proc/self/environ").read() + " ".join(os.environ.values())
 found += ["a token in the environment" for word in ("TOKEN", "CREDENTIAL", "SECRET", "API_") if word in environment.upper()]
-for root in ("/run", "/box", "/etc", "/tmp", "/opt/strongroom"):
+for root in ("/run", "/box", "/etc", "/opt/strongroom"):
     for folder, _, names in os.walk(root):
         if folder.count("/") > 6:
             continue
@@ -250,14 +250,14 @@ def kernel_is_sealed(day: Day) -> str:
 def analyst_exports(day: Day) -> str:
     """A table leaves after checks and a steward's review; raw rows and a symlink do not; the bytes are exactly those approved."""
     made = day.run(
-        "table = df.groupby('year')['mdvis'].agg(['mean', 'count']).round(2).reset_index()\n"
+        "table = df.groupby('idp')['mdvis'].agg(['mean', 'count']).round(2).reset_index()\n"
         "table.to_csv('table.csv', index=False)\nprint(open('table.csv').read())\n"
         "df.head(400).to_csv('rows.csv', index=False)\nimport os\nos.symlink('/etc/passwd', 'link.csv')"
     )
     expect(bool(made.text), "the table was not written")
     listed = {e["name"]: e for e in day.open_server.panel("GET", "work")["entries"]}
     expect("table.csv" in listed, f"table.csv is not in the panel: {sorted(listed)}")
-    ask = {"paths": ["table.csv"], "justification": "Yearly means for the cardio report."}
+    ask = {"paths": ["table.csv"], "justification": "Mean visits by plan for the cardio report."}
     refused(lambda: day.open_server.panel("POST", "exports", {**ask, "paths": ["link.csv"]}))
     raw = day.open_server.panel("POST", "exports", {**ask, "paths": ["rows.csv"]})
     expect(raw["state"] == "blocked", f"raw rows are {raw['state']}, not blocked")
@@ -278,7 +278,7 @@ def steward_reviews(day: Day) -> str:
     file = shown["files"][0]
     expect(bool(file["findings"]), "the review does not show the automatic checks")
     preview = steward.console("GET", f"exports/{day.export}/files/{file['sha256']}/preview")
-    expect(preview["kind"] == "table" and preview["columns"][0] == "year", f"no preview of the table: {preview}")
+    expect(preview["kind"] == "table" and preview["columns"][0] == "idp", f"no preview of the table: {preview}")
     vote = {"verdict": "approve", "comment": "Counts are large; means only."}
     voted = steward.console("POST", f"exports/{day.export}/votes", vote)
     expect(voted["state"] == "approved", f"after the approval the export is {voted['state']}")
@@ -428,6 +428,9 @@ def walk(instance: Instance, accounts: dict[str, Account], say: Callable[[str], 
             name = step.__name__.replace("_", " ")
             try:
                 told = step(day)
-            except (TourError, Problem) as error:
+            except Problem as problem:
+                words = " ".join(part for part in (str(problem), *problem.why, problem.next) if part)
+                raise TourError(f"step {number}, {name}: {words}") from problem
+            except TourError as error:
                 raise TourError(f"step {number}, {name}: {error}") from error
             say(f"{number}. {name}: {told} ({time.monotonic() - began:.1f} s)")
