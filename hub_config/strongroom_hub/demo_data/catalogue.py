@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from strongroom_hub.demo_data.packages import PackagedFile
+from strongroom_hub.vault import csvtypes
 
 QUASI = "quasi-identifier"
 DIRECT = "direct-identifier"
@@ -70,13 +71,13 @@ class Source:
         return DemoDataset(self.name, self.label, metadata, frame)
 
 
-def _csv(content: bytes, **how: Any) -> pl.DataFrame:
-    return pl.read_csv(io.BytesIO(content), infer_schema_length=None, null_values=["NA", ""], **how)
+def _csv(content: bytes) -> pl.DataFrame:
+    return csvtypes.typed(pl.read_csv(content, infer_schema=False, null_values=["NA", ""]))
 
 
 def _flights(content: bytes) -> pl.DataFrame:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return _csv(archive.read("flights.csv"), try_parse_dates=True)
+        return _csv(archive.read("flights.csv"))
 
 
 def _anes96(content: bytes) -> pl.DataFrame:

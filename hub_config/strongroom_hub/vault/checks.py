@@ -19,6 +19,7 @@ Severity = Literal["block", "warn", "pass"]
 _SHOWN = 20  # rows or columns named in one finding
 _NAME_SHOWN = 80  # characters of a column name
 _FEW_ROWS = 50  # up to here a table may be a table of counts without saying so
+_COPIED_COLUMNS = 2 / 3  # share of the file's columns by which its rows must match before it counts as copied
 _MIN_COPIED_ROWS = 3  # fewer matches than this never block: an aggregate may be one person's value by accident
 _COUNT_WORD = re.compile(
     r"(?:^|[^a-z])(?:n|nr|num|number|count|counts|cnt|freq|frequency|size|total|totals|cases|obs|observations|len|"
@@ -166,7 +167,10 @@ def row_overlap(table: pl.DataFrame, source: ViewJob, limits: Limits) -> Finding
     text = f"{copied} of {table.height} rows occur in {dataset}."
     many = copied >= max(limits.min_count, _MIN_COPIED_ROWS)
     share = copied >= _MIN_COPIED_ROWS and copied > limits.max_overlap * table.height
-    if many or share:
+    # A table of extremes (the highest income of each town) repeats single values beside its own numbers: a person
+    # must judge it. What consists of copied columns is no such table.
+    whole = len(match.columns) > _COPIED_COLUMNS * table.width
+    if whole and (many or share):
         return Finding("row-overlap", "block", f"{text} Raw rows may not leave; aggregate them.", evidence)
     return Finding("row-overlap", "warn", f"{text} They may be single people's values.", evidence)
 

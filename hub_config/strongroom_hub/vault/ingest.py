@@ -15,6 +15,7 @@ from typing import Literal
 import polars as pl
 
 from strongroom_hub.problems import Problem
+from strongroom_hub.vault import csvtypes
 from strongroom_hub.vault.keys import FOOTER, new_key
 from strongroom_hub.vault.manifest import FORMAT, Column, Manifest, Part, aad_prefix
 from strongroom_hub.vault.store import MAGIC
@@ -64,7 +65,7 @@ def write_parts(
 
 def _parse(file: str, file_format: Format) -> pl.DataFrame:
     if file_format == "csv":
-        return pl.read_csv(file, infer_schema_length=None, try_parse_dates=True, glob=False)
+        return csvtypes.read(file)
     if file_format == "parquet":
         return pl.read_parquet(file, glob=False, hive_partitioning=False)
     with Path(file).open("rb") as stream:

@@ -10,6 +10,8 @@ from typing import Any
 
 import polars as pl
 
+from strongroom_hub.vault import csvtypes
+
 _SEPARATORS = [",", "\t", ";", "|", None]  # None: runs of blanks, as `print(frame)` aligns
 _SAMPLE = 200  # lines that must agree before text counts as a table
 
@@ -39,13 +41,7 @@ def _csv_separator(text: str) -> str:
 def _from_csv(text: str, separator: str) -> pl.DataFrame | None:
     if not text.strip():
         return None
-    return pl.read_csv(
-        io.BytesIO(text.encode()),
-        separator=separator,
-        infer_schema_length=None,
-        try_parse_dates=True,
-        raise_if_empty=True,
-    )
+    return csvtypes.read(text.encode(), separator=separator)
 
 
 def _from_text(text: str) -> pl.DataFrame | None:

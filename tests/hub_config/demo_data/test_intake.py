@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -53,12 +54,16 @@ def test_a_file_that_is_refused_is_not_visible(instance: Instance) -> None:
 def test_a_vault_that_is_not_there_is_told_in_words(instance: Instance) -> None:
     instance.vault_socket.unlink()
     with sockets.listen(instance.vault_socket) as deaf:
-        hang_up = threading.Thread(target=lambda: deaf.accept()[0].close())
+        hang_up = threading.Thread(target=_accept_and_close, args=[deaf])
         hang_up.start()
         with pytest.raises(Problem) as refused:
             intake.add(instance, BODY, io.BytesIO(b"age\n40\n"), "csv")
         hang_up.join()
     assert refused.value.slug == "vault-unreachable"
+
+
+def _accept_and_close(listener: socket.socket) -> None:
+    listener.accept()[0].close()
 
 
 def test_demo_data_is_brought_in_once_and_what_is_missing_is_added(

@@ -236,6 +236,16 @@ def test_rows_that_were_never_read_and_aggregates_pass(
     assert worst(room.check(table.write_csv().encode(), sources=read)) == "pass"
 
 
+def test_extremes_in_a_table_of_aggregates_are_for_a_person_to_judge(
+    room: Any, microdata: pl.DataFrame, read: list[dict[str, Any]]
+) -> None:
+    """The highest income of a town and age is one person's, but the table is no copy of rows."""
+    numbers = [pl.len().alias("n"), pl.max("income"), pl.mean("weight").round(4), pl.std("weight").alias("spread")]
+    table = microdata.group_by("town", "age").agg(numbers).sort("town", "age")
+    (finding,) = findings(room.check(table.write_csv().encode(), sources=read), "row-overlap")
+    assert (finding["severity"], finding["evidence"]["columns"]) == ("warn", ["town", "age", "income"])
+
+
 def test_public_rows_may_leave(room: Any, microdata: pl.DataFrame) -> None:
     room.publish("public/micro", microdata, label="public")
     receipt = room.check(microdata.write_csv().encode(), sources=[room.view("public/micro", microdata.columns)])
