@@ -11,9 +11,12 @@ from functools import wraps
 from pathlib import PurePosixPath
 from typing import IO, Any
 
-from jupyter_server.base.handlers import APIHandler
+from jupyter_server.auth.decorator import ws_authenticated
+from jupyter_server.base.handlers import APIHandler, JupyterHandler
+from jupyter_server.base.websocket import WebSocketMixin
 from tornado import web
 from tornado.iostream import StreamClosedError
+from tornado.websocket import WebSocketHandler
 
 from strongroom_lab import canon, workfiles
 from strongroom_lab.problems import MEDIA_TYPE, Problem
@@ -294,7 +297,32 @@ class Cells(Handler):
         self.answer({"cells": self.workspace.cells(self.get_query_argument("notebook", ""))})
 
 
-def routes(settings: Settings, workspace: Workspace, vault: Vault) -> list[tuple[str, type[Handler], dict[str, Any]]]:
+class NoConversions(Handler):
+    """Lab asks which formats a notebook can be converted to: none, the converter would run in this trusted server."""
+
+    @web.authenticated
+    @spoken
+    async def get(self) -> None:
+        self.answer({})
+
+
+class NoEvents(WebSocketMixin, WebSocketHandler, JupyterHandler):
+    """Lab listens for the server's events here. None are sent: theirs would carry kernels' error texts."""
+
+    @ws_authenticated
+    async def get(self, *args: Any, **kwargs: Any) -> None:
+        await super().get(*args, **kwargs)
+
+    def set_default_headers(self) -> None:
+        """A websocket's answer has headers of its own."""
+
+    def on_message(self, message: str | bytes) -> None:
+        """Nothing that a page says here is heard."""
+
+
+def routes(
+    settings: Settings, workspace: Workspace, vault: Vault
+) -> list[tuple[str, type[JupyterHandler], dict[str, Any]]]:
     """Patterns below the server's base URL, with what each handler needs."""
     table: list[tuple[str, type[Handler]]] = [
         ("session", Session),
@@ -309,4 +337,8 @@ def routes(settings: Settings, workspace: Workspace, vault: Vault) -> list[tuple
         ("cells", Cells),
     ]
     shared = {"settings": settings, "workspace": workspace, "vault": vault}
-    return [(f"/strongroom/api/{path}", handler, shared) for path, handler in table]
+    return [
+        *((f"/strongroom/api/{path}", handler, shared) for path, handler in table),
+        ("/api/nbconvert", NoConversions, shared),
+        ("/api/events/subscribe", NoEvents, {}),
+    ]

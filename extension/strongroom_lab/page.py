@@ -23,7 +23,10 @@ LOCKED = (
     "@jupyterlab/notebook-extension:copy-output",
     "@jupyterlab/apputils-extension:print",
     "@jupyterlab/apputils-extension:announcements",
-    "@jupyterlab/terminal-extension:plugin",
+    "@jupyterlab/terminal-extension",
+    "@jupyterlab/lsp-extension",
+    "@jupyterlab/notebook-extension:language-server",
+    "@jupyterlab/fileeditor-extension:language-server",
     "@jupyterlab/extensionmanager-extension:plugin",
     "@jupyterlab/pluginmanager-extension:plugin",
 )
@@ -67,6 +70,8 @@ def hardened(hook: Hook | None) -> Hook:
         for name in ("disabledExtensions", "lockedExtensions"):
             given = config.get(name) or []
             config[name] = sorted({*given, *LOCKED})
+        # Lab would ask routes for these that are not there.
+        config["buildAvailable"] = config["buildCheck"] = False
         config["federated_extensions"] = [
             extension for extension in config.get("federated_extensions", []) if extension["name"] in LAB_EXTENSIONS
         ]

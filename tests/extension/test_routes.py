@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tempfile
 from pathlib import Path
 
 import httpx
 import pytest
+import websockets
 from strongroom_lab import routes
 
 from tests.extension.conftest import Lab, launch, own
@@ -16,9 +18,7 @@ CLOSED_PATHS = [
     "files/a.ipynb",
     "view/a.ipynb",
     "nbconvert/html/a.ipynb",
-    "api/nbconvert",
     "api/events",
-    "api/events/subscribe",
     "api/terminals",
     "terminals/1",
     "lsp/status",
@@ -73,7 +73,7 @@ def test_every_handler_was_decided_on(lab: Lab) -> None:
     assert "FOUND" in log, log
     names = set(json.loads(log.split("FOUND", 1)[1].splitlines()[0]))
     own_names = {name for name in names if name.startswith(routes.OWN)}
-    assert len(own_names) == 10
+    assert len(own_names) == 12
     assert names - own_names - routes.OPEN.keys() - routes.TOKEN_LOGIN.keys() - routes.CLOSED == set()
 
 
@@ -82,6 +82,21 @@ def test_methods_are_restricted(lab: Lab) -> None:
     for method in ("PUT", "PATCH"):
         assert lab.call(method, "api/config/notebook", json={"a": 1}).status_code == 405
     assert lab.call("PATCH", "api/me", json={"name": "x"}).status_code == 405
+
+
+async def test_events_are_a_dead_end(lab: Lab) -> None:
+    """Lab wants the socket; nothing ever comes out of it, and without a login it does not open."""
+    url = f"ws://127.0.0.1:{lab.port}/api/events/subscribe"
+    headers = {"Authorization": f"token {lab.token}"}
+    async with websockets.connect(url, additional_headers=headers, proxy=None) as events:
+        await events.send('{"schema_id": "x"}')
+        kernel = lab.start_kernel("events.ipynb")
+        assert lab.call("DELETE", f"api/kernels/{kernel}").status_code == 204
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(events.recv(), 0.5)
+    with pytest.raises(websockets.InvalidStatus):
+        await websockets.connect(url, proxy=None)
+    assert lab.call("GET", "api/nbconvert").json() == {}
 
 
 def test_without_login_nothing_answers(lab: Lab) -> None:
