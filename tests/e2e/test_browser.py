@@ -104,7 +104,7 @@ def new_notebook(page: Page) -> None:
 def run_cell(page: Page, code: str) -> str:
     """Type into the active cell, run it, and return the text of its output when it is done."""
     cells = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell")
-    cell = cells.last
+    cell = cells.nth(cells.count() - 1)  # running a cell adds one below
     cell.locator(".cm-content").click()
     page.keyboard.press("Control+A")
     page.keyboard.insert_text(code)
