@@ -17,7 +17,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -39,19 +39,36 @@ class StockNotebook:
         self.http = httpx.Client(base_url=base, headers={"Authorization": f"token {token}"}, timeout=60)
         self.kernel = self.http.post("/api/kernels", json={"name": "plain"}).raise_for_status().json()["id"]
         url = f"{base.replace('http://', 'ws://')}/api/kernels/{self.kernel}/channels?token={token}"
-        self.socket = connect(url, max_size=2**28, open_timeout=60)
+        self._stack = ExitStack()
+        self.socket = self._stack.enter_context(connect(url, max_size=2**28, open_timeout=60))
 
     def close(self) -> None:
-        self.socket.close()
+        self._stack.close()
         self.http.delete(f"/api/kernels/{self.kernel}")
         self.http.close()
 
     def run(self, code: str) -> None:
         mine = uuid.uuid4().hex
-        header = {"msg_id": mine, "msg_type": "execute_request", "session": "s", "username": "u", "date": "", "version": "5.3"}
+        header = {
+            "msg_id": mine,
+            "msg_type": "execute_request",
+            "session": "s",
+            "username": "u",
+            "date": "",
+            "version": "5.3",
+        }
         content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
         self.socket.send(
-            json.dumps({"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell", "buffers": []})
+            json.dumps(
+                {
+                    "header": header,
+                    "parent_header": {},
+                    "metadata": {},
+                    "content": content,
+                    "channel": "shell",
+                    "buffers": [],
+                }
+            )
         )
         idle = replied = False
         while not (idle and replied):
@@ -116,9 +133,7 @@ def timed(action: Callable[[], object]) -> float:
 
 def row(name: str, ours: list[float], stock: list[float]) -> str:
     ratio = statistics.median(a / b for a, b in zip(ours, stock, strict=True))
-    return (
-        f"{name:<34}{statistics.median(ours) * 1000:>10.1f}{statistics.median(stock) * 1000:>10.1f}{ratio:>9.2f}   n={len(ours)}"
-    )
+    return f"{name:<34}{statistics.median(ours) * 1000:>10.1f}{statistics.median(stock) * 1000:>10.1f}{ratio:>9.2f}   n={len(ours)}"
 
 
 def start_of(server: Server, number: int) -> float:

@@ -17,7 +17,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 @pytest.fixture(scope="session")
 def running() -> Iterator[RunningInstance]:
     home = os.environ.get("STRONGROOM_TEST_HOME", "")
-    assert home, "STRONGROOM_TEST_HOME is not set: run these tests with `make test`, which sets up the runtime environments"
+    assert home, (
+        "STRONGROOM_TEST_HOME is not set: run these tests with `make test`, which sets up the runtime environments"
+    )
     with RunningInstance.fresh(Path(home)) as instance:
         yield instance
 
@@ -33,9 +35,7 @@ class People:
     def fresh(self, name: str) -> Person:
         account = self.running.accounts[name]
         instance = self.running.instance
-        return Person(
-            instance.public_url, str(instance.tls_dir / "ca.pem"), name, account.password, account.otp_secret
-        )
+        return Person(instance.public_url, str(instance.tls_dir / "ca.pem"), name, account.password, account.otp_secret)
 
     def __getitem__(self, name: str) -> Person:
         if name not in self.known:

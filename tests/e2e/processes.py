@@ -44,13 +44,6 @@ def environment_of(pid: int) -> str:
         return ""
 
 
-def uid_of(pid: int) -> int:
-    try:
-        return Path(f"/proc/{pid}").stat().st_uid
-    except FileNotFoundError:
-        return -1
-
-
 def below(root: int, word: str) -> list[int]:
     """The descendants of `root` whose command line holds `word`."""
     return [pid for pid in descendants(root) if word in command_of(pid)]

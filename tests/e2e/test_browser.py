@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Page, WebSocket, expect, sync_playwright
 from strongroom_hub.demo import one_time_code
 from strongroom_hub.supervisor import RunningInstance
 
@@ -29,12 +29,22 @@ class Watch:
         self.host = urlsplit(base_url).netloc
         self.said: list[str] = []
         self.foreign: list[str] = []
+        self.kernel_answers = False
 
     def follow(self, page: Page) -> None:
         page.on("console", lambda m: self.said.append(f"{m.type}: {m.text} ({m.location.get('url', '')})"))
         page.on("pageerror", lambda e: self.said.append(f"uncaught: {e}"))
         page.on("request", lambda r: self._asked(r.url))
-        page.on("websocket", lambda s: self._asked(s.url))
+        page.on("websocket", self._opened)
+
+    def _opened(self, websocket: WebSocket) -> None:
+        self._asked(websocket.url)
+        websocket.on("framereceived", self._received)
+
+    def _received(self, frame: str | bytes) -> None:
+        # Lab drops what is run before the kernel has answered its last question of the start.
+        if (b"comm_info_reply" if isinstance(frame, bytes) else "comm_info_reply") in frame:
+            self.kernel_answers = True
 
     def _asked(self, url: str) -> None:
         parts = urlsplit(url)
@@ -94,11 +104,14 @@ def open_cardio(page: Page) -> None:
     page.wait_for_selector("#jp-main-dock-panel", timeout=SLOW)
 
 
-def new_notebook(page: Page) -> None:
-    """From the launcher; waits until the kernel's socket is up, since Lab drops what is run before."""
+def new_notebook(page: Page, watch: Watch) -> None:
+    """From the launcher; returns when the kernel's socket is up."""
     page.locator(".jp-LauncherCard[data-category='Notebook']").first.click(timeout=SLOW)
     page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=SLOW)
-    page.wait_for_selector(".jp-NotebookPanel .jp-Notebook-ExecutionIndicator[data-status='idle']", timeout=SLOW)
+    deadline = time.monotonic() + SLOW / 1000
+    while not watch.kernel_answers:
+        assert time.monotonic() < deadline, "the kernel does not answer"
+        page.wait_for_timeout(100)
 
 
 def run_cell(page: Page, code: str) -> str:
@@ -133,7 +146,7 @@ def test_the_day_in_the_page(instance, browser, pictures, tmp_path):
         page.screenshot(path=pictures / "home.png")
         open_cardio(page)
         expect(page.locator(".sr-Banner-line")).to_contain_text("public", timeout=SLOW, ignore_case=True)
-        new_notebook(page)
+        new_notebook(page, watch)
         expect(page.locator(".jp-NotebookPanel-toolbar")).to_contain_text("public", ignore_case=True)
         assert "2" in run_cell(page, "1 + 1")
 
@@ -166,11 +179,16 @@ def test_the_day_in_the_page(instance, browser, pictures, tmp_path):
             expect(console.get_by_role("heading", name="Grant", exact=True)).to_be_visible(timeout=SLOW)
 
         # 4. the data, the label, a table, a plot, the budget
-        read = run_cell(page, "df = strongroom.open('health/randhie').to_pandas()\ndf.groupby('idp')['mdvis'].mean().round(2)")
+        read = run_cell(
+            page, "df = strongroom.open('health/randhie').to_pandas()\ndf.groupby('idp')['mdvis'].mean().round(2)"
+        )
         assert "mdvis" in read
         expect(page.locator(".sr-Banner-line")).to_contain_text("confidential", ignore_case=True)
         expect(page.locator(".jp-NotebookPanel-toolbar")).to_contain_text("confidential", ignore_case=True)
-        run_cell(page, "import matplotlib.pyplot as plt\ndf.groupby('idp')['mdvis'].mean().plot.bar(figsize=(5, 2.5));plt.show()")
+        run_cell(
+            page,
+            "import matplotlib.pyplot as plt\ndf.groupby('idp')['mdvis'].mean().plot.bar(figsize=(5, 2.5));plt.show()",
+        )
         assert page.locator(".jp-RenderedImage img").count() >= 1
         page.screenshot(path=pictures / "lab.png")
         flood = run_cell(page, "print('x' * 2 * 1024 * 1024)")

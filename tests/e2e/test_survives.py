@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from processes import below, command_of, descendants, environment_of, uid_of, wait_until
+from processes import below, command_of, descendants, environment_of, wait_until
 from strongroom_hub.problems import Problem
 from strongroom_hub.tour.notebook import Notebook
 from strongroom_hub.tour.person import TourError
@@ -52,7 +52,9 @@ def test_control_killed_during_a_cell(running, people):
         before = notebook.run("import time; x = 1; print('alive')")
         assert "alive" in before.text
         running_cell: list = []
-        thread = threading.Thread(target=lambda: running_cell.append(notebook.run("time.sleep(4); x = 2; print('done')")))
+        thread = threading.Thread(
+            target=lambda: running_cell.append(notebook.run("time.sleep(4); x = 2; print('done')"))
+        )
         thread.start()
         time.sleep(1.5)
         victim = service(running, "strongroom_hub.control")
@@ -75,9 +77,7 @@ def test_vault_killed_during_a_read(running, people):
     with Notebook(people.server("analyst2", "cardio"), "vault.ipynb") as notebook:
         ready = notebook.run("import strongroom\nprint(strongroom.open('transport/flights').to_pandas().shape)")
         assert "336776" in ready.text, ready.error
-        code = (
-            "import time\nfor _ in range(60):\n    strongroom.open('transport/flights', columns=['year', 'month'])\n    time.sleep(0.1)"
-        )
+        code = "import time\nfor _ in range(60):\n    strongroom.open('transport/flights', columns=['year', 'month'])\n    time.sleep(0.1)"
         ended: list = []
         thread = threading.Thread(target=lambda: ended.append(notebook.run(code)))
         thread.start()
@@ -92,22 +92,17 @@ def test_vault_killed_during_a_read(running, people):
         assert "336776" in again.text, again.error
 
 
-def kernels_of(uid: int) -> list[int]:
-    return [int(n) for n in os.listdir("/proc") if n.isdigit() and uid_of(int(n)) == uid]
-
-
 def test_server_killed_leaves_no_kernel(running, people):
     server = people["analyst2"].open_project("cardio")
     with Notebook(server, "orphan.ipynb") as notebook:
         notebook.run("import subprocess\np = subprocess.Popen(['sleep', '3600'], start_new_session=True)")
-        victim = next(pid for pid in below(running.hub_pid, "strongroom_lab.main") if server_of(pid) == "analyst2/cardio")
+        servers = below(running.hub_pid, "strongroom_lab.main")
+        victim = next(pid for pid in servers if server_of(pid) == "analyst2/cardio")
         family = [victim, *descendants(victim)]
         assert len(family) >= 3, "no sandboxed kernel below the server"
         os.kill(victim, signal.SIGKILL)
         wait_until(lambda: not any(alive(pid) for pid in family), 20, "all processes of the killed server gone")
-    wait_until(
-        lambda: people["analyst2"].follow("/hub/home").status_code == 200, PATIENCE, "the hub still answers"
-    )
+    wait_until(lambda: people["analyst2"].follow("/hub/home").status_code == 200, PATIENCE, "the hub still answers")
     reopened = open_when_possible(people["analyst2"], "cardio")
     with Notebook(reopened, "orphan2.ipynb") as notebook:
         assert "2" in notebook.run("1 + 1").text

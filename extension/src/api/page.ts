@@ -1,17 +1,8 @@
+import { cookieValue } from './cookie.js';
 import type { Transport } from './transport.js';
 
+/** Without it the server refuses every write, and says so. */
 const XSRF_COOKIE = '_strongroom_xsrf';
-
-/** The value of the anti-forgery cookie, or an empty string: the server then refuses the write and says so. */
-export function xsrfToken(cookies: string): string {
-  for (const cookie of cookies.split('; ')) {
-    const [name, ...value] = cookie.split('=');
-    if (name === XSRF_COOKIE) {
-      return decodeURIComponent(value.join('='));
-    }
-  }
-  return '';
-}
 
 /** Calls from the console's page, with its session cookie; `root` ends in a slash. */
 export function pageTransport(root: URL, cookies: () => string = () => document.cookie): Transport {
@@ -24,7 +15,7 @@ export function pageTransport(root: URL, cookies: () => string = () => document.
       redirect: 'manual',
       ...(call.method === 'POST'
         ? {
-            headers: { 'Content-Type': 'application/json', 'X-XSRFToken': xsrfToken(cookies()) },
+            headers: { 'Content-Type': 'application/json', 'X-XSRFToken': cookieValue(cookies(), XSRF_COOKIE) },
             body: JSON.stringify(call.body)
           }
         : {})

@@ -2,10 +2,11 @@ import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/applica
 import { Notification } from '@jupyterlab/apputils';
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
+import { cookieValue } from '../api/cookie.js';
 import { EnclaveClient } from '../api/enclave.js';
 import { EnclaveStore } from '../api/store.js';
 import { listen } from '../api/stream.js';
-import type { Call, Transport } from '../api/transport.js';
+import { query, type Call, type Transport } from '../api/transport.js';
 import type { StateChange } from '../api/types.js';
 import { CommandIDs, IEnclave } from './tokens.js';
 
@@ -53,7 +54,12 @@ export const enclavePlugin: JupyterFrontEndPlugin<IEnclave> = {
     const client = new EnclaveClient(labTransport(settings));
     const store = new EnclaveStore(client);
     void store.refresh();
-    const stop = listen(() => new EventSource(URLExt.join(settings.baseUrl, ROOT, 'stream')), {
+    // An EventSource cannot send the anti-forgery header that the server wants of every scripted request.
+    const open = (): EventSource =>
+      new EventSource(
+        URLExt.join(settings.baseUrl, ROOT, 'stream') + query({ _xsrf: cookieValue(document.cookie, '_xsrf') })
+      );
+    const stop = listen(open, {
       label: state => {
         store.update(state);
       },

@@ -1,7 +1,8 @@
 import { describe, expect, it, vi } from 'vitest';
 import { ConsoleClient } from '../../src/api/console.js';
 import { EnclaveClient } from '../../src/api/enclave.js';
-import { pageTransport, xsrfToken } from '../../src/api/page.js';
+import { cookieValue } from '../../src/api/cookie.js';
+import { pageTransport } from '../../src/api/page.js';
 import { asProblem, ProblemError, problemFrom } from '../../src/api/problem.js';
 import { path, query } from '../../src/api/transport.js';
 import { asLabel } from '../../src/api/types.js';
@@ -86,6 +87,6 @@ describe('the page', () => {
   });
 
   it('finds no token in a cookie whose name only ends like it', () => {
-    expect(xsrfToken('other_strongroom_xsrf=1')).toBe('');
+    expect(cookieValue('other_strongroom_xsrf=1', '_strongroom_xsrf')).toBe('');
   });
 });

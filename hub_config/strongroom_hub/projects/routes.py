@@ -59,6 +59,7 @@ class CellEnd(BaseModel):
     status: Literal["ok", "error", "aborted", "died"]
     shown: Count
     withheld: Count
+    charged: Count
     outputs: list[Output] = Field(default_factory=list)
     duration_ms: Count
 
@@ -149,7 +150,7 @@ def begin_cell(body: NewCell, context: Ctx, writer: Writer, caller: Caller) -> d
 @internal.post("/cells/{entry}/end")
 def end_cell(entry: int, body: CellEnd, context: Ctx, writer: Writer, caller: Caller) -> dict[str, int]:
     outputs = [output.model_dump() for output in body.outputs]
-    end = service.CellEnd(body.status, body.shown, body.withheld, outputs, body.duration_ms)
+    end = service.CellEnd(body.status, body.shown, body.withheld, body.charged, outputs, body.duration_ms)
     return {"entry": service.end_cell(writer, context, caller, entry, end)}
 
 

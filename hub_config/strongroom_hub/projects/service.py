@@ -275,6 +275,8 @@ class CellEnd:
     status: str
     shown: int
     withheld: int
+    charged: int
+    """The part of `shown` that was shown above public: a label may rise within a cell."""
     outputs: list[dict[str, Any]]
     duration_ms: int
 
@@ -346,6 +348,7 @@ def end_cell(writer: AuditWriter, context: Context, caller: ServerCaller, entry:
                     "status": end.status,
                     "shown": end.shown,
                     "withheld": end.withheld,
+                    "charged": end.charged,
                     "outputs": end.outputs[:MAX_OUTPUTS],
                     "outputs_in_all": len(end.outputs),
                     "duration_ms": end.duration_ms,
@@ -353,7 +356,7 @@ def end_cell(writer: AuditWriter, context: Context, caller: ServerCaller, entry:
             )
         )
         tx.session.add(cell)
-        charge(tx.session, context, workspace, end.shown)
+        charge(tx.session, context, workspace, end.charged)
         return cell.end_entry
 
     return writer.transact(work)

@@ -170,7 +170,9 @@ def steward_grants(day: Day) -> str:
     decided = steward.console("POST", f"access-requests/{day.request}/decision", decision)
     expect(decided["state"] == "approved" and decided["grant"]["masks"] == {MASKED: "hash"}, f"not granted: {decided}")
     refused(lambda: steward.console("POST", f"access-requests/{day.request}/decision", decision))
-    return f"self-approval and a second decision refused; granted until {decided['grant']['until'][:10]}, {MASKED} hashed"
+    return (
+        f"self-approval and a second decision refused; granted until {decided['grant']['until'][:10]}, {MASKED} hashed"
+    )
 
 
 # -- 4 ------------------------------------------------------------------------------------------------------------
@@ -183,7 +185,9 @@ def analyst_reads(day: Day) -> str:
         "print(list(df.columns), len(df), d.label, d.to_polars().shape, d.arrow().num_rows)\nprint(df['person_id'].iloc[0])"
     )
     expect(cell.seal.get("label") == "confidential", f"the cell that read is sealed {cell.seal.get('label')}")
-    expect(str(sorted(COLUMNS)) == str(sorted(_first_list(cell.text))), f"other columns than granted: {cell.text[:300]}")
+    expect(
+        str(sorted(COLUMNS)) == str(sorted(_first_list(cell.text))), f"other columns than granted: {cell.text[:300]}"
+    )
     expect("20190" in cell.text, f"not all rows: {cell.text[:200]}")
     expect(day.open_server.panel("GET", "session")["label"] == "confidential", "the badge's label did not rise")
     grouped = day.run("df.groupby('lncoins')['mdvis'].mean().round(2).head()")
@@ -236,7 +240,14 @@ print("found:", found)
 def kernel_is_sealed(day: Day) -> str:
     """No socket leads out; other people's files, the host's processes and every key are out of sight."""
     port = int(day.instance.public_url.rstrip("/").rpartition(":")[2])
-    places = [day.instance.data, day.instance.run, day.instance.vault_dir, day.instance.control_dir, "/etc/shadow", "/root"]
+    places = [
+        day.instance.data,
+        day.instance.run,
+        day.instance.vault_dir,
+        day.instance.control_dir,
+        "/etc/shadow",
+        "/root",
+    ]
     probe = day.run(PROBE.format(port=port, places=", ".join(repr(str(p)) for p in places)))
     expect("found: []" in probe.text, f"from inside the kernel: {probe.text}")
     shell = day.run("!id -u; cat /proc/1/environ | tr '\\0' '\\n' | head -3; ls /root /home 2>&1")
@@ -267,7 +278,9 @@ def analyst_exports(day: Day) -> str:
     refused(lambda: day.open_server.panel("GET", f"exports/{day.export}/download"))
     vote = {"verdict": "approve", "comment": "Counts are large; means only."}
     refused(lambda: day.person("analyst").console("POST", f"exports/{day.export}/votes", vote))
-    return f"raw rows blocked, symlink refused; export {day.export} waits for review; no self-approval, no early download"
+    return (
+        f"raw rows blocked, symlink refused; export {day.export} waits for review; no self-approval, no early download"
+    )
 
 
 def steward_reviews(day: Day) -> str:
@@ -320,8 +333,9 @@ def auditor_verifies(day: Day) -> str:
     entries: list[dict[str, Any]] = []
     before: int | None = None
     while True:
-        query = {"limit": 200} | ({"before": before} if before is not None else {})
-        page = auditor.console("GET", "audit/entries", **query)
+        page = auditor.console(
+            "GET", "audit/entries", None, limit=200, **({} if before is None else {"before": before})
+        )
         entries += page["entries"]
         before = page["next"]
         if before is None:
@@ -378,7 +392,10 @@ def admin_changes_policy(day: Day) -> str:
     try:
         file.write_text(start + BAN, encoding="utf-8")
         checked = strongroom(day, "policy", "check", str(day.instance.policy_dir))
-        expect(checked.returncode != 0 and f"policy.csv:{line}" in checked.stdout + checked.stderr, f"`policy check` accepts {BAN!r}")
+        expect(
+            checked.returncode != 0 and f"policy.csv:{line}" in checked.stdout + checked.stderr,
+            f"`policy check` accepts {BAN!r}",
+        )
         state = _policy_until(admin, lambda p: p["state"] == "refused")
         expect(state["version"] == version, "a broken policy came into force")
         expect(any(p["line"] == line for p in state["problems"]), f"the console names no line: {state['problems']}")
@@ -386,7 +403,10 @@ def admin_changes_policy(day: Day) -> str:
         file.write_text(start + BAN.replace("denny", "deny"), encoding="utf-8")
         state = _policy_until(admin, lambda p: p["state"] == "in-force" and p["version"] != version)
         banned = day.open_notebook.run(f"strongroom.open({DATASET!r})")
-        expect(banned.status == "error" and "TOUR-1" in banned.error, f"the new rule does not act: {banned.error or banned.text}")
+        expect(
+            banned.status == "error" and "TOUR-1" in banned.error,
+            f"the new rule does not act: {banned.error or banned.text}",
+        )
         withheld = day.open_notebook.run("print('a' * 100)")
         expect("a" * 100 not in withheld.text, "after the ban the next display still shows")
     finally:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 from strongroom_hub.tour.person import Server, TourError
 
@@ -44,7 +46,8 @@ class Notebook:
         session = server.jupyter("POST", "api/sessions", body)
         self.session: str = session["id"]
         self.kernel: str = session["kernel"]["id"]
-        self.socket = self._connect()
+        self._stack = ExitStack()
+        self.socket = self._stack.enter_context(self._connect())
 
     def _connect(self) -> ClientConnection:
         person = self.server.person
@@ -56,7 +59,7 @@ class Notebook:
             f"{url}api/kernels/{self.kernel}/channels?session_id={uuid.uuid4().hex}",
             ssl=person.tls,
             additional_headers={"Cookie": cookies},
-            origin=person.base_url,  # type: ignore[arg-type]
+            origin=Origin(person.base_url),
             max_size=MAX_MESSAGE,
             open_timeout=60,
         )
@@ -67,7 +70,7 @@ class Notebook:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.socket.close()
+        self._stack.close()
         self.server.request("DELETE", f"api/sessions/{self.session}")
 
     def send(self, channel: str, kind: str, content: dict[str, Any], cell: str = "") -> str:

@@ -80,7 +80,9 @@ class Person:
         """Log in with password and the present one-time code; waits for the next one where it was used already."""
         for attempt in range(2):
             # A code counts once. The second try uses the next step's, which the server's window of one step admits.
-            worked, said = self.try_login(self.password, one_time_code(self.otp_secret, time.time() + attempt * OTP_SECONDS))
+            worked, said = self.try_login(
+                self.password, one_time_code(self.otp_secret, time.time() + attempt * OTP_SECONDS)
+            )
             if worked:
                 return
         raise TourError(f"{self.name} cannot log in: {said}")
@@ -144,9 +146,7 @@ class Server:
 
     def request(self, method: str, path: str, body: Any = None, **query: Any) -> httpx.Response:
         """Any route below the server's prefix; the raw answer."""
-        return self.person.http.request(
-            method, self.prefix + path, json=body, params=query, headers=self.headers()
-        )
+        return self.person.http.request(method, self.prefix + path, json=body, params=query, headers=self.headers())
 
     def jupyter(self, method: str, path: str, body: Any = None) -> Any:
         """Jupyter's own REST, `api/...`."""
@@ -162,7 +162,9 @@ def _answer(response: httpx.Response) -> Any:
     if kind == MEDIA_TYPE:
         raise Problem.from_json(response.json())
     if response.is_error or response.is_redirect:
-        raise TourError(f"{response.request.method} {response.request.url.path}: {response.status_code}, no problem+json")
+        raise TourError(
+            f"{response.request.method} {response.request.url.path}: {response.status_code}, no problem+json"
+        )
     if not response.content:
         return None
     return response.json() if kind == "application/json" else response.content

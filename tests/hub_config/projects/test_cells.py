@@ -8,12 +8,15 @@ from strongroom_hub.problems import Problem
 from strongroom_hub.projects.rules import BEGIN_ACTIONS, CellKind
 
 
-def run(server: Caller, kernel: str, shown: int = 0, code: str = "1 + 1", kind: str = "execute") -> int:
+def run(
+    server: Caller, kernel: str, shown: int = 0, code: str = "1 + 1", kind: str = "execute", charged: int | None = None
+) -> int:
     began = server("POST", "cells", {"kernel": kernel, "notebook": "n.ipynb", "cell": "c1", "kind": kind, "code": code})
     end = {
         "status": "ok",
         "shown": shown,
         "withheld": 3,
+        "charged": shown if charged is None else charged,
         "outputs": [{"mime": "text/plain", "bytes": shown, "sha256": "0" * 64}],
         "duration_ms": 5,
     }
@@ -65,11 +68,21 @@ def test_a_second_end_changes_nothing_and_gets_the_first_answer(cardio: Enclave)
     cardio.read(server, kernel)
     entry = run(server, kernel, shown=1000)
     left = server("GET", "display")["display"]["day_bytes_left"]
-    end = {"status": "error", "shown": 5000, "withheld": 0, "outputs": [], "duration_ms": 1}
+    end = {"status": "error", "shown": 5000, "withheld": 0, "charged": 5000, "outputs": [], "duration_ms": 1}
     again = server("POST", f"cells/{entry}/end", end)
     (recorded,) = cardio.entries("server:cell:end")
     assert again == {"entry": recorded["index"]}
     assert server("GET", "display")["display"]["day_bytes_left"] == left
+
+
+def test_what_was_shown_before_the_label_rose_does_not_count_for_the_day(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    cardio.grant(server)
+    cardio.read(server, kernel)
+    left = server("GET", "display")["display"]["day_bytes_left"]
+    run(server, kernel, shown=3_000_000, charged=10)
+    assert server("GET", "display")["display"]["day_bytes_left"] == left - 10
 
 
 def test_many_outputs_do_not_keep_a_cell_from_ending(cardio: Enclave) -> None:
@@ -77,7 +90,7 @@ def test_many_outputs_do_not_keep_a_cell_from_ending(cardio: Enclave) -> None:
     kernel = cardio.kernel(server)
     began = server("POST", "cells", {"kernel": kernel, "kind": "execute", "code": "1"})
     outputs = [{"mime": "text/plain", "bytes": 1, "sha256": "0" * 64}] * 5000
-    end = {"status": "ok", "shown": 5000, "withheld": 0, "outputs": outputs, "duration_ms": 1}
+    end = {"status": "ok", "shown": 5000, "withheld": 0, "charged": 5000, "outputs": outputs, "duration_ms": 1}
     server("POST", f"cells/{began['entry']}/end", end)
     (entry,) = cardio.entries("server:cell:end")
     assert entry["detail"]["outputs_in_all"] == 5000

@@ -92,7 +92,7 @@ def test_another_servers_kernel_is_unknown(cardio: Enclave) -> None:
         assert refused(other, *call).slug == "unknown-kernel"
     assert refused(other, "POST", "kernels", {"kernel": kernel}).status == 409
     entry = mine("POST", "cells", cell)["entry"]
-    end = {"status": "ok", "shown": 1, "withheld": 0, "outputs": [], "duration_ms": 1}
+    end = {"status": "ok", "shown": 1, "withheld": 0, "charged": 0, "outputs": [], "duration_ms": 1}
     assert refused(other, "POST", f"cells/{entry}/end", end).slug == "unknown-cell"
 
 
