@@ -241,7 +241,7 @@ def review(browser: Browser, running: RunningInstance, watch: Watch, pictures: P
         if preview.count():
             preview.first.click()
         expect(console.locator("main")).to_contain_text("to_csv", timeout=SLOW)
-        expect(console.locator("main")).to_contain_text("row-overlap", timeout=SLOW)
+        expect(console.locator("main")).to_contain_text("row overlap", timeout=SLOW)
         console.get_by_label("Comment").fill("Counts are large, means only.")
         console.screenshot(path=pictures / "console-export-dark.png", full_page=True)
         try:
