@@ -1,7 +1,7 @@
-"""Kernel start and cell round trip of the whole road, as ratios to a stock server with a plain ipykernel in the same run.
+"""Kernel start and cell round trip of the whole road, as ratios to a stock server with a plain ipykernel in one run.
 
-Ours: TLS proxy, hub's cookies, gate, durable audit entry, sandboxed kernel. Stock: `jupyter server` over plain HTTP with the
-same kernel environment and no sandbox. Measured in turn, A B A B ..., medians and the median of the paired ratios.
+Ours: TLS proxy, hub's cookies, gate, durable audit entry, sandboxed kernel. Stock: `jupyter server` over plain HTTP
+with the same kernel environment and no sandbox. Measured in turn, A B A B ..., medians and the median of the paired ratios.
 """
 
 from __future__ import annotations
@@ -100,13 +100,18 @@ def stock_server(instance: Instance) -> Iterator[tuple[str, str]]:
             port = probe.getsockname()[1]
         token = secrets.token_hex(16)
         process = subprocess.Popen(
-            [instance.server_python, "-m", "jupyter_server", "--no-browser", f"--port={port}", f"--ServerApp.root_dir={runtime}"],
+            [
+                instance.server_python, "-m", "jupyter_server", "--no-browser", f"--port={port}",
+                f"--ServerApp.root_dir={runtime}",
+            ],
             env={
                 "PATH": "/usr/bin:/bin", "HOME": str(home), "LANG": "C.UTF-8", "JUPYTER_TOKEN": token,
-                "JUPYTER_DATA_DIR": str(home / "data"), "JUPYTER_RUNTIME_DIR": str(runtime), "JUPYTER_CONFIG_DIR": str(home / "config"),
+                "JUPYTER_DATA_DIR": str(home / "data"), "JUPYTER_RUNTIME_DIR": str(runtime),
+                "JUPYTER_CONFIG_DIR": str(home / "config"),
             },
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-            user=STOCK_UID if as_root else None, group=STOCK_UID if as_root else None, extra_groups=[] if as_root else None,
+            user=STOCK_UID if as_root else None, group=STOCK_UID if as_root else None,
+            extra_groups=[] if as_root else None,
         )  # fmt: skip
         base = f"http://127.0.0.1:{port}"
         try:
@@ -133,7 +138,8 @@ def timed(action: Callable[[], object]) -> float:
 
 def row(name: str, ours: list[float], stock: list[float]) -> str:
     ratio = statistics.median(a / b for a, b in zip(ours, stock, strict=True))
-    return f"{name:<34}{statistics.median(ours) * 1000:>10.1f}{statistics.median(stock) * 1000:>10.1f}{ratio:>9.2f}   n={len(ours)}"
+    medians = [statistics.median(times) * 1000 for times in (ours, stock)]
+    return f"{name:<34}{medians[0]:>10.1f}{medians[1]:>10.1f}{ratio:>9.2f}   n={len(ours)}"
 
 
 def start_of(server: Server, number: int) -> float:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from strongroom_policy.labels import Label
+from strongroom_policy.sizes import size
 
 from strongroom_lab import canon
 from strongroom_lab.canon import Message
@@ -198,12 +199,3 @@ def coarse(amount: int) -> int:
     """Two significant digits, rounded up: an exact count of what was withheld would itself be a message."""
     step = int("1" + "0" * max(0, len(str(amount)) - 2))
     return -(-amount // step) * step
-
-
-def size(amount: int) -> str:
-    """Bytes for people."""
-    if amount < 1024:  # noqa: PLR2004 - a kibibyte
-        return f"{amount} bytes"
-    if amount < 1 << 20:
-        return f"{amount / 1024:.1f} KiB"
-    return f"{amount / (1 << 20):.1f} MiB"

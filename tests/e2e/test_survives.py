@@ -77,7 +77,8 @@ def test_vault_killed_during_a_read(running, people):
     with Notebook(people.server("analyst2", "cardio"), "vault.ipynb") as notebook:
         ready = notebook.run("import strongroom\nprint(strongroom.open('transport/flights').to_pandas().shape)")
         assert "336776" in ready.text, ready.error
-        code = "import time\nfor _ in range(60):\n    strongroom.open('transport/flights', columns=['year', 'month'])\n    time.sleep(0.1)"
+        reading = "strongroom.open('transport/flights', columns=['year', 'month'])"
+        code = f"import time\nfor _ in range(60):\n    {reading}\n    time.sleep(0.1)"
         ended: list = []
         thread = threading.Thread(target=lambda: ended.append(notebook.run(code)))
         thread.start()

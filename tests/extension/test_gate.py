@@ -332,7 +332,7 @@ async def test_two_megabytes_are_cut_with_one_notice(guarded_lab: Lab) -> None:
         [notice] = of_type(messages, "display_data")
         words = notice["content"]["data"]["text/plain"]
         assert "O5 (policy.csv:31)" in words
-        assert "64.0 KiB" in words
+        assert "64 KiB" in words
         assert "Exports panel" in words
         [update] = of_type(messages, "update_display_data")
         assert update["content"]["transient"] == notice["content"]["transient"]

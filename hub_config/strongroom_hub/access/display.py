@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlmodel import Session
 from strongroom_policy.labels import Label
+from strongroom_policy.sizes import size
 from strongroom_policy.values import Budget
 
 from strongroom_hub.catalog.service import version_columns
@@ -98,11 +99,11 @@ def display_for(
 def _words(budget: Budget, left: int | None) -> str:
     parts = []
     if budget.cell is not None:
-        parts.append(f"{budget.cell:,} bytes a cell")
+        parts.append(f"{size(budget.cell)} a cell")
     if budget.day is not None:
-        parts.append(f"{left:,} of {budget.day:,} bytes left today")
+        parts.append(f"{size(left or 0)} of {size(budget.day)} left today")
     if budget.image is not None:
-        parts.append(f"images up to {budget.image:,} bytes")
+        parts.append(f"images up to {size(budget.image)}")
     return ", ".join(parts) or "no limit"
 
 

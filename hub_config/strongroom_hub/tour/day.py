@@ -155,7 +155,7 @@ def analyst_is_refused_and_asks(day: Day) -> str:
 
 
 def steward_grants(day: Day) -> str:
-    """The requester cannot decide; the steward sees the request with its context and grants 90 days, one column masked."""
+    """The requester cannot decide; the steward sees the context and grants 90 days with one column masked."""
     analyst, steward = day.person("analyst"), day.person("steward")
     analyst.open_console()
     decision = {
@@ -182,7 +182,8 @@ def analyst_reads(day: Day) -> str:
     """Only the granted columns, the masked one masked; label first; plot and table shown; 2 MB cut at the budget."""
     cell = day.run(
         f"d = strongroom.open({DATASET!r})\ndf = d.to_pandas()\n"
-        "print(list(df.columns), len(df), d.label, d.to_polars().shape, d.arrow().num_rows)\nprint(df['person_id'].iloc[0])"
+        "print(list(df.columns), len(df), d.label, d.to_polars().shape, d.arrow().num_rows)\n"
+        "print(df['person_id'].iloc[0])"
     )
     expect(cell.seal.get("label") == "confidential", f"the cell that read is sealed {cell.seal.get('label')}")
     expect(
@@ -193,7 +194,8 @@ def analyst_reads(day: Day) -> str:
     grouped = day.run("df.groupby('lncoins')['mdvis'].mean().round(2).head()")
     expect(bool(grouped.text.strip()), "a group-by shows nothing")
     plot = day.run(
-        "%matplotlib inline\nimport matplotlib.pyplot as plt\n_ = df.groupby('idp')['mdvis'].mean().plot.bar()\nplt.show()"
+        "%matplotlib inline\nimport matplotlib.pyplot as plt\n"
+        "_ = df.groupby('idp')['mdvis'].mean().plot.bar()\nplt.show()"
     )
     expect(bool(plot.images), "a plot does not show")
     flood = day.run(f"print('x' * {TWO_MEGABYTES})")
@@ -203,7 +205,7 @@ def analyst_reads(day: Day) -> str:
     expect(refused_columns.status == "error", "a column that was not granted can be read")
     secret = day.open_notebook.run("strongroom.open('surveys/fair')")
     expect(secret.status == "error", "a label that the analyst is not cleared for can be read")
-    return f"20190 rows of {len(COLUMNS)} columns; label confidential; 2 MB print cut to {flood.received} bytes with its rule"
+    return f"20190 rows, {len(COLUMNS)} columns; label confidential; a 2 MB print cut to {flood.received} bytes, rule named"
 
 
 def _first_list(text: str) -> list[str]:
@@ -227,12 +229,13 @@ for place in ({places}):
         found.append(place)
 found += [f"process {{p}}" for p in os.listdir("/proc") if p.isdigit() and int(p) > 50]
 environment = open("/proc/self/environ").read() + " ".join(os.environ.values())
-found += ["a token in the environment" for word in ("TOKEN", "CREDENTIAL", "SECRET", "API_") if word in environment.upper()]
+found += [word + " in the environment" for word in ("TOKEN", "CREDENTIAL", "SECRET", "API_") if word in environment.upper()]
 for root in ("/run", "/box", "/etc", "/opt/strongroom"):
     for folder, _, names in os.walk(root):
         if folder.count("/") > 6:
             continue
-        found += [os.path.join(folder, n) for n in names if n.endswith((".pem", ".key", ".token", ".sqlite")) and "site-packages" not in folder]
+        if "site-packages" not in folder:
+            found += [os.path.join(folder, n) for n in names if n.endswith((".pem", ".key", ".token", ".sqlite"))]
 print("found:", found)
 """
 
@@ -259,7 +262,7 @@ def kernel_is_sealed(day: Day) -> str:
 
 
 def analyst_exports(day: Day) -> str:
-    """A table leaves after checks and a steward's review; raw rows and a symlink do not; the bytes are exactly those approved."""
+    """A table goes into review after its checks; raw rows are blocked, a symlink and an early download are refused."""
     made = day.run(
         "table = df.groupby('idp')['mdvis'].agg(['mean', 'count']).round(2).reset_index()\n"
         "table.to_csv('table.csv', index=False)\nprint(open('table.csv').read())\n"
@@ -284,7 +287,7 @@ def analyst_exports(day: Day) -> str:
 
 
 def steward_reviews(day: Day) -> str:
-    """The steward sees file, findings and the cells that made it, approves; the analyst downloads and checks the signature."""
+    """The steward sees file, findings and cells, and approves; the analyst downloads those bytes, signed."""
     steward = day.person("steward")
     shown = steward.console("GET", f"exports/{day.export}")
     expect(any("to_csv" in (c.get("code") or "") for c in shown["cells"]), "the review does not show the cells")
@@ -321,8 +324,8 @@ def strongroom(day: Day, *arguments: str) -> subprocess.CompletedProcess[str]:
 EXPECTED_ACTIONS = {
     "hub:user:login", "hub:user:refuse-login", "hub:server:spawn", "server:kernel:start", "server:cell:begin",
     "server:cell:end", "control:read:deny", "control:access-request:submit", "control:access-request:approve",
-    "control:grant:create", "control:read:allow", "control:label:raise", "control:export:submit", "control:export:block",
-    "control:export:vote", "control:export:approve", "control:export:download",
+    "control:grant:create", "control:read:allow", "control:label:raise", "control:export:submit",
+    "control:export:block", "control:export:vote", "control:export:approve", "control:export:download",
 }  # fmt: skip
 
 

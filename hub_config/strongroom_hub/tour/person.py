@@ -15,6 +15,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
+
 from strongroom_hub.demo import OTP_SECONDS, one_time_code
 from strongroom_hub.problems import MEDIA_TYPE, Problem
 
