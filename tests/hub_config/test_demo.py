@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import csv
+import dataclasses
 import stat
 
 import pytest
-from strongroom_hub import demo
+from strongroom_hub import demo, setup
 from strongroom_hub.cli import demo as cli
+from strongroom_hub.config import Uids
 from typer import Exit
 
 RFC_6238_SECRET = base64.b32encode(b"12345678901234567890").decode()
@@ -53,3 +56,33 @@ def test_reset_does_not_follow_a_link(tmp_path):
     with pytest.raises(Exit):
         cli._reset(tmp_path / "demo")
     assert (real / cli.MARKER).exists()
+
+
+@pytest.mark.parametrize("name", ["analyst", "analyst2"])
+def test_what_is_said_of_an_analyst_is_what_the_policy_gives(name):
+    lines = (setup.default_policy() / "policy.csv").read_text(encoding="utf-8").splitlines()
+    rows = [[field.strip() for field in row] for row in csv.reader(lines)]
+    given = {row[2] for row in rows if row and row[0] == "g" and row[1] == f"user:{name}"}
+    projects = [project for project in demo.PROJECTS if f"project:{project}" in given]
+    (clearance,) = [one.removeprefix("clearance:") for one in given if one.startswith("clearance:")]
+    assert demo.ROLE_TEXTS[name] == f"works in {' and '.join(projects)}, cleared up to {clearance}"
+
+
+def test_the_last_page_of_the_start_says_what_runs_where_and_what_is_weaker(tmp_path):
+    runtime = setup.Runtime("/node", "/proxy", "/python", "/kernel")
+    accounts = demo.new_accounts()
+    one_uid = dataclasses.replace(setup.new_instance(tmp_path, runtime, port=8443), uids=None)
+    page = cli._table(one_uid, accounts)
+    for words in (
+        "https://127.0.0.1:8443/services/control/",
+        str(one_uid.tls_dir / "ca.pem"),
+        "make otp USER=",
+        "make policy-check",
+        "make verify",
+        "under one uid",
+        *(account.password for account in accounts.values()),
+    ):
+        assert words in page
+    assert all(len(line) <= 120 for line in page.splitlines() if str(tmp_path) not in line)
+    separate = dataclasses.replace(one_uid, uids=Uids(1, 2, 3, 100))
+    assert "under one uid" not in cli._table(separate, accounts)

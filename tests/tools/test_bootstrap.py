@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -84,6 +87,128 @@ def test_an_ordinary_user_without_sudo_is_told_the_packages(bootstrap, monkeypat
     monkeypatch.setattr(bootstrap, "apt_command", list)
     with pytest.raises(bootstrap.BootstrapError, match="apt-get install bubblewrap libseccomp2"):
         bootstrap.install_packages(["bubblewrap", "libseccomp2"], "for the sandbox")
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """A PATH with nothing but the programs that a test writes; each call is recorded."""
+    folder, calls = tmp_path / "bin", tmp_path / "calls"
+    folder.mkdir()
+    calls.touch()
+    monkeypatch.setenv("PATH", str(folder))
+
+    def add(name, script=""):
+        (folder / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {calls}\n{script}\n', encoding="ascii")
+        (folder / name).chmod(0o755)
+
+    add.calls = lambda: calls.read_text(encoding="ascii").splitlines()
+    return add
+
+
+def test_a_user_whom_sudo_lets_install_packages_only_may_do_that(bootstrap, monkeypatch, programs):
+    monkeypatch.setattr(bootstrap, "IS_ROOT", False)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    programs("apt-get")
+    assert bootstrap.apt_command() == []
+    programs("sudo", 'test "$*" = "-n -l apt-get"')
+    assert bootstrap.apt_command() == ["sudo", "apt-get"]
+    programs("sudo", "exit 1")
+    assert bootstrap.apt_command() == []
+
+
+def test_all_missing_packages_are_installed_in_one_go_after_the_lists_were_read(bootstrap, monkeypatch, programs):
+    answers = iter([("", "python3.11-venv"), ("/usr/bin/python3.11", "")])
+    monkeypatch.setattr(bootstrap, "choose_python", lambda: next(answers))
+    monkeypatch.setattr(bootstrap, "IS_ROOT", True)
+    lists = bootstrap.ROOT / "lists"
+    programs("apt-get", f'case "$1" in update) : > {lists};; *) test -e {lists};; esac')
+    assert bootstrap.find_python(["bubblewrap"]) == "/usr/bin/python3.11"
+    install = "apt-get install -y --no-install-recommends bubblewrap python3.11-venv"
+    assert programs.calls() == [install, "apt-get update", install]
+
+
+def test_without_rights_all_missing_packages_are_named_at_once(bootstrap, monkeypatch):
+    monkeypatch.setattr(bootstrap, "choose_python", lambda: ("", "python3.11-venv"))
+    monkeypatch.setattr(bootstrap, "apt_command", list)
+    with pytest.raises(bootstrap.BootstrapError, match=r"apt-get install bubblewrap python3\.11-venv"):
+        bootstrap.find_python(["bubblewrap"])
+
+
+def test_no_browser_stops_only_the_browser_test(bootstrap, monkeypatch, programs, capsys):
+    monkeypatch.setattr(bootstrap, "IS_ROOT", True)
+    programs("apt-get", "echo Unable to locate package chromium; exit 100")
+    bootstrap.install_browser()
+    said = capsys.readouterr().out
+    assert "the browser test cannot run" in said
+    assert "Unable to locate package chromium" in said
+
+
+def test_a_host_that_allows_no_sandbox_is_noticed(bootstrap, monkeypatch, programs):
+    monkeypatch.setattr(bootstrap, "IS_ROOT", False)
+    programs("bwrap", "echo 'bwrap: setting up uid map: Permission denied' >&2; exit 1")
+    assert "Permission denied" in bootstrap.sandbox_problem()
+    programs("bwrap")
+    assert bootstrap.sandbox_problem() == ""
+
+
+def test_what_has_not_begun_does_not_begin_after_a_failure(bootstrap):
+    done = []
+
+    def fail():
+        raise bootstrap.BootstrapError("no")
+
+    def slow():
+        time.sleep(0.2)
+        done.append("slow")
+
+    with pytest.raises(bootstrap.BootstrapError):
+        bootstrap.side_by_side(fail, slow, *[slow] * 4)
+    assert len(done) <= 2
+
+
+def test_a_second_set_up_waits_for_the_first(bootstrap, capsys):
+    bootstrap.HOME.mkdir()
+    order = []
+
+    def second():
+        with bootstrap.alone():
+            order.append("second")
+
+    with bootstrap.alone():
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0.1)
+        order.append("first")
+    thread.join(5)
+    assert order == ["first", "second"]
+    assert "waiting for it" in capsys.readouterr().out
+
+
+def test_a_version_is_pinned_for_builds_unless_another_file_pins_it(bootstrap, monkeypatch):
+    frozen = {
+        "dev": "packaging==26.3\njupyter-strongroom==0.1.0\n",
+        "kernel": "numpy==2.4.6\nlocal @ file:///x\n",
+        "builder": "hatchling==1.27.0\nPackaging==26.3\njupyter_builder==1.3.0\n",
+    }
+    (bootstrap.ROOT / "constraints").mkdir()
+    monkeypatch.setattr(bootstrap, "run", lambda command, _: frozen[Path(command[0]).parents[1].name])
+    bootstrap.pin()
+    written = {file.stem: file.read_text(encoding="utf-8") for file in (bootstrap.ROOT / "constraints").iterdir()}
+    assert written == {
+        "trusted": "packaging==26.3\n",
+        "kernel": "numpy==2.4.6\n",
+        "build": "hatchling==1.27.0\njupyter_builder==1.3.0\n",
+    }
+
+
+def test_pinned_versions_survive_a_blank_in_the_checkouts_name(bootstrap, monkeypatch, tmp_path):
+    folder = tmp_path / "my checkout" / "constraints"
+    folder.mkdir(parents=True)
+    (folder / "kernel.txt").touch()
+    monkeypatch.setattr(bootstrap, "ROOT", folder.parent)
+    value = bootstrap.pinned("kernel")["PIP_CONSTRAINT"]
+    assert value.startswith("file://")
+    assert " " not in value
 
 
 def test_a_failed_command_shows_its_last_words(bootstrap):

