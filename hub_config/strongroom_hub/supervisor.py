@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,7 +33,7 @@ STOP_PATIENCE = 45.0
 KILL_PATIENCE = 5.0
 POLL_SECONDS = 0.2
 LOG_FILE = "hub.log"
-END_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOG_TAIL_LINES = 12
 
 
@@ -125,11 +126,8 @@ class RunningInstance:
 
         A second Ctrl-C waits until this is done.
         """
-        held = signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
-        try:
+        with _undisturbed():
             self._stop()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
     def _stop(self) -> None:
         if self._hub is None:
@@ -212,6 +210,26 @@ class RunningInstance:
             why=tuple(f"| {line}" for line in lines[-LOG_TAIL_LINES:]),
             next=f"The whole log: {self.log_file}",
         )
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Signals that would end this process wait until the block is done; then the first of them counts.
+
+    Not by a signal mask: the threads of a library do not share it, and Python handles what reaches any of them.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda one, _: came.append(one)) for number in END_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

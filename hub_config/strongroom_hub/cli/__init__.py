@@ -78,6 +78,7 @@ def tour(
     from strongroom_hub.tour.day import walk  # noqa: PLC0415
     from strongroom_hub.tour.person import TourError  # noqa: PLC0415
 
+    demo.stop_on_signals()
     folder = demo.home_folder(home)
     with supervisor.RunningInstance.fresh(folder, typer.echo) as running:
         try:

@@ -46,7 +46,7 @@ def run(
     if reset:
         _reset(data)
     instance = _instance(home, data, port)
-    _stop_on_signals()
+    stop_on_signals()
     running = supervisor.RunningInstance(instance)
     try:
         typer.echo("starting the hub, control and the vault")
@@ -137,8 +137,8 @@ def _reset(data: Path) -> None:
     typer.echo("the demo's data is deleted; starting over")
 
 
-def _stop_on_signals() -> None:
-    """SIGTERM and a closed terminal end the demo as Ctrl-C does."""
+def stop_on_signals() -> None:
+    """SIGTERM and a closed terminal end what runs here as Ctrl-C does: in order, leaving nothing."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
