@@ -1,7 +1,7 @@
 """Kernel start and cell round trip of the whole road, as ratios to a stock server with a plain ipykernel in one run.
 
 Ours: TLS proxy, hub's cookies, gate, durable audit entry, sandboxed kernel. Stock: `jupyter server` over plain HTTP
-with the same kernel environment and no sandbox. Measured in turn, A B A B ..., medians and the median of the paired ratios.
+with the same kernel environment and no sandbox. Measured in turn, A B A B ...; medians, and medians of paired ratios.
 """
 
 from __future__ import annotations

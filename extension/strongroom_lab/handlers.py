@@ -306,6 +306,15 @@ class NoConversions(Handler):
         self.answer({})
 
 
+class NoPaths(Handler):
+    """Lab asks where a path in an output leads: nowhere, the stock answer would tell which files the host has."""
+
+    @web.authenticated
+    @spoken
+    async def get(self) -> None:
+        self.answer({"resolved": []})
+
+
 class NoEvents(WebSocketMixin, WebSocketHandler, JupyterHandler):
     """Lab listens for the server's events here. None are sent: theirs would carry kernels' error texts."""
 
@@ -340,5 +349,6 @@ def routes(
     return [
         *((f"/strongroom/api/{path}", handler, shared) for path, handler in table),
         ("/api/nbconvert", NoConversions, shared),
+        ("/api/resolvePath", NoPaths, shared),
         ("/api/events/subscribe", NoEvents, {}),
     ]

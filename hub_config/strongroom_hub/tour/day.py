@@ -205,7 +205,7 @@ def analyst_reads(day: Day) -> str:
     expect(refused_columns.status == "error", "a column that was not granted can be read")
     secret = day.open_notebook.run("strongroom.open('surveys/fair')")
     expect(secret.status == "error", "a label that the analyst is not cleared for can be read")
-    return f"20190 rows, {len(COLUMNS)} columns; label confidential; a 2 MB print cut to {flood.received} bytes, rule named"
+    return f"20190 rows, {len(COLUMNS)} columns; confidential; a 2 MB print cut to {flood.received} bytes, rule named"
 
 
 def _first_list(text: str) -> list[str]:
@@ -229,7 +229,8 @@ for place in ({places}):
         found.append(place)
 found += [f"process {{p}}" for p in os.listdir("/proc") if p.isdigit() and int(p) > 50]
 environment = open("/proc/self/environ").read() + " ".join(os.environ.values())
-found += [word + " in the environment" for word in ("TOKEN", "CREDENTIAL", "SECRET", "API_") if word in environment.upper()]
+secret = ("TOKEN", "CREDENTIAL", "SECRET", "API_")
+found += [word + " in the environment" for word in secret if word in environment.upper()]
 for root in ("/run", "/box", "/etc", "/opt/strongroom"):
     for folder, _, names in os.walk(root):
         if folder.count("/") > 6:
