@@ -152,6 +152,7 @@ def run(command: Sequence[str], what: str, cwd: Path = ROOT, env: dict[str, str]
     done = subprocess.run(
         command,
         cwd=cwd,
+        stdin=subprocess.DEVNULL,  # nothing may ask there; sudo asks for its password at the terminal itself
         env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore", **(env or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
