@@ -89,7 +89,7 @@ ROUTES = [
     ("GET", "api/terminals"),
     ("POST", "api/terminals"),
     ("GET", "nbconvert/html/day.ipynb"),
-    ("GET", "api/events/subscribe"),
+    ("GET", "api/events"),
     ("GET", "metrics"),
     ("GET", "lab/api/extensions"),
     ("POST", "api/shutdown"),

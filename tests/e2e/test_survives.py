@@ -22,9 +22,10 @@ PATIENCE = 60
 
 
 def service(running, word: str) -> int:
-    found = below(running.hub_pid, word)
-    assert len(found) >= 1, [command_of(pid) for pid in descendants(running.hub_pid)]
-    return found[-1]
+    """The one process of a service: not the wrapper that drops privileges, not a worker."""
+    found = [pid for pid in below(running.hub_pid, word) if command_of(pid).endswith(f"python -m {word}")]
+    assert len(found) == 1, [command_of(pid) for pid in descendants(running.hub_pid)]
+    return found[0]
 
 
 def verify(running) -> subprocess.CompletedProcess[str]:
