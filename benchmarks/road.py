@@ -1,7 +1,7 @@
 """Kernel start and cell round trip of the whole road, as ratios to a stock server with a plain ipykernel in one run.
 
-Ours: TLS proxy, hub's cookies, gate, durable audit entry, sandboxed kernel. Stock: `jupyter server` over plain HTTP
-with the same kernel environment and no sandbox. Measured in turn, A B A B ...; medians, and medians of paired ratios.
+Both stand behind configurable-http-proxy with TLS. Ours adds the hub's cookies, the gate, a durable audit entry and the
+sandbox. Stock: `jupyter server` with the same kernel environment and no sandbox. Measured in turn, A B A B ...; medians, and medians of paired ratios.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -35,12 +36,12 @@ STOCK_UID = 64999
 class StockNotebook:
     """A kernel of the stock server with the same `run` as ours."""
 
-    def __init__(self, base: str, token: str) -> None:
-        self.http = httpx.Client(base_url=base, headers={"Authorization": f"token {token}"}, timeout=60)
+    def __init__(self, base: str, token: str, tls: ssl.SSLContext) -> None:
+        self.http = httpx.Client(base_url=base, verify=tls, headers={"Authorization": f"token {token}"}, timeout=60)
         self.kernel = self.http.post("/api/kernels", json={"name": "plain"}).raise_for_status().json()["id"]
-        url = f"{base.replace('http://', 'ws://')}/api/kernels/{self.kernel}/channels?token={token}"
+        url = f"{base.replace('https://', 'wss://')}/api/kernels/{self.kernel}/channels?token={token}"
         self._stack = ExitStack()
-        self.socket = self._stack.enter_context(connect(url, max_size=2**28, open_timeout=60))
+        self.socket = self._stack.enter_context(connect(url, ssl=tls, max_size=2**28, open_timeout=60))
 
     def close(self) -> None:
         self._stack.close()
@@ -79,10 +80,30 @@ class StockNotebook:
                 idle = idle or (kind == "status" and message["content"]["execution_state"] == "idle")
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def child(command: list[str], environment: dict[str, str], uid: int | None = None) -> Iterator[None]:
+    process = subprocess.Popen(
+        command, env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"} | environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        user=uid, group=uid, extra_groups=None if uid is None else [],
+    )  # fmt: skip
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
 @contextmanager
 def stock_server(instance: Instance) -> Iterator[tuple[str, str]]:
-    """A plain `jupyter server`, as an unprivileged uid where we are root."""
-    with tempfile.TemporaryDirectory() as folder:
+    """A plain `jupyter server` (as an unprivileged uid where we are root) behind a TLS proxy: its address and token."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         home = Path(folder)
         home.chmod(0o755)
         spec = home / "data" / "kernels" / "plain"
@@ -91,43 +112,42 @@ def stock_server(instance: Instance) -> Iterator[tuple[str, str]]:
         (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Plain", "language": "python"}))
         runtime = home / "run"
         runtime.mkdir()
-        as_root = os.geteuid() == 0
-        if as_root:
+        uid = STOCK_UID if os.geteuid() == 0 else None
+        if uid is not None:
             for path in (home, runtime, home / "data"):
-                os.chown(path, STOCK_UID, STOCK_UID)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        token = secrets.token_hex(16)
-        process = subprocess.Popen(
-            [
-                instance.server_python, "-m", "jupyter_server", "--no-browser", f"--port={port}",
-                f"--ServerApp.root_dir={runtime}",
-            ],
-            env={
-                "PATH": "/usr/bin:/bin", "HOME": str(home), "LANG": "C.UTF-8", "JUPYTER_TOKEN": token,
-                "JUPYTER_DATA_DIR": str(home / "data"), "JUPYTER_RUNTIME_DIR": str(runtime),
-                "JUPYTER_CONFIG_DIR": str(home / "config"),
-            },
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-            user=STOCK_UID if as_root else None, group=STOCK_UID if as_root else None,
-            extra_groups=[] if as_root else None,
-        )  # fmt: skip
-        base = f"http://127.0.0.1:{port}"
+                os.chown(path, uid, uid)
+        token, port, inner, api = secrets.token_hex(16), free_port(), free_port(), free_port()
+        server = [
+            instance.server_python, "-m", "jupyter_server", "--no-browser", f"--port={inner}",
+            f"--ServerApp.root_dir={runtime}", "--ServerApp.allow_remote_access=True",
+        ]  # fmt: skip
+        places = {
+            "HOME": str(home), "JUPYTER_DATA_DIR": str(home / "data"), "JUPYTER_RUNTIME_DIR": str(runtime),
+            "JUPYTER_CONFIG_DIR": str(home / "config"), "JUPYTER_TOKEN": token,
+        }  # fmt: skip
+        stack.enter_context(child(server, places, uid))
+        proxy = [
+            instance.node, instance.proxy_script, "--ip=127.0.0.1", f"--port={port}", "--api-ip=127.0.0.1",
+            f"--api-port={api}", f"--default-target=http://127.0.0.1:{inner}", "--log-level=error",
+            f"--ssl-key={instance.tls_dir / 'server.key'}", f"--ssl-cert={instance.tls_dir / 'server.pem'}",
+        ]  # fmt: skip
+        stack.enter_context(child(proxy, {"CONFIGPROXY_AUTH_TOKEN": secrets.token_hex(16)}))
+        base = f"https://127.0.0.1:{port}"
+        wait_for(f"{base}/api", ssl.create_default_context(cafile=str(instance.tls_dir / "ca.pem")))
+        yield base, token
+
+
+def wait_for(url: str, tls: ssl.SSLContext) -> None:
+    deadline = time.monotonic() + 60
+    while True:
         try:
-            deadline = time.monotonic() + 60
-            while True:
-                try:
-                    httpx.get(f"{base}/api", timeout=2)
-                    break
-                except httpx.TransportError:
-                    if time.monotonic() > deadline:
-                        raise
-                    time.sleep(0.2)
-            yield base, token
-        finally:
-            process.terminate()
-            process.wait(30)
+            if httpx.get(url, verify=tls, timeout=2).status_code < httpx.codes.INTERNAL_SERVER_ERROR:
+                return
+        except httpx.TransportError:
+            pass
+        if time.monotonic() > deadline:
+            sys.exit(f"{url} does not answer")
+        time.sleep(0.2)
 
 
 def timed(action: Callable[[], object]) -> float:
@@ -154,11 +174,11 @@ def start_of(server: Server, number: int) -> float:
     return took
 
 
-def start_of_stock(base: str, token: str) -> float:
+def start_of_stock(base: str, token: str, tls: ssl.SSLContext) -> float:
     notebook: list[StockNotebook] = []
 
     def first_cell() -> None:
-        notebook.append(StockNotebook(base, token))
+        notebook.append(StockNotebook(base, token, tls))
         notebook[0].run("1")
 
     took = timed(first_cell)
@@ -177,10 +197,10 @@ def main() -> None:
             analyst.login()
             server = analyst.open_project("cardio")
             start_of(server, 0)
-            start_of_stock(base, token)
-            pairs = [(start_of(server, n), start_of_stock(base, token)) for n in range(1, STARTS + 1)]
+            start_of_stock(base, token, analyst.tls)
+            pairs = [(start_of(server, n), start_of_stock(base, token, analyst.tls)) for n in range(1, STARTS + 1)]
             rows = [row("kernel start to first answer", [a for a, _ in pairs], [b for _, b in pairs])]
-            plain = StockNotebook(base, token)
+            plain = StockNotebook(base, token, analyst.tls)
             with Notebook(server, "trips.ipynb") as notebook:
                 for code, name in (("1", "round trip of `1`"), ("print('x' * 1000)", "round trip of a 1 kB print")):
                     notebook.run(code)
