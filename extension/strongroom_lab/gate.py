@@ -661,6 +661,8 @@ class Gate(BaseKernelWebsocketConnection):
             raise web.HTTPError(503, "The kernel did not start in time: restart it.") from None
 
     async def connect(self) -> None:
+        # Answers are many small messages: none may wait 40 ms for the acknowledgement of the one before.
+        self.websocket_handler.set_nodelay(True)
         self.multi_kernel_manager.notify_connect(self.kernel_id)
         self._kernel_gate.attach(self)
 

@@ -16,7 +16,14 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word, and what the pers
     """A refusal in words. `slug` is stable and machine-readable; the texts are for people."""
 
     def __init__(
-        self, status: int, slug: str, title: str, detail: str, *, why: tuple[str, ...] = (), next: str = ""  # noqa: A002
+        self,
+        status: int,
+        slug: str,
+        title: str,
+        detail: str,
+        *,
+        why: tuple[str, ...] = (),
+        next: str = "",  # noqa: A002
     ) -> None:
         super().__init__(f"{title}: {detail}")
         self.status = status
