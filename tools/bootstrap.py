@@ -397,8 +397,9 @@ def build_extension(node: str, npm: list[str], python: str) -> None:
 
 
 def project_requirement(extras: str) -> list[str]:
-    target = f"{ROOT}[{extras}]"
-    return ["-e", target] if EDITABLE else [target]
+    """What pip installs of this checkout: the project with some extras, and for the tests the kernel's client too."""
+    packages = [f"{ROOT}[{extras}]", *([str(ROOT / "kernels" / "client")] if "dev" in extras.split(",") else [])]
+    return [part for package in packages for part in (["-e", package] if EDITABLE else [package])]
 
 
 def pin_files(name: str) -> list[Path]:
@@ -432,7 +433,7 @@ def install_project_venv(name: str, extras: str, python: str) -> None:
         command = [str(venv), "-m", "pip", "install", "-q", *project_requirement(extras)]
         run(command, f"installing the environment {name}", env=pip_environment)
 
-    fingerprint = digest(pin_files("trusted"), python, extras, str(EDITABLE), distribution_facts())
+    fingerprint = digest(pin_files("trusted"), python, *project_requirement(extras), distribution_facts())
     fresh = not is_current(name, fingerprint)
     step(name, fingerprint, f"installing the environment {name}", install)
 

@@ -87,7 +87,7 @@ def _wait_for_the_end(running: supervisor.RunningInstance) -> NoReturn:
         while running.alive():
             time.sleep(0.5)
     except KeyboardInterrupt:
-        typer.echo("\nstopping ...")
+        typer.echo("\nstopping; a running cell may take some seconds to end ...")
         raise
     fail(f"the hub has ended by itself; its log: {running.log_file}")
 
