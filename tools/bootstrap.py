@@ -147,9 +147,13 @@ def step(name: str, fingerprint: str, title: str, work: Callable[[], None]) -> N
         stamp_file(name).write_text(fingerprint, encoding="utf-8")
 
 
+children: set[subprocess.Popen[str]] = set()
+"""Commands that run now."""
+
+
 def run(command: Sequence[str], what: str, cwd: Path = ROOT, env: dict[str, str] | None = None) -> str:
     """Run a command quietly; when it fails, show the end of what it said."""
-    done = subprocess.run(
+    with subprocess.Popen(
         command,
         cwd=cwd,
         stdin=subprocess.DEVNULL,  # nothing may ask there; sudo asks for its password at the terminal itself
@@ -157,12 +161,16 @@ def run(command: Sequence[str], what: str, cwd: Path = ROOT, env: dict[str, str]
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        check=False,
-    )
-    if done.returncode:
-        tail = "\n".join(done.stdout.strip().splitlines()[-25:])
-        raise BootstrapError(f"{what} failed (exit code {done.returncode}):\n{tail}")
-    return done.stdout
+    ) as process:
+        children.add(process)
+        try:
+            said, _ = process.communicate()
+        finally:
+            children.discard(process)
+    if process.returncode:
+        tail = "\n".join(said.strip().splitlines()[-25:])
+        raise BootstrapError(f"{what} failed (exit code {process.returncode}):\n{tail}")
+    return said
 
 
 # ---------------------------------------------------------------------------------------------------- system packages
@@ -561,8 +569,11 @@ def side_by_side(*jobs: Callable[[], None]) -> None:
         try:
             for one in as_completed(begun):
                 one.result()
-        except BaseException:
+        except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
+            if isinstance(error, KeyboardInterrupt):
+                for child in list(children):  # npm for one goes on after Ctrl-C
+                    child.terminate()
             raise
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -164,6 +166,20 @@ def test_what_has_not_begun_does_not_begin_after_a_failure(bootstrap):
     with pytest.raises(bootstrap.BootstrapError):
         bootstrap.side_by_side(fail, slow, *[slow] * 4)
     assert len(done) <= 2
+
+
+def test_ctrl_c_ends_commands_that_do_not_listen_to_it(bootstrap):
+    deaf = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
+
+    def install():
+        bootstrap.run([sys.executable, "-c", deaf], "installing")
+
+    threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT]).start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        bootstrap.side_by_side(install, install)
+    assert time.monotonic() - began < 20
+    assert not bootstrap.children
 
 
 def test_a_second_set_up_waits_for_the_first(bootstrap, capsys):
