@@ -1,8 +1,8 @@
 """Kernel start and cell round trip of the whole road, as ratios to a stock server with a plain ipykernel in one run.
 
 Both stand behind configurable-http-proxy with TLS. Ours adds the hub's cookies, the gate, a durable audit entry and
-the sandbox. Stock: `jupyter server` with the same kernel environment and no sandbox. Measured in turn, A B A B ...; medians,
-and medians of paired ratios.
+the sandbox. Stock: `jupyter server` with the same kernel environment and no sandbox. Measured in turn, A B A B ...;
+medians, and medians of paired ratios.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ STOCK = """
 from jupyter_server.serverapp import main
 from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
 stock_open = KernelWebsocketHandler.open
-async def open_without_delay(self, *arguments):
+async def open_without_delay(self, **place):
     self.set_nodelay(True)
-    await stock_open(self, *arguments)
+    await stock_open(self, **place)
 KernelWebsocketHandler.open = open_without_delay
 main()
 """
