@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from strongroom_lab.problems import Problem
+from strongroom_hub.problems import Problem
+
 from strongroom_lab.workspace import Workspace
 
 COLUMNS_LIMIT = 10_000
@@ -56,7 +57,7 @@ class Questions:
             kernel=self._kernel, cell=self._current_entry(), dataset=dataset, version=version, columns=columns
         )
         if not isinstance(decided.get("ticket"), str):
-            raise Problem.from_json(502, None)
+            raise Problem.from_json(None)
         self._workspace.learn(decided, mark)
         return {name: decided.get(name) for name in HANDED_ON}
 

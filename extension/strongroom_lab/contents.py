@@ -12,10 +12,10 @@ from typing import Any
 
 import nbformat
 from jupyter_server.services.contents.filemanager import AsyncFileContentsManager
+from strongroom_hub.problems import Problem
 from tornado import web
 
 from strongroom_lab.kernels import in_words
-from strongroom_lab.problems import Problem
 from strongroom_lab.workspace import Workspace
 
 TEXT_SUFFIXES = frozenset(

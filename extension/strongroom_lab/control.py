@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from strongroom_hub.problems import Problem
 
-from strongroom_lab.problems import Problem, control_silent
+from strongroom_lab.problems import control_silent
 
 TIMEOUT = httpx.Timeout(15.0, connect=3.0)
 QUICK = httpx.Timeout(1.5)
@@ -45,7 +46,7 @@ class Control:
         except ValueError:
             answer = None
         if not response.is_success or not isinstance(answer, dict):
-            raise Problem.from_json(response.status_code, answer)
+            raise Problem.from_json(answer, response.status_code)
         return answer
 
     async def session(self) -> dict[str, Any]:

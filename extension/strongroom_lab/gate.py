@@ -26,6 +26,7 @@ from typing import Any
 
 from jupyter_client.session import Session
 from jupyter_server.services.kernels.connection.base import BaseKernelWebsocketConnection
+from strongroom_hub.problems import Problem
 from tornado import web
 from tornado.log import app_log
 from tornado.websocket import WebSocketClosedError
@@ -33,7 +34,6 @@ from tornado.websocket import WebSocketClosedError
 from strongroom_lab import canon, wire
 from strongroom_lab.budget import Meter, coarse
 from strongroom_lab.canon import Message, Unfit
-from strongroom_lab.problems import Problem
 from strongroom_lab.workspace import Workspace
 
 CHANNELS = ("shell", "control", "stdin", "iopub")
@@ -646,7 +646,7 @@ def entry_of(answer: dict[str, Any]) -> int:
     """The entry's index in an answer of control. Raises Problem where there is none: then nothing was recorded."""
     entry = answer.get("entry")
     if isinstance(entry, bool) or not isinstance(entry, int):
-        raise Problem.from_json(502, None)
+        raise Problem.from_json(None)
     return entry
 
 

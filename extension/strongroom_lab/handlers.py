@@ -14,12 +14,12 @@ from typing import IO, Any
 from jupyter_server.auth.decorator import ws_authenticated
 from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from jupyter_server.base.websocket import WebSocketMixin
+from strongroom_hub.problems import MEDIA_TYPE, Problem
 from tornado import web
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketHandler
 
 from strongroom_lab import canon, workfiles
-from strongroom_lab.problems import MEDIA_TYPE, Problem
 from strongroom_lab.settings import Settings
 from strongroom_lab.vault import Vault
 from strongroom_lab.workspace import Workspace
@@ -218,7 +218,7 @@ class Exports(Handler):
         )
         identifier, tickets = str(draft.get("id", "")), draft.get("tickets")
         if not isinstance(tickets, list) or len(tickets) != len(copies):
-            raise Problem.from_json(502, None)
+            raise Problem.from_json(None)
         receipts = [
             await self.vault.stage(identifier, index, str(ticket), copy.file)
             for index, (copy, ticket) in enumerate(zip(copies, tickets, strict=True))
@@ -276,7 +276,7 @@ def _member(name: str) -> str:
 def _text(value: Any) -> str:
     """The manifest's exact bytes come as text: its signature is over them."""
     if not isinstance(value, str):
-        raise Problem.from_json(502, None)
+        raise Problem.from_json(None)
     return value
 
 

@@ -13,6 +13,7 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_server._tz import utcnow
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager, ServerKernelManager
 from jupyter_server.services.sessions.sessionmanager import SessionManager
+from strongroom_hub.problems import Problem
 from strongroom_kernels.doors import AskDoor
 from strongroom_kernels.kernelspec import NAME, PROVISIONER, kernel_dirs
 from strongroom_kernels.provisioner import kernel_folder
@@ -21,7 +22,6 @@ from traitlets import Bool, Enum
 
 from strongroom_lab.ask import Questions
 from strongroom_lab.gate import KernelGate
-from strongroom_lab.problems import Problem
 from strongroom_lab.workspace import Workspace
 
 

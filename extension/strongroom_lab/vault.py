@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import httpx
-
-from strongroom_lab.problems import Problem
+from strongroom_hub.problems import Problem
 
 TIMEOUT = httpx.Timeout(120.0, connect=3.0)
 CHUNK = 1 << 20
@@ -29,7 +28,7 @@ def _refusal(response: httpx.Response) -> Problem:
         body: Any = response.json()
     except ValueError:
         body = None
-    return Problem.from_json(response.status_code, body)
+    return Problem.from_json(body, response.status_code)
 
 
 class Vault:
@@ -64,7 +63,7 @@ class Vault:
         try:
             receipt = response.json()["receipt"]
         except (ValueError, KeyError, TypeError):
-            raise Problem.from_json(502, None) from None
+            raise Problem.from_json(None) from None
         return str(receipt)
 
     async def fetch(self, export: str, sha256: str, ticket: str, into: IO[bytes]) -> None:

@@ -21,7 +21,7 @@ from io import BufferedRandom
 from pathlib import Path
 from typing import IO, Any
 
-from strongroom_lab.problems import Problem
+from strongroom_hub.problems import Problem
 
 MAX_BYTES = 100 << 20
 """Of one export in all: what a reviewer can be asked to look at."""

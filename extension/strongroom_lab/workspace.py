@@ -17,11 +17,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from strongroom_hub.problems import Problem
 from strongroom_policy.labels import Label
 from tornado.log import app_log
 
 from strongroom_lab.control import Control
-from strongroom_lab.problems import Problem, control_silent
+from strongroom_lab.problems import control_silent
 
 FRESH = 1.0
 """Seconds for which a display decision counts as new; after that the next output asks again."""

@@ -44,14 +44,30 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word, and what the pers
             "next": self.next,
         }
 
+    def lines(self) -> list[str]:
+        """What a person reads, in order: title, detail, the reasons, what to do next."""
+        return [line for line in (self.title, self.detail, *self.why, self.next) if line]
+
     @classmethod
-    def from_json(cls, body: dict[str, Any]) -> Problem:
-        """Rebuild a problem that another process answered with; unknown members are ignored."""
+    def from_json(cls, body: Any, status: int = 502) -> Problem:
+        """Rebuild a problem that another process answered with; anything that is not one becomes a plain refusal.
+
+        `status` is what that process answered, for a body that does not say it itself.
+        """
+        if not isinstance(body, dict) or not isinstance(body.get("title"), str):
+            return cls(
+                max(status, 400),
+                "unexpected-answer",
+                "A Strongroom service answered in a way that was not understood",
+                f"HTTP status {status}.",
+                next="Try again; if it stays, tell the operator.",
+            )
+        told, why = body.get("status"), body.get("why")
         return cls(
-            int(body.get("status", 500)),
+            told if isinstance(told, int) else status,
             str(body.get("type", "")).removeprefix(TYPE_PREFIX) or "unknown",
-            str(body.get("title", "Refused")),
+            body["title"],
             str(body.get("detail", "")),
-            why=tuple(str(line) for line in body.get("why", ())),
+            why=tuple(str(line) for line in why) if isinstance(why, list) else (),
             next=str(body.get("next", "")),
         )

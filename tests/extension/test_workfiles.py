@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strongroom_hub.problems import Problem
 from strongroom_lab import workfiles
-from strongroom_lab.problems import Problem
 
 
 def test_a_copy_is_what_was_there(tmp_path: Path) -> None:

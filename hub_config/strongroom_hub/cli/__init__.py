@@ -92,7 +92,6 @@ def main() -> None:
     try:
         app()
     except Problem as problem:
-        for part in (f"{problem.title}: {problem.detail}", *problem.why, problem.next):
-            if part:
-                typer.echo(part, err=True)
+        for line in problem.lines():
+            typer.echo(line, err=True)
         sys.exit(1)

@@ -35,7 +35,7 @@ class VaultDoor:
 
 def _as_problem(answer: httpx.Response) -> Problem:
     try:
-        return Problem.from_json(answer.json())
+        return Problem.from_json(answer.json(), answer.status_code)
     except (ValueError, AttributeError, TypeError):
         return _unavailable(f"it answered {answer.status_code}")
 

@@ -111,7 +111,7 @@ def _ask(vault: httpx.Client, method: str, path: str, **what: Any) -> httpx.Resp
     if answer.is_success:
         return answer
     try:
-        problem = Problem.from_json(answer.json())
+        problem = Problem.from_json(answer.json(), answer.status_code)
     except (ValueError, TypeError, AttributeError) as error:
         raise Problem(
             502, "vault-answer", "The vault answered something unexpected", f"Status {answer.status_code}."

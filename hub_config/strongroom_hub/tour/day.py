@@ -453,8 +453,7 @@ def walk(instance: Instance, accounts: dict[str, Account], say: Callable[[str], 
             try:
                 told = step(day)
             except Problem as problem:
-                words = " ".join(part for part in (str(problem), *problem.why, problem.next) if part)
-                raise TourError(f"step {number}, {name}: {words}") from problem
+                raise TourError(f"step {number}, {name}: {' '.join(problem.lines())}") from problem
             except TourError as error:
                 raise TourError(f"step {number}, {name}: {error}") from error
             say(f"{number}. {name}: {told} ({time.monotonic() - began:.1f} s)")
