@@ -684,7 +684,13 @@ class Gate(BaseKernelWebsocketConnection):
         return gate
 
     def deliver(self, frame: wire.Frame) -> None:
-        """Write one frame to the browser, in its framing; a page that has gone is forgotten."""
+        """Write one frame to the browser, in its framing; a page that has gone is forgotten.
+
+        Never raises: a page that left must not keep its cell from being closed and charged.
+        """
+        if self.websocket_handler.ws_connection is None:
+            self._kernel_gate.detach(self)
+            return
         framed = frame.v1 if self.subprotocol == wire.V1 else frame.legacy
         try:
             self.websocket_handler.write_message(framed, binary=isinstance(framed, bytes))

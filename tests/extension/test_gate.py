@@ -451,6 +451,35 @@ threading.Thread(target=later).start()
     assert sum(body["bytes"] for body in charged) > 4
 
 
+async def test_a_cell_whose_page_has_left_is_closed_and_charged(guarded_lab: Lab) -> None:
+    """Its output goes to the pages that are left, so it must count like any other."""
+    kernel = guarded_lab.start_kernel("left.ipynb")
+    async with guarded_lab.page(kernel) as stays:
+        async with guarded_lab.page(kernel) as leaves:
+            guarded_lab.control.calls.clear()
+            await leaves.send("execute_request", {"code": "import time; time.sleep(1.5); print('a' * 5000)"})
+            await asyncio.sleep(0.5)
+        messages = await stays.quiet(3.0)
+    assert "a" * 5000 in text_of(messages)
+    [end] = guarded_lab.control.named("POST cells/ENTRY/end")
+    assert end["status"] == "ok"
+    assert end["charged"] > 5000
+
+
+async def test_a_kernel_whose_page_has_left_ends_in_order(guarded_lab: Lab) -> None:
+    kernel = guarded_lab.start_kernel("gone.ipynb")
+    async with guarded_lab.page(kernel) as page:
+        await page.send("execute_request", {"code": "import time; time.sleep(60)"})
+        await asyncio.sleep(1.0)
+    guarded_lab.control.calls.clear()
+    assert guarded_lab.call("DELETE", f"api/kernels/{kernel}").status_code == 204
+    deadline = time.monotonic() + 10
+    while not guarded_lab.control.named("DELETE kernels/ID") and time.monotonic() < deadline:
+        await asyncio.sleep(0.1)
+    assert [end["status"] for end in guarded_lab.control.named("POST cells/ENTRY/end")] == ["died"]
+    assert len(guarded_lab.control.named("DELETE kernels/ID")) == 1
+
+
 async def test_control_dead_during_a_cell(fresh_lab: Lab) -> None:
     """Output stops within seconds, the next cell is refused; after the restart all goes on and is recorded."""
     control = fresh_lab.control
