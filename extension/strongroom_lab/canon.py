@@ -46,7 +46,7 @@ PUBLIC_TYPES = frozenset(
     }
 )
 """JavaScript is on no list: Lab would run it with the analyst's login."""
-GUARDED_TYPES = frozenset({"text/plain", "text/html", "text/markdown", "image/png", "image/jpeg", WIDGET_VIEW})
+GUARDED_TYPES = frozenset({"text/plain", "text/html", "image/png", "image/jpeg", WIDGET_VIEW})
 TABLE_TAGS = {
     *(
         "table",
@@ -216,8 +216,13 @@ def _is_size(value: Any) -> bool:
 
 
 def guarded(data: dict[str, Any]) -> dict[str, Any]:
-    """What of a bundle may be shown above public: no active content, HTML reduced to text and tables."""
+    """What of a bundle may be shown above public: no active content, HTML reduced to text and tables.
+
+    Markdown is shown as its source: pages render the HTML and the links in it.
+    """
     result = {mime: item for mime, item in data.items() if mime in GUARDED_TYPES}
+    if "text/markdown" in data:
+        result["text/plain"] = data["text/markdown"]
     if "text/html" in result:
         result["text/html"] = nh3.clean(
             result["text/html"],

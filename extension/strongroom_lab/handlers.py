@@ -157,37 +157,69 @@ class WithdrawAccessRequest(Handler):
         self.answer(made)
 
 
-class Work(Handler):
+class MeteredHandler(Handler):
+    """What tells of files that a kernel wrote (names, sizes, hashes, findings, refusals) is metered like output."""
+
+    async def metered(self, export: Any) -> Any:
+        """`export` with what its files tell, which counts once; without it where no more may be shown."""
+        files = export.get("files") if isinstance(export, dict) else None
+        if not isinstance(files, list):
+            return export
+        told = canon.encode(files)
+        silence = "" if self.workspace.was_told(told) else await self.workspace.count_shown(len(told))
+        if not silence:
+            self.workspace.remember_told(told)
+            return export
+        words = f"{silence} Reviewers see size, hash and findings."
+        finding = {"check": "unreadable", "severity": "warn", "text": words, "evidence": {}}
+        bare = [{**file, "sha256": "", "bytes": 0, "findings": [finding]} for file in files if isinstance(file, dict)]
+        return {**export, "files": bare}
+
+    async def metered_refusal(self, problem: Problem) -> Problem:
+        """`problem` counted each time: that a file exists, what it is and how large it is are answers of a kernel."""
+        silence = await self.workspace.count_shown(len(canon.encode(problem.as_json())))
+        if not silence:
+            return problem
+        return _withheld("This was refused, and why is withheld", silence, self.workspace, "Try again tomorrow (UTC).")
+
+
+def _withheld(title: str, silence: str, workspace: Workspace, what_next: str) -> Problem:
+    rule = workspace.display.rule
+    return Problem(403, "display-budget", title, silence, why=(rule,) if rule else (), next=what_next)
+
+
+class Work(MeteredHandler):
     """The names in the work folder: kernels choose them, so they are metered like output."""
 
     @web.authenticated
     @spoken
     async def get(self) -> None:
         path = self.get_query_argument("path", "")
-        found = await asyncio.to_thread(workfiles.listing, self.server.work, path)
+        try:
+            found = await asyncio.to_thread(workfiles.listing, self.server.work, path)
+        except Problem as problem:
+            raise await self.metered_refusal(problem) from problem
         raw = canon.encode(found)
-        view = await self.workspace.view()
-        if view.silence or (view.day_left is not None and len(raw) > view.day_left):
-            raise Problem(
-                403,
-                "display-budget",
+        silence = await self.workspace.count_shown(len(raw))
+        if silence:
+            raise _withheld(
                 "The list of work files is withheld",
-                view.silence or "It is longer than what is left of the day's display budget.",
-                why=(view.display.rule,) if view.display.rule else (),
-                next="Files can still be exported by name in the Exports panel.",
+                silence,
+                self.workspace,
+                "Files can still be exported by name in the Exports panel.",
             )
-        if view.day_left is not None:
-            await self.workspace.charge_now("work", len(raw))
         self.finish(raw)
 
 
-class Exports(Handler):
+class Exports(MeteredHandler):
     @web.authenticated
     @spoken
     async def get(self) -> None:
         found = await self.workspace.control.exports()
-        self.workspace.note_states("export", found.get("exports"))
-        self.answer(found)
+        exports = found.get("exports")
+        self.workspace.note_states("export", exports)
+        shown = [await self.metered(export) for export in exports] if isinstance(exports, list) else []
+        self.answer({**found, "exports": shown})
 
     @web.authenticated
     @spoken
@@ -198,14 +230,20 @@ class Exports(Handler):
             raise Problem(400, "bad-request", "Not understood", "paths is a list of file names below ~/work.")
         if not isinstance(justification, str):
             raise Problem(400, "bad-request", "Not understood", "justification is a text.")
+        try:
+            export = await self._export(paths, justification)
+        except Problem as problem:
+            raise await self.metered_refusal(problem) from problem
+        self.workspace.publish("export", {"id": export.get("id"), "state": export.get("state")})
+        self.answer(await self.metered(export), 201)
+
+    async def _export(self, paths: list[str], justification: str) -> dict[str, Any]:
         copies = await asyncio.to_thread(workfiles.copy_for_export, self.server.work, paths)
         try:
-            export = await self._send(copies, justification)
+            return await self._send(copies, justification)
         finally:
             for copy in copies:
                 copy.file.close()
-        self.workspace.publish("export", {"id": export.get("id"), "state": export.get("state")})
-        self.answer(export, 201)
 
     async def _send(self, copies: list[workfiles.Copied], justification: str) -> dict[str, Any]:
         """Draft, stage every file in the vault, submit: control learns hashes only, the vault bytes only."""
@@ -226,13 +264,13 @@ class Exports(Handler):
         return await self.workspace.control.submit_export(identifier, receipts)
 
 
-class WithdrawExport(Handler):
+class WithdrawExport(MeteredHandler):
     @web.authenticated
     @spoken
     async def post(self, identifier: str) -> None:
         made = await self.workspace.control.withdraw_export(identifier)
         self.workspace.publish("export", {"id": made.get("id"), "state": made.get("state")})
-        self.answer(made)
+        self.answer(await self.metered(made))
 
 
 class DownloadExport(Handler):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import itertools
 import time
 from collections import defaultdict, deque
@@ -120,6 +121,7 @@ class Workspace:
         self._acknowledged = 0
         self._base = 0
         """`_acknowledged` when the decision in force was asked for: what it has counted for certain."""
+        self._told: set[bytes] = set()
         self._late: dict[str, int] = defaultdict(int)
         self._reports: asyncio.Queue[_Report] = asyncio.Queue()
         self._listeners: set[asyncio.Queue[tuple[str, dict[str, Any]]]] = set()
@@ -237,6 +239,26 @@ class Workspace:
         # The answer has counted these bytes already.
         self._acknowledged += amount
         self.learn(answer, mark + amount)
+
+    async def count_shown(self, amount: int) -> str:
+        """Charge bytes that are about to be shown outside any cell. Returns why they must not be, empty if they may.
+
+        Raises Problem where they could not be charged: then they must not be shown either.
+        """
+        view = await self.view()
+        if view.silence or view.day_left is None:
+            return view.silence
+        if amount > view.day_left:
+            return "It is longer than what is left of the day's display budget."
+        await self.charge_now("work", amount)
+        return ""
+
+    def was_told(self, told: bytes) -> bool:
+        return hashlib.sha256(told).digest() in self._told
+
+    def remember_told(self, told: bytes) -> None:
+        """Note what was shown and never changes, so that showing it again costs nothing."""
+        self._told.add(hashlib.sha256(told).digest())
 
     def close_kernel(self, kernel: str, reason: str) -> None:
         """Queue the record of a kernel's end."""

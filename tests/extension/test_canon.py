@@ -119,6 +119,13 @@ def test_html_above_public_does_nothing(html: str) -> None:
         assert active not in clean
 
 
+def test_markdown_above_public_is_its_source() -> None:
+    """A page would render the HTML in it, with links that carry data in their addresses."""
+    source = "**bold** <meta http-equiv=refresh content='0;http://e/?d'> [go](http://e/?d)"
+    shown = canon.guarded({"text/markdown": source, "text/plain": "<Markdown object>"})
+    assert shown == {"text/plain": source}
+
+
 @given(st.lists(st.text(max_size=400), max_size=12), st.integers(0, 2000), st.integers(0, 3000))
 def test_streams_never_exceed_cell_or_day(texts: list[str], cell: int, day: int) -> None:
     meter = Meter()

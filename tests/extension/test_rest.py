@@ -90,6 +90,61 @@ def test_a_listing_that_cannot_be_charged_is_withheld(guarded_lab: Lab) -> None:
     assert response.json()["why"] == ["O5 (policy.csv:31)"]
 
 
+def test_refusals_that_tell_of_work_files_are_charged_each_time(guarded_lab: Lab) -> None:
+    lab = guarded_lab
+    lab.call("GET", "strongroom/api/session")
+    ask = {"paths": ["told-by-absence.csv"], "justification": "x"}
+    answers = [lab.call("POST", "strongroom/api/exports", json=ask) for _ in range(2)]
+    answers.append(lab.call("GET", "strongroom/api/work?path=told-by-absence"))
+    assert [answer.status_code for answer in answers] == [404] * 3
+    charged = [body["bytes"] for body in lab.control.named("POST display")]
+    assert len(charged) == 3
+    assert all(amount >= len("told-by-absence.csv does not exist") for amount in charged)
+    lab.control.reset("confidential", {**GUARDED, "day_bytes_left": 10})
+    lab.call("GET", "strongroom/api/session")
+    for answer in (
+        lab.call("POST", "strongroom/api/exports", json=ask),
+        lab.call("GET", "strongroom/api/work?path=told-by-absence"),
+    ):
+        assert answer.status_code == 403
+        assert "does not exist" not in answer.text
+        assert answer.json()["why"] == ["O5 (policy.csv:31)"]
+
+
+def told(export: str) -> dict[str, Any]:
+    """An export whose findings carry a message of the kernel: names of columns in its file."""
+    finding = {"check": "small-counts", "severity": "warn", "text": "9", "evidence": {"cells": ["MESSAGE" * 50]}}
+    file = {"index": 0, "name": "t.csv", "sha256": "abcdef", "bytes": 1234567, "type": "csv", "findings": [finding]}
+    return {"id": export, "state": "in_review", "files": [file]}
+
+
+def test_what_an_export_tells_of_its_file_is_charged_once(guarded_lab: Lab) -> None:
+    lab = guarded_lab
+    lab.call("GET", "strongroom/api/session")
+    lab.control.answers["GET exports"] = {"exports": [told("x2")]}
+    for _ in range(3):
+        assert lab.call("GET", "strongroom/api/exports").json() == {"exports": [told("x2")]}
+    [charged] = lab.control.named("POST display")
+    assert charged["bytes"] > 350
+
+
+def test_findings_do_not_get_around_the_days_budget(guarded_lab: Lab) -> None:
+    lab = guarded_lab
+    lab.control.reset("confidential", {**GUARDED, "day_bytes_left": 10})
+    lab.call("GET", "strongroom/api/session")
+    exported = {**told("x3"), "files": [{**told("x3")["files"][0], "sha256": "fedcba"}]}
+    lab.control.answers["GET exports"] = {"exports": [exported]}
+    lab.control.answers["POST exports/x3/withdraw"] = exported
+    for answer in (
+        lab.call("GET", "strongroom/api/exports"),
+        lab.call("POST", "strongroom/api/exports/x3/withdraw"),
+    ):
+        assert answer.status_code == 200
+        assert "t.csv" in answer.text
+        for hidden in ("MESSAGE", "fedcba", "1234567"):
+            assert hidden not in answer.text
+
+
 def test_an_export_is_copied_staged_and_submitted(lab: Lab) -> None:
     (lab.work / "out.csv").write_bytes(b"a,b\n1,2\n")
     own(lab.work / "out.csv")
