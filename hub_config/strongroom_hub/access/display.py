@@ -71,7 +71,7 @@ def display_for(
     A workspace whose label is `public` has no budget. `shown_today`: bytes already shown on this UTC day.
     """
     if not context.policy.is_member(user, project):
-        return _stopped("membership", f"You are not a member of project {project} now, so nothing is shown.")
+        return stopped("membership", f"You are not a member of project {project} now, so nothing is shown.")
     if not sources and label == Label.PUBLIC:
         return Display(True, None, None, None, "", "Nothing but public data was read: no limit.")
     questions = list(questions_about(session, "display", user=user, project=project, sources=sources))
@@ -79,11 +79,11 @@ def display_for(
         decision = context.policy.decide(question)
         if not decision.allowed:
             why = decision.why()
-            return _stopped(why[0] if why else "policy", f"{question.object}: {'; '.join(why)}")
+            return stopped(why[0] if why else "policy", f"{question.object}: {'; '.join(why)}")
     if label == Label.PUBLIC:
         return Display(True, None, None, None, "", "Nothing but public data was read: no limit.")
     if not questions:
-        return _stopped("policy", f"The workspace is {label}, but what it has read is not known.")
+        return stopped("policy", f"The workspace is {label}, but what it has read is not known.")
     due = context.policy.obligations(questions).display
     left = None if due.value.day is None else max(0, due.value.day - shown_today)
     return Display(
@@ -107,5 +107,6 @@ def _words(budget: Budget, left: int | None) -> str:
     return ", ".join(parts) or "no limit"
 
 
-def _stopped(rule: str, text: str) -> Display:
+def stopped(rule: str, text: str) -> Display:
+    """Nothing may be shown, and why."""
     return Display(allowed=False, cell_bytes=0, day_bytes_left=0, image_bytes=0, rule=rule, text=text)

@@ -84,6 +84,8 @@ TURN = {
 DOWNLOADABLE = frozenset({ExportState.APPROVED, ExportState.RELEASED})
 REVIEWABLE = frozenset(ExportState) - {ExportState.DRAFT}
 """What reviewers can see: all that was ever submitted."""
+OPENED = frozenset({ExportState.IN_REVIEW, ExportState.APPROVED, ExportState.RELEASED})
+"""Whose files reviewers can open: stewards read no data, and a file that was blocked or taken back may be raw rows."""
 
 MAX_FILES = 20
 MAX_CELLS = 500
@@ -186,6 +188,18 @@ def check_not_requester(requester: str, reviewer: str) -> None:
             "This is your own export",
             "Nobody decides on a request that they made themselves.",
             next="Another reviewer has to decide.",
+        )
+
+
+def check_shown(state: ExportState) -> None:
+    """Raises Problem 409 unless reviewers may open the files."""
+    if state not in OPENED:
+        raise Problem(
+            409,
+            "not-under-review",
+            "These files are not under review",
+            f"The export is {state.replace('_', ' ')}; reviewers see files that are up for a decision or have left.",
+            next="The findings of the automatic checks say what is wrong with them.",
         )
 
 

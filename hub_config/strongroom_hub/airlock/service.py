@@ -444,9 +444,15 @@ class FileContent:
 
 
 def content(writer: AuditWriter, context: Context, *, user: str, export_id: str, sha256: str) -> FileContent:
-    """A staged file for its reviewer; looking at it is an entry, made first. Raises Problem 404 or 503."""
+    """A staged file for its reviewer; looking at it is an entry, made first.
+
+    A requester who reviews exports too gets nothing here: that would be a release without anybody's approval. Nor does
+    anybody get what is not, or not any more, up for review. Raises Problem 403, 404, 409 or 503.
+    """
     with context.reading() as session:
         export = _reviewed(session, context, export_id, user)
+        rules.check_not_requester(export.user, user)
+        rules.check_shown(ExportState(export.state))
         file = next((one for one in _files(session, export_id) if one.sha256 == sha256), None)
     if file is None:
         raise rules.unknown_export()

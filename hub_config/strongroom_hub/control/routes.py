@@ -63,10 +63,14 @@ def me(context: Ctx, person: Person) -> dict[str, Any]:
     }
 
 
+def _may_read_policy(context: Context, user: str) -> bool:
+    """The rules name people and datasets, so not everybody may read them."""
+    return _may(context, user, "administer", "policy") or _may(context, user, "audit", "log")
+
+
 @public.get("/policy")
 def policy(context: Ctx, person: Person) -> dict[str, Any]:
-    """The rules name people and datasets, so not everybody may read them."""
-    if not (_may(context, person.user, "administer", "policy") or _may(context, person.user, "audit", "log")):
+    if not _may_read_policy(context, person.user):
         raise Problem(
             403,
             "not-permitted",
@@ -83,5 +87,10 @@ def datasets(context: Ctx, person: Person) -> dict[str, Any]:
 
 
 @public.get("/status")
-def public_status(context: Ctx, _: Person) -> dict[str, Any]:
-    return status_of(context)
+def public_status(context: Ctx, person: Person) -> dict[str, Any]:
+    """As for the operator; who may not read the policy learns how many problems it has, and where, not their words."""
+    status = status_of(context)
+    if not _may_read_policy(context, person.user):
+        for problem in status["policy"]["problems"]:
+            problem["message"] = "Administrators and auditors see what is wrong here."
+    return status

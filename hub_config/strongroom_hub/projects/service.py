@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from strongroom_hub.access.display import Display, display_for
+from strongroom_hub.access.display import Display, display_for, stopped
 from strongroom_hub.audit.entries import Action, Entry
 from strongroom_hub.audit.writer import AuditWriter, Tx
 from strongroom_hub.control.callers import ServerCaller, digest, uid_index
@@ -449,6 +449,10 @@ def knowledge(context: Context, caller: ServerCaller) -> Knowledge:
             sources=sources,
             shown_today=0 if shown is None else shown.bytes,
         )
+        project = session.get(Project, caller.project)
+        if project is None or not rules.can_work(project.since, project.until, context.clock()):
+            # Servers outlive the window of their project; what runs in them then shows nothing more.
+            display = stopped("project window", f"Project {caller.project} is not open now, so nothing is shown.")
         return Knowledge(
             workspace.label,
             [{"dataset": source.dataset, "version": source.version} for source in sources],

@@ -139,6 +139,18 @@ def test_receipts_of_another_signer_or_number_are_refused(cardio: Enclave, serve
     assert refused(server, "POST", path, {"receipts": [good]}).status == 409
 
 
+def test_reviewers_open_no_file_that_is_not_up_for_review(cardio: Enclave, server: Caller) -> None:
+    blocking = [{"check": "row-overlap", "severity": "block", "text": "raw rows", "evidence": {}}]
+    blocked = export(cardio, server, findings=blocking)
+    returned = export(cardio, server)
+    vote(cardio, "steward", returned["id"], "changes")
+    for made in (blocked, returned):
+        path = f"exports/{made['id']}/files/{made['files'][0]['sha256']}"
+        assert refused(cardio.person("steward"), "GET", path).slug == "not-under-review"
+        assert refused(cardio.person("steward"), "GET", f"{path}/preview").slug == "not-under-review"
+    assert cardio.vault.fetched == []
+
+
 def test_nobody_votes_on_their_own_export(cardio: Enclave) -> None:
     cardio.add_policy("g, user:steward, project:cardio\ng, user:steward, role:analyst\n")
     server = cardio.server("steward")
@@ -148,6 +160,10 @@ def test_nobody_votes_on_their_own_export(cardio: Enclave) -> None:
     cardio.read(server, kernel)
     made = export(cardio, server)
     assert refused(vote, cardio, "steward", made["id"]).slug == "own-request"
+    path = f"exports/{made['id']}/files/{made['files'][0]['sha256']}"
+    for way in (path, f"{path}/preview"):
+        assert refused(cardio.person("steward"), "GET", way).slug == "own-request", "released without a review"
+    assert cardio.vault.fetched == []
     assert cardio.person("steward")("GET", "exports")["exports"][0]["may"]["vote"] is False
     assert vote(cardio, "steward2", made["id"])["state"] == "approved"
 

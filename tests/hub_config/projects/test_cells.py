@@ -137,3 +137,17 @@ def test_nobody_shows_a_negative_number_of_bytes(cardio: Enclave, count: object)
     with pytest.raises(Problem) as refused:
         server("POST", "display", {"kernel": None, "route": "work", "bytes": count})
     assert refused.value.status == 422
+
+
+def test_after_the_projects_window_nothing_more_is_shown(enclave: Enclave) -> None:
+    enclave.project(until="2026-11-21")
+    enclave.dataset()
+    server = enclave.server()
+    kernel = enclave.kernel(server)
+    enclave.grant(server)
+    enclave.read(server, kernel)
+    assert server("GET", "display")["display"]["allowed"] is True
+    enclave.clock.forward(days=1)
+    display = server("GET", "display")["display"]
+    assert display["allowed"] is False
+    assert "not open now" in display["text"]
