@@ -33,7 +33,7 @@ class StandInInstance(supervisor.RunningInstance):
     """The supervisor as it is, with the stand-in hub's command and without a vault to wait for."""
 
     def _command(self) -> list[str]:
-        return [sys.executable, str(STANDINS / "hub.py"), str(self.instance.path)]
+        return [sys.executable, str(self.instance.data / STANDINS.name / "hub.py"), str(self.instance.path)]
 
     def _vault_answers(self) -> bool:
         return True
@@ -54,8 +54,10 @@ def new_instance():
     assert home, "STRONGROOM_TEST_HOME is not set: run these tests with `make test`"
     data = Path(tempfile.mkdtemp(prefix="hub-", dir=home))
     (port,) = setup.free_ports(1)
+    # The stand-ins run as other users, who may not be able to enter the checkout.
+    standins = shutil.copytree(STANDINS, data / STANDINS.name)
     python = data / "python"
-    python.write_text(f"#!/bin/sh\nexec {sys.executable} {STANDINS / 'server.py'}\n", encoding="utf-8")
+    python.write_text(f"#!/bin/sh\nexec {sys.executable} {standins / 'server.py'}\n", encoding="utf-8")
     python.chmod(0o755)
     runtime = dataclasses.replace(setup.Runtime.load(Path(home)), server_python=str(python))
     try:

@@ -36,6 +36,14 @@ def running(tmp_path):
     running.stop()
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C raises KeyboardInterrupt, also where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def start(running: RunningInstance) -> int:
     """A hub that takes half a second to end and leaves a child behind; returns the child's number."""
     hub = subprocess.Popen([sys.executable, "-c", SLOW_TO_END], stdout=subprocess.PIPE, text=True)
@@ -61,6 +69,7 @@ def test_what_a_hub_leaves_behind_ends_with_it(running):
     assert not running.alive()
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_second_ctrl_c_comes_after_the_end(running):
     child = start(running)
     impatient = threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT])
