@@ -80,6 +80,8 @@ def all_frames(notebook: Notebook, code: str, *, quiet: float = 3.0, patience: f
             if replied:
                 return frames
             raise TourError("no reply to the cell") from None
-        frames.append(raw if isinstance(raw, str) else raw.decode("utf-8", "replace"))
-        message = json.loads(frames[-1])
+        frames.append(raw if isinstance(raw, str) else raw.decode("latin-1"))
+        if not isinstance(raw, str):  # a widget's, with buffers
+            continue
+        message = json.loads(raw)
         replied = replied or (message["msg_type"] == "execute_reply" and message["parent_header"].get("msg_id") == mine)
