@@ -27,6 +27,8 @@ class Export(SQLModel, table=True):
     """Indexes of the cell entries that the requester names as the files' origin."""
     rule_set: str
     """SHA-256 of the checks' rules at staging."""
+    review: int = 1
+    """Counts up when approvals are voided."""
     created_at: datetime = Field(sa_type=UtcTime)
     submitted_at: datetime | None = Field(default=None, sa_type=UtcTime)
     released_at: datetime | None = Field(default=None, sa_type=UtcTime)

@@ -125,9 +125,12 @@ def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def binding(files: Iterable[tuple[int, str, str]], policy_digest: str, rule_set: str) -> str:
-    """What a vote is bound to: (index, name, sha256) of each file, the policy's digest, the checks' rules."""
-    return _digest({"files": sorted(files), "policy": policy_digest, "rules": rule_set})
+def binding(files: Iterable[tuple[int, str, str]], policy_digest: str, rule_set: str, review: int) -> str:
+    """What a vote is bound to: (index, name, sha256) of each file, the policy's digest, the checks' rules, the review.
+
+    Votes that were voided stay void when the policy is put back: the next `review` asks everybody anew.
+    """
+    return _digest({"files": sorted(files), "policy": policy_digest, "rules": rule_set, "review": review})
 
 
 def next_state(state: ExportState, step: Step) -> ExportState:

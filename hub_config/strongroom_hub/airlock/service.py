@@ -294,6 +294,7 @@ def _release(tx: Tx, context: Context, caller: ServerCaller, export: Export, fil
     needed = _needed(tx.session, context, export)
     if len(approvals) < needed or export.rule_set != _rule_set_now(tx.session, context, export):
         export.state = rules.next_state(ExportState.APPROVED, Step.VOID)
+        export.review += 1
         tx.session.add(export)
         _record(tx, "system:control", export, Action.EXPORT_VOID, approvals=len(approvals), needed=needed)
         return rules.approvals_void(len(approvals), needed)
@@ -404,7 +405,7 @@ def _valid_approvals(session: Session, context: Context, export: Export) -> list
 
 def _binding(session: Session, context: Context, export: Export) -> str:
     files = [(file.index, file.name, file.sha256) for file in _files(session, export.id)]
-    return rules.binding(files, context.policy.digest, export.rule_set)
+    return rules.binding(files, context.policy.digest, export.rule_set, export.review)
 
 
 def _needed(session: Session, context: Context, export: Export) -> int:

@@ -237,6 +237,19 @@ def test_a_policy_change_voids_the_approvals(cardio: Enclave, server: Caller) ->
     server("POST", f"exports/{made['id']}/download")
 
 
+def test_a_policy_that_is_put_back_does_not_bring_voided_approvals_back(cardio: Enclave, server: Caller) -> None:
+    made = export(cardio, server)
+    vote(cardio, "steward", made["id"])
+    text = (cardio.instance.policy_dir / "policy.csv").read_text()
+    cardio.add_policy("# anything at all\n")
+    assert refused(server, "POST", f"exports/{made['id']}/download").slug == "approvals-void"
+    cardio.edit_policy("# anything at all\n", "")
+    assert (cardio.instance.policy_dir / "policy.csv").read_text() == text
+    (again,) = server("GET", "exports")["exports"]
+    assert (again["state"], [one["valid"] for one in again["votes"]]) == ("in_review", [False])
+    assert vote(cardio, "steward", made["id"])["state"] == "approved"
+
+
 def test_new_checking_rules_need_a_new_request(cardio: Enclave, server: Caller) -> None:
     made = export(cardio, server)
     cardio.edit_policy("label:confidential   , *      , min-count, 10", "label:confidential   , *      , min-count, 20")

@@ -156,6 +156,7 @@ def upgrade() -> None:
         sa.Column("sources", sa.JSON, nullable=False),
         sa.Column("cells", sa.JSON, nullable=False),
         sa.Column("rule_set", sa.String, nullable=False),
+        sa.Column("review", sa.Integer, nullable=False),
         sa.Column("created_at", sa.String(24), nullable=False),
         sa.Column("submitted_at", sa.String(24)),
         sa.Column("released_at", sa.String(24)),
