@@ -1,5 +1,5 @@
 import { useId, useState, type JSX } from 'react';
-import type { ConsoleClient, Which } from '../../api/console.js';
+import type { ConsoleClient } from '../../api/console.js';
 import {
   MASK_METHODS,
   asLabel,
@@ -8,11 +8,12 @@ import {
   type MaskMethod,
   type Me
 } from '../../api/types.js';
-import { Await, Button, Day, Empty, Facts, LabelBadge, Moment, ProblemView, StateBadge, Tags } from '../basics.js';
+import { Await, Button, Day, Facts, LabelBadge, Moment, ProblemView, StateBadge, Tags } from '../basics.js';
 import { count, maskWord } from '../format.js';
 import { useAction, useLoad } from '../hooks.js';
 import { AccessLine } from './Overview.js';
-import { Page, Table, WhichPicker } from './Page.js';
+import { Page, Table } from './Page.js';
+import { QueuePage } from './QueuePage.js';
 import { href } from './route.js';
 
 const LONGEST_DAYS = 365;
@@ -24,28 +25,15 @@ const MASK_CHOICES: Readonly<Record<MaskMethod, string>> = {
 };
 
 export function AccessRequestsPage({ client, me }: { readonly client: ConsoleClient; readonly me: Me }): JSX.Element {
-  const [which, setWhich] = useState<Which>('open');
-  const requests = useLoad(() => client.accessRequests(which), `access ${which}`);
   return (
-    <Page
+    <QueuePage
       title="Access requests"
       intro="Who asks for which of your datasets, and why."
-      actions={<WhichPicker value={which} pick={setWhich} />}
-    >
-      <Await loaded={requests} what="access requests">
-        {shown =>
-          shown.length === 0 ? (
-            <Empty>{which === 'open' ? 'No access request waits for a decision.' : 'There are no access requests.'}</Empty>
-          ) : (
-            <ul className="sr-Queue">
-              {shown.map(request => (
-                <AccessLine key={request.id} request={request} me={me} />
-              ))}
-            </ul>
-          )
-        }
-      </Await>
-    </Page>
+      what="access requests"
+      none={{ open: 'No access request waits for a decision.', all: 'There are no access requests.' }}
+      load={which => client.accessRequests(which)}
+      line={request => <AccessLine key={request.id} request={request} me={me} />}
+    />
   );
 }
 

@@ -1,37 +1,25 @@
 import { useId, useState, type JSX } from 'react';
-import type { ConsoleClient, Which } from '../../api/console.js';
+import type { ConsoleClient } from '../../api/console.js';
 import type { ExportFile, ExportRequest, ExportVerdict, Me, Preview } from '../../api/types.js';
 import { Await, Button, Code, Empty, Facts, LabelBadge, Moment, ProblemView, StateBadge } from '../basics.js';
 import { FileLine, Findings, Votes } from '../ExportFacts.js';
 import { useAction, useLoad } from '../hooks.js';
 import { save } from '../save.js';
 import { ExportLine } from './Overview.js';
-import { Page, Table, WhichPicker } from './Page.js';
+import { Page, Table } from './Page.js';
+import { QueuePage } from './QueuePage.js';
 import { href } from './route.js';
 
 export function ExportsPage({ client, me }: { readonly client: ConsoleClient; readonly me: Me }): JSX.Element {
-  const [which, setWhich] = useState<Which>('open');
-  const exports = useLoad(() => client.exports(which), `exports ${which}`);
   return (
-    <Page
+    <QueuePage
       title="Exports"
       intro="What analysts ask to take out. An approval holds for exactly the bytes that you have seen."
-      actions={<WhichPicker value={which} pick={setWhich} />}
-    >
-      <Await loaded={exports} what="exports">
-        {shown =>
-          shown.length === 0 ? (
-            <Empty>{which === 'open' ? 'No export waits for a review.' : 'There are no exports.'}</Empty>
-          ) : (
-            <ul className="sr-Queue">
-              {shown.map(request => (
-                <ExportLine key={request.id} request={request} me={me} />
-              ))}
-            </ul>
-          )
-        }
-      </Await>
-    </Page>
+      what="exports"
+      none={{ open: 'No export waits for a review.', all: 'There are no exports.' }}
+      load={which => client.exports(which)}
+      line={request => <ExportLine key={request.id} request={request} me={me} />}
+    />
   );
 }
 
