@@ -9,6 +9,7 @@ from strongroom_hub.demo import one_time_code
 from strongroom_hub.tour.day import refused
 from strongroom_hub.tour.notebook import Notebook
 from strongroom_hub.tour.person import TourError
+from tornado.web import create_signed_value, decode_signed_value
 
 pytestmark = pytest.mark.e2e
 
@@ -124,3 +125,15 @@ def test_the_hub_lends_no_tokens(people):
         "/hub/api/users/analyst/tokens", json={"note": "mine"}, headers={"X-XSRFToken": person.cookie("_xsrf", "/hub/")}
     )
     assert answer.status_code in {403, 404}
+
+
+@pytest.mark.parametrize(("hours", "page"), [(11, "/hub/home"), (13, "/hub/login")])
+def test_a_login_counts_for_half_a_day(people, hours, page):
+    """The browser's own cookie, signed anew with the hub's secret as of some hours ago."""
+    name = "jupyterhub-hub-login"
+    secret = bytes.fromhex((people.running.instance.hub_dir / "cookie_secret").read_text(encoding="utf-8").strip())
+    value = decode_signed_value(secret, name, people["analyst2"].cookie(name, "/hub/").strip('"'))
+    aged = create_signed_value(secret, name, value, clock=lambda: time.time() - hours * 3600)
+    with people.fresh("analyst2") as visitor:
+        visitor.http.cookies.set(name, aged.decode(), domain="127.0.0.1", path="/hub/")
+        assert visitor.follow("/hub/home").url.path == page
