@@ -10,7 +10,7 @@ RESET_FLAG = $(if $(filter-out 0,$(RESET)),--reset,)
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo otp tour verify policy-check test test-python bench lint check format pin clean
+.PHONY: help setup demo otp tour verify policy-check test test-python soak bench lint check format pin clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -38,7 +38,10 @@ test: ## the whole test suite: Python, TypeScript, the walk through a whole inst
 	@$(BOOTSTRAP) npm -- run test
 
 test-python: ## all Python tests that need neither npm nor the built extension
-	@PYTHON_ONLY=1 $(BOOTSTRAP) dev -- dev/bin/python -m pytest -m "not e2e and not browser" $(TESTS)
+	@PYTHON_ONLY=1 $(BOOTSTRAP) dev -- dev/bin/python -m pytest -m "not e2e and not browser and not soak" $(TESTS)
+
+soak: ## the long tests (TESTS=path for a part)
+	@$(BOOTSTRAP) dev -- dev/bin/python -m pytest -m soak $(TESTS)
 
 bench: ## ratios to a stock Jupyter server, measured in the same run
 	@$(BOOTSTRAP) dev -- dev/bin/python benchmarks/road.py
