@@ -13,7 +13,8 @@ import {
   type Me,
   type Policy,
   type Preview,
-  type Status
+  type Status,
+  type Violation
 } from './types.js';
 
 export type Which = 'open' | 'all';
@@ -92,6 +93,11 @@ export class ConsoleClient {
 
   status(): Promise<Status> {
     return this.#get('status');
+  }
+
+  /** The newest violations first, at most `limit`. */
+  async violations(limit: number): Promise<readonly Violation[]> {
+    return (await this.#get<{ violations: Violation[] }>('violations' + query({ limit }))).violations;
   }
 
   async datasets(): Promise<readonly Dataset[]> {

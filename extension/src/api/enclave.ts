@@ -5,6 +5,7 @@ import {
   type CellEntry,
   type Dataset,
   type ExportRequest,
+  type KeptOutput,
   type Session,
   type WorkFolder
 } from './types.js';
@@ -60,6 +61,19 @@ export class EnclaveClient {
 
   async requestExport(request: { paths: readonly string[]; justification: string }): Promise<ExportRequest> {
     return labelled(await json<ExportRequest>(this.#transport, { method: 'POST', path: 'exports', body: request }));
+  }
+
+  /** Outputs that were withheld and that the server still keeps. */
+  async withheld(): Promise<readonly KeptOutput[]> {
+    const answer = await json<{ withheld: KeptOutput[] }>(this.#transport, { method: 'GET', path: 'withheld' });
+    return answer.withheld;
+  }
+
+  /** An export whose files are withheld outputs. */
+  async reviewWithheld(request: { ids: readonly string[]; justification: string }): Promise<ExportRequest> {
+    return labelled(
+      await json<ExportRequest>(this.#transport, { method: 'POST', path: 'withheld/review', body: request })
+    );
   }
 
   async withdrawExport(id: string): Promise<ExportRequest> {

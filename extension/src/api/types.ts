@@ -79,6 +79,18 @@ export interface Session {
   readonly policy_version: string;
   readonly mode: 'separate-uids' | 'one-uid';
   readonly console_url?: string;
+  /** The limits that this server's kernels run under, where the server knows them. */
+  readonly profile?: Profile | null;
+}
+
+/** A set of limits that the policy names (wire formats, section 9). */
+export interface Profile {
+  readonly name: string;
+  readonly title: string;
+  readonly sandbox: string;
+  readonly memory_bytes: number;
+  readonly cpus: number;
+  readonly work_bytes: number;
 }
 
 export interface Grant {
@@ -212,6 +224,28 @@ export interface CellEntry {
   readonly time: string;
 }
 
+/** What stands in a cell in the place of an output that was withheld; the gate's own words, nothing of the kernel's. */
+export interface Withheld {
+  readonly id: string;
+  /** null where not even the size may be told. */
+  readonly bytes: number | null;
+  readonly rule: string;
+  readonly text: string;
+  readonly next: string;
+  /** Whether it can be sent to review from where it stands. */
+  readonly reviewable: boolean;
+}
+
+/** A withheld output that this server still keeps. */
+export interface KeptOutput {
+  readonly id: string;
+  readonly entry: number;
+  readonly notebook: string;
+  readonly cell: string;
+  readonly bytes: number | null;
+  readonly at: string;
+}
+
 /** The label as the event stream and `execute_reply` metadata report it. */
 export interface LabelState {
   readonly label: Label;
@@ -324,4 +358,28 @@ export interface Status {
   /** What this installation leaves out, in words. */
   readonly weaker: readonly string[];
   readonly log: { readonly size: number };
+  /** What the hub found on its machine at its last start. */
+  readonly machine?: readonly Check[];
+  /** Violations of the last day, by kind. */
+  readonly violations?: Readonly<Record<string, number>>;
+}
+
+/** One thing that `strongroom doctor` looks at. */
+export interface Check {
+  readonly name: string;
+  readonly state: 'fine' | 'weaker' | 'broken';
+  readonly text: string;
+  readonly next: string;
+}
+
+/** What a kernel tried and was refused, or the limit that ended it. */
+export interface Violation {
+  readonly entry: number;
+  readonly time: string;
+  readonly user: string;
+  readonly project: string;
+  readonly kernel: string;
+  readonly kind: string;
+  readonly counts: Readonly<Record<string, number>>;
+  readonly text: string;
 }

@@ -5,9 +5,9 @@ import { Await, Button, Empty, LabelBadge, Moment, ProblemView, StateBadge } fro
 import { FileLine, Findings, Votes } from './ExportFacts.js';
 import { formatBytes } from './format.js';
 import { useAction, useLoad } from './hooks.js';
+import { JustificationField, outcome, SHORTEST_JUSTIFICATION } from './Justification.js';
 import { save } from './save.js';
-
-const SHORTEST_JUSTIFICATION = 10;
+import { KeptOutputs } from './Withheld.js';
 
 /** The airlock from the analyst's side: pick work files, say why, follow the review, fetch the release. */
 export function ExportsPanel({
@@ -27,6 +27,7 @@ export function ExportsPanel({
         <h2 id={heading}>Ask for a release</h2>
         <ExportForm client={client} sent={exports.reload} />
       </section>
+      <KeptOutputs client={client} revision={revision} sent={exports.reload} />
       <section aria-labelledby={exportsHeading}>
         <header className="sr-Panel-header">
           <h2 id={exportsHeading}>My exports</h2>
@@ -74,11 +75,7 @@ function ExportForm({ client, sent }: { readonly client: EnclaveClient; readonly
     const request = await client.requestExport({ paths: [...picked], justification: justification.trim() });
     setPicked(new Set());
     setJustification('');
-    setSaid(
-      request.state === 'blocked'
-        ? 'An automatic check blocks this release. Its findings are below.'
-        : 'Submitted for review. You will be told here when it is decided.'
-    );
+    setSaid(outcome(request));
     sent();
   });
   const pick = (path: string, wanted: boolean): void => {
@@ -182,20 +179,7 @@ function ExportForm({ client, sent }: { readonly client: EnclaveClient; readonly
           ))}
         </ul>
       )}
-      <label htmlFor={`${id}-why`}>Justification</label>
-      <textarea
-        id={`${id}-why`}
-        className="sr-Input"
-        rows={3}
-        value={justification}
-        aria-describedby={`${id}-why-hint`}
-        onChange={event => {
-          setJustification(event.target.value);
-        }}
-      />
-      <p className="sr-Hint" id={`${id}-why-hint`}>
-        The reviewers read it: what is in the files, who will see it, and why nobody can be recognised in it?
-      </p>
+      <JustificationField value={justification} change={setJustification} />
       <p className="sr-Hint" id={`${id}-missing`} role="status">
         {missing.length > 0 && said === '' ? `Still needed: ${missing.join(', ')}.` : said}
       </p>

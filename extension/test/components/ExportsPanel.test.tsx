@@ -22,6 +22,7 @@ function world(): World {
   return new World()
     .on('GET work', FOLDER)
     .on('GET work?path=out', { path: 'out', entries: [{ name: 'a b.csv', type: 'file', bytes: 1, modified: null }], truncated: true })
+    .on('GET withheld', { withheld: [] })
     .on('GET exports', { exports: [] });
 }
 

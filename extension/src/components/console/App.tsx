@@ -9,6 +9,7 @@ import { AuditPage, EntryPage } from './Audit.js';
 import { DatasetsPage } from './Datasets.js';
 import { ExportPage, ExportsPage } from './Exports.js';
 import { GrantsPage } from './Grants.js';
+import { MachinePage } from './Machine.js';
 import { OverviewPage } from './Overview.js';
 import { Page } from './Page.js';
 import { PolicyPage } from './Policy.js';
@@ -27,7 +28,8 @@ const PLACES: readonly Place[] = [
   { page: 'exports', title: 'Exports', open: me => me.can.approve_exports },
   { page: 'datasets', title: 'Datasets', open: () => true },
   { page: 'audit', title: 'Audit log', open: () => true },
-  { page: 'policy', title: 'Policy', open: me => me.can.administer || me.can.audit }
+  { page: 'policy', title: 'Policy', open: me => me.can.administer || me.can.audit },
+  { page: 'machine', title: 'Machine', open: me => me.can.administer || me.can.audit }
 ];
 
 /** The stewards', admins' and auditors' console. What it hides, the server refuses as well. */
@@ -120,6 +122,8 @@ function Content({
       return id === null ? <AuditPage client={client} /> : <EntryPage client={client} index={Number(id)} />;
     case 'policy':
       return <PolicyPage client={client} />;
+    case 'machine':
+      return <MachinePage client={client} />;
     default:
       return <OverviewPage client={client} me={me} />;
   }

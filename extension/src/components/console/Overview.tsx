@@ -1,6 +1,6 @@
 import type { JSX } from 'react';
 import type { ConsoleClient } from '../../api/console.js';
-import type { AccessRequest, ExportRequest, Me } from '../../api/types.js';
+import type { AccessRequest, ExportRequest, Me, Status } from '../../api/types.js';
 import { Await, Empty, LabelBadge, Moment, StateBadge } from '../basics.js';
 import { count } from '../format.js';
 import { useLoad } from '../hooks.js';
@@ -142,6 +142,7 @@ function StatusLine({ client }: { readonly client: ConsoleClient }): JSX.Element
               {value.mode === 'one-uid' ? 'All parts run under one uid.' : 'Each part runs under a uid of its own.'} The log
               holds {value.log.size.toLocaleString()} entries.
             </p>
+            <MachineSummary status={value} />
             {value.weaker.map(line => (
               <p key={line} className="sr-Note">
                 {line}
@@ -151,6 +152,20 @@ function StatusLine({ client }: { readonly client: ConsoleClient }): JSX.Element
         )}
       </Await>
     </section>
+  );
+}
+
+function MachineSummary({ status }: { readonly status: Status }): JSX.Element {
+  const { machine = [], violations = {} } = status;
+  const broken = machine.filter(check => check.state === 'broken').length;
+  const weaker = machine.filter(check => check.state === 'weaker').length;
+  const tried = Object.values(violations).reduce((sum, number) => sum + number, 0);
+  return (
+    <p className={broken > 0 ? 'sr-Note' : undefined}>
+      {broken > 0 ? `${count(broken, 'check')} of the machine failed. ` : ''}
+      {weaker > 0 ? `${count(weaker, 'thing')} could be stronger. ` : ''}
+      {count(tried, 'violation')} in the last day. <a href={href('machine')}>See the machine</a>
+    </p>
   );
 }
 

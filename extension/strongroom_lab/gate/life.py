@@ -1,0 +1,117 @@
+"""One kernel's gate: its sockets, and what happens when the kernel starts, restarts, dies or is shut down."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from jupyter_client.session import Session
+
+from strongroom_lab.gate.answers import Answers
+from strongroom_lab.gate.inbound import Inbound
+from strongroom_lab.gate.outbound import Outbound
+from strongroom_lab.gate.pages import PROTOCOL, Pages, status_message
+from strongroom_lab.gate.requests import InFlight, Request
+from strongroom_lab.workspace import Workspace
+
+CHANNELS = ("shell", "control", "stdin", "iopub")
+NUDGE_INTERVAL = 0.25
+
+
+class KernelGate:
+    """The gate before one kernel; it outlives restarts of the kernel, not its shutdown."""
+
+    def __init__(self, manager: Any, workspace: Workspace) -> None:
+        self._manager = manager
+        self._flight = InFlight()
+        self.pages = Pages()
+        self._answers = Answers(self.pages, self._flight)
+        self._outbound = Outbound(manager, workspace, self._flight, self._answers, self.pages)
+        self.inbound = Inbound(
+            str(manager.kernel_id),
+            workspace,
+            flight=self._flight,
+            answers=self._answers,
+            transmit=self._transmit,
+            close=self._outbound.close_request,
+        )
+        self._streams: dict[str, Any] = {}
+        self._session: Any = None
+        self._ready = asyncio.Event()
+        self._nudging: asyncio.Task[None] | None = None
+
+    @property
+    def current_entry(self) -> int:
+        """The entry of the request that the kernel works on, else of the last one that it got."""
+        return self._flight.current_entry
+
+    def open(self) -> None:
+        """Connect to the kernel that was just started and begin to work."""
+        self._session = Session(key=self._manager.session.key, username="strongroom")
+        self._streams = {
+            channel: getattr(self._manager, f"connect_{channel}")(identity=self._session.bsession)
+            for channel in CHANNELS
+        }
+        self._outbound.open(self._session)
+        for channel, stream in self._streams.items():
+            stream.on_recv(partial(self._outbound.receive, channel))
+        self._nudging = asyncio.create_task(self._nudge())
+        self.inbound.open()
+
+    async def close(self, *, died: bool, words: str | None) -> None:
+        """Disconnect; requests that the kernel did not finish end as `died`, and the cell says why (`words`)."""
+        self._ready.clear()
+        if self._nudging is not None:
+            self._nudging.cancel()
+            await asyncio.gather(self._nudging, return_exceptions=True)
+            self._nudging = None
+        unsent = await self.inbound.stop()
+        await self._outbound.stop()
+        for stream in self._streams.values():
+            if not stream.closed():
+                stream.on_recv(None)
+                stream.close()
+        self._streams = {}
+        for request in list(self._flight.running.values()):
+            if died and request.kind == "execute":
+                self._answers.say_error(
+                    request, "KernelDied", words or "The kernel stopped while this cell was running."
+                )
+            self._answers.unsent(request, "error" if died else "aborted")
+            self._outbound.close_request(request, "died")
+        for request in unsent:
+            self._answers.unsent(request, "aborted")
+        self._flight.forget()
+
+    async def wait_ready(self, patience: float) -> None:
+        """Return when the kernel answers. Raises TimeoutError."""
+        await asyncio.wait_for(self._ready.wait(), patience)
+
+    async def _nudge(self) -> None:
+        """Ask until a reply and a broadcast have come: then all sockets are connected."""
+        while not {"iopub", "reply"} <= self._outbound.heard:
+            for channel in ("shell", "control"):
+                self._session.send(self._streams[channel], "kernel_info_request")
+            await asyncio.sleep(NUDGE_INTERVAL)
+        self._manager.execution_state = "idle"
+        self._ready.set()
+
+    def announce(self, state: str) -> None:
+        """Tell all pages of a state that is the server's own knowledge: restarting or dead."""
+        self.pages.publish(status_message(state), {})
+
+    def _transmit(self, request: Request) -> None:
+        """Send to the kernel what was recorded, under an id, date and session of our own."""
+        message = request.message
+        header = {
+            "msg_id": request.id,
+            "msg_type": message.type,
+            "username": "strongroom",
+            "session": self._session.session,
+            "date": datetime.now(UTC),
+            "version": PROTOCOL,
+        }
+        packed = self._session.msg(message.type, content=message.content, header=header, metadata=message.metadata)
+        self._session.send(self._streams[message.channel], packed, buffers=list(message.buffers))

@@ -1,0 +1,102 @@
+"""The browser's side: one websocket for each page, and all pages of one kernel together."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from jupyter_server.services.kernels.connection.base import BaseKernelWebsocketConnection
+from tornado import web
+from tornado.websocket import WebSocketClosedError
+
+from strongroom_lab import wire
+from strongroom_lab.canon import Message
+
+if TYPE_CHECKING:
+    from strongroom_lab.gate.life import KernelGate
+
+PROTOCOL = "5.3"
+
+
+def header(kind: str) -> dict[str, Any]:
+    """A header of our own: a kernel's is no place for a message."""
+    return {
+        "msg_id": uuid.uuid4().hex,
+        "msg_type": kind,
+        "session": "strongroom",
+        "username": "",
+        "date": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "version": PROTOCOL,
+    }
+
+
+def status_message(state: str) -> Message:
+    return Message("iopub", "status", {"execution_state": state})
+
+
+class Pages:
+    """The pages that listen to one kernel."""
+
+    def __init__(self) -> None:
+        self._clients: set[Gate] = set()
+
+    def attach(self, client: Gate) -> None:
+        self._clients.add(client)
+
+    def detach(self, client: Gate) -> None:
+        self._clients.discard(client)
+
+    def publish(self, message: Message, parent: dict[str, Any]) -> None:
+        """Send to every page what answers the request with header `parent` ({}: no request)."""
+        frame = wire.Frame(message, header(message.type), parent, message.metadata)
+        for client in list(self._clients):
+            client.deliver(frame)
+
+
+class Gate(BaseKernelWebsocketConnection):
+    """One browser's websocket to a kernel. All it does is pass frames on to the kernel's gate and back."""
+
+    async def prepare(self) -> None:
+        """Wait until the kernel answers. Raises HTTPError 503 in words when it does not."""
+        try:
+            await self._kernel_gate.wait_ready(self.kernel_info_timeout)
+        except TimeoutError:
+            raise web.HTTPError(503, "The kernel did not start in time: restart it.") from None
+
+    async def connect(self) -> None:
+        # Answers are many small messages: none may wait 40 ms for the acknowledgement of the one before.
+        self.websocket_handler.set_nodelay(True)
+        self.multi_kernel_manager.notify_connect(self.kernel_id)
+        self._kernel_gate.pages.attach(self)
+
+    def disconnect(self) -> None:  # type: ignore[override]  # the handler that calls it does not await it
+        self._kernel_gate.pages.detach(self)
+        self.multi_kernel_manager.notify_disconnect(self.kernel_id)
+
+    def handle_incoming_message(self, incoming_msg: str | bytes) -> None:
+        self._kernel_gate.inbound.accept(self, incoming_msg)
+
+    @property
+    def subprotocol(self) -> str | None:
+        selected: str | None = self.websocket_handler.selected_subprotocol
+        return selected
+
+    @property
+    def _kernel_gate(self) -> KernelGate:
+        gate: KernelGate = self.kernel_manager.gate
+        return gate
+
+    def deliver(self, frame: wire.Frame) -> None:
+        """Write one frame to the browser, in its framing; a page that has gone is forgotten.
+
+        Never raises: a page that left must not keep its cell from being closed and charged.
+        """
+        if self.websocket_handler.ws_connection is None:
+            self._kernel_gate.pages.detach(self)
+            return
+        framed = frame.v1 if self.subprotocol == wire.V1 else frame.legacy
+        try:
+            self.websocket_handler.write_message(framed, binary=isinstance(framed, bytes))
+        except WebSocketClosedError:
+            self._kernel_gate.pages.detach(self)
