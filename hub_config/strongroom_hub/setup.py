@@ -23,7 +23,7 @@ FIRST_UID, UIDS_PER_INSTANCE, INSTANCES = 300_000_000, 10_000, 10_000
 """Numeric uids far from system accounts and from the ranges of user namespaces."""
 FIRST_SERVER_OFFSET = 100
 TOKEN_BYTES = 32
-POLICY_FILES = ("model.conf", "policy.csv", "labels.toml", "tests.csv")
+POLICY_FILES = ("model.conf", "policy.csv", "labels.toml", "profiles.toml", "tests.csv")
 RUNTIME_FILE = "runtime.json"
 HOME_VARIABLE = "STRONGROOM_HOME"
 LONGEST_RUN_FOLDER = 40

@@ -15,7 +15,7 @@ from strongroom_policy.errors import Finding
 from strongroom_policy.labels import Label
 from strongroom_policy.rows import BUILT_IN, Row, invisible
 from strongroom_policy.values import Value, read_value
-from strongroom_policy.vocabulary import CLEARANCES, KINDS, NEEDS, TAG, suggest
+from strongroom_policy.vocabulary import CLEARANCES, NEEDS, TAG, suggest
 
 MODEL = """\
 [request_definition]
@@ -37,7 +37,9 @@ cleared(r.sub, r.act, r.label, p.eft)
 """What model.conf must say. The index and the explanations rely on it, so another model is another release."""
 
 LABELS_FILE = "labels.toml"
-DEFAULT_KINDS = tuple(kind for kind in KINDS if kind != "mask")
+SAFE = {"display": "0", "review": "2", "min-count": "10", "max-days": "30", "sandbox": "bubblewrap"}
+"""What this release recommends where no row speaks."""
+DEFAULT_KINDS = tuple(SAFE)
 _TOML_LINE = re.compile(r"at line ([0-9]+)")
 _BOM = b"\xef\xbb\xbf"
 
@@ -191,18 +193,24 @@ def _statements(numbered: list[tuple[int, str]]) -> list[tuple[int, str]]:
     return [(number, re.sub(r"\s+", "", text)) for number, text in joined]
 
 
-def read_settings(raw: bytes, file: str, findings: list[Finding]) -> Settings:
-    """labels.toml; on findings the settings are not to be used."""
-    empty = Settings({}, {}, {})
+def read_toml(raw: bytes, file: str, findings: list[Finding]) -> dict[str, Any] | None:
+    """The tables of a TOML file; None, and a finding, where it is none."""
     try:
-        said = tomllib.loads(decode(raw, file))
-    except CellError:
-        findings.append(Finding(file, 0, "this is not UTF-8 text", "save the file with the encoding UTF-8"))
-        return empty
+        return tomllib.loads(decode(raw, file))
+    except CellError as error:
+        line = int(str(error).rpartition(":")[2])
+        findings.append(Finding(file, line, "this is not UTF-8 text", "save the file with the encoding UTF-8"))
     except tomllib.TOMLDecodeError as error:
         found = _TOML_LINE.search(str(error))
         findings.append(Finding(file, int(found[1]) if found else 0, f"this is not TOML: {error}"))
-        return empty
+    return None
+
+
+def read_settings(raw: bytes, file: str, findings: list[Finding]) -> Settings:
+    """labels.toml; on findings the settings are not to be used."""
+    said = read_toml(raw, file, findings)
+    if said is None:
+        return Settings({}, {}, {})
     sections = ("labels", "tags", "defaults")
     findings += [
         Finding(file, 0, f"unknown section [{name}]", suggest(name, sections)) for name in said if name not in sections
@@ -234,8 +242,11 @@ def _defaults(said: dict[str, str], file: str, findings: list[Finding]) -> dict[
         if kind not in DEFAULT_KINDS
     ]
     for kind in DEFAULT_KINDS:
+        if kind not in said:
+            findings.append(Finding(file, 0, f"[defaults] {kind} is missing", f'add: {kind} = "{SAFE[kind]}"'))
+            continue
         try:
-            values[kind] = read_value(kind, said.get(kind, ""))
+            values[kind] = read_value(kind, said[kind])
         except ValueError as error:
             findings.append(Finding(file, 0, f"[defaults] {kind}: {error}"))
     return values

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from strongroom_policy import times
 from strongroom_policy.errors import Finding
 from strongroom_policy.rows import Duty, Member, Need, Row, Rule, Tagging, Typed
-from strongroom_policy.vocabulary import ANYONE, resembles
+from strongroom_policy.vocabulary import ANYONE, resembles, suggest
 
 MAX_DEPTH = 9
 """Casbin's role manager silently answers no beyond this many links, for denials too."""
 
 
-def check(rows: Sequence[Typed]) -> list[Finding]:
-    """Everything that forbids these rows to become a policy together."""
+def check(rows: Sequence[Typed], profiles: Sequence[str]) -> list[Finding]:
+    """Everything that forbids these rows to become a policy together; `profiles`: the names in profiles.toml."""
     members = [row for row in rows if isinstance(row, Member)]
     named = [row for row in rows if isinstance(row, Rule | Duty)]
     needs = [row for row in rows if isinstance(row, Need)]
@@ -26,6 +26,7 @@ def check(rows: Sequence[Typed]) -> list[Finding]:
         *_undefined(members, named),
         *_dead_groups(members, named),
         *_dead_tags([row for row in rows if isinstance(row, Tagging)], named),
+        *_unknown_profiles(named, [f"profile:{name}" for name in profiles]),
     ]
 
 
@@ -120,3 +121,9 @@ def _dead_tags(taggings: Iterable[Tagging], named: Iterable[Rule | Duty]) -> Ite
     for row in taggings:
         if row.row.line and row.tag not in used:
             yield _finding(row.row, f"no rule mentions {row.tag}", "remove the row, or write the rule that was meant")
+
+
+def _unknown_profiles(named: Iterable[Rule | Duty], profiles: Sequence[str]) -> Iterator[Finding]:
+    for item in named:
+        if item.object.startswith("profile:") and item.object not in profiles:
+            yield _finding(item.row, f"profiles.toml has no {item.object}", suggest(item.object, profiles))

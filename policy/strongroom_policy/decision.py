@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from strongroom_policy.labels import Label
 from strongroom_policy.obligations import CLOSED, Obligations
 from strongroom_policy.rows import Rule
-from strongroom_policy.vocabulary import SYSTEM_OBJECTS
+from strongroom_policy.vocabulary import carries_no_label
 
 
 def _now() -> datetime:
@@ -21,8 +21,8 @@ class Request:
     """One question to the policy.
 
     `subject`: `user:NAME`. `purpose`: `project:NAME`, or empty outside projects. `object`: `ns/dataset`,
-    `ns/dataset#column`, `export:ID`, `workspace`, `policy`, `log` or `system`. `label`: of that data; None = secret.
-    `tags`: names `tag:...` which it carries beyond those of g2 rows. `now`: with time zone.
+    `ns/dataset#column`, `export:ID`, `workspace`, `profile:NAME`, `policy`, `log` or `system`. `label`: of that data;
+    None = secret. `tags`: names `tag:...` which it carries beyond those of g2 rows. `now`: with time zone.
     """
 
     subject: str
@@ -37,7 +37,7 @@ class Request:
     def text(self) -> str:
         """`user:alice read health/randhie (label confidential) for project:cardio`."""
         purpose = f" for {self.purpose}" if self.purpose else ""
-        label = "" if self.object in SYSTEM_OBJECTS else f" (label {Label.parse(self.label)})"
+        label = "" if carries_no_label(self.object) else f" (label {Label.parse(self.label)})"
         return f"{self.subject} {self.action} {self.object}{label}{purpose}"
 
 

@@ -24,13 +24,14 @@ from strongroom_policy.labels import Label
 from strongroom_policy.matcher import Matcher, Words
 from strongroom_policy.misses import near_misses
 from strongroom_policy.obligations import Obligations, due_from
+from strongroom_policy.profiles import MISSING, PROFILES_FILE, Profile, read_profiles
 from strongroom_policy.rows import Duty, Member, Need, Reader, Row, Rule, Tagging, Typed, invisible
-from strongroom_policy.vocabulary import ACTIONS, SUBJECT, SYSTEM_OBJECTS, TAG, is_data_object, resembles, suggest
+from strongroom_policy.vocabulary import ACTIONS, SUBJECT, TAG, is_object, resembles, suggest
 
 log = logging.getLogger(__name__)
 
 MODEL_FILE, RULES_FILE, LABELS_FILE, TESTS_FILE = "model.conf", "policy.csv", "labels.toml", "tests.csv"
-FILES = (MODEL_FILE, RULES_FILE, LABELS_FILE, TESTS_FILE)
+FILES = (MODEL_FILE, RULES_FILE, LABELS_FILE, PROFILES_FILE, TESTS_FILE)
 _SHORT = 12
 
 
@@ -45,6 +46,7 @@ class Sources:
     digest: str
     rows: tuple[Row, ...]
     settings: Settings
+    profiles: tuple[Profile, ...]
     cases: tuple[Case, ...]
 
 
@@ -70,22 +72,26 @@ def load(folder: Path, extra: Iterable[Row] = (), *, now: datetime | None = None
 
 
 def read_sources(folder: Path) -> Sources:
-    """The four files, each row understood on its own. Raises PolicyError."""
+    """The files, each row understood on its own. Raises PolicyError."""
     findings: list[Finding] = []
     raw: dict[str, bytes] = {}
     for name in FILES:
         try:
             raw[name] = (folder / name).read_bytes()
         except OSError as error:
-            findings.append(Finding(name, 0, f"cannot be read: {error.strerror}", f"it belongs into {folder}"))
+            hint = f"it belongs into {folder}"
+            if name == PROFILES_FILE:
+                hint += f": {MISSING}"
+            findings.append(Finding(name, 0, f"cannot be read: {error.strerror}", hint))
     _refuse(findings)
     settings = read_settings(raw[LABELS_FILE], LABELS_FILE, findings)
     model_findings: list[Finding] = []
     check_model(raw[MODEL_FILE], MODEL_FILE, model_findings)
+    profiles = read_profiles(raw[PROFILES_FILE], findings)
     rows = read_rows(raw[RULES_FILE], RULES_FILE, findings)
     cases = read_cases(raw[TESTS_FILE], TESTS_FILE, findings)
     _refuse([*model_findings, *findings])
-    return Sources(_digest(raw), tuple(rows), settings, tuple(cases))
+    return Sources(_digest(raw), tuple(rows), settings, profiles, tuple(cases))
 
 
 def run_cases(sources: Sources) -> list[Outcome]:
@@ -117,11 +123,13 @@ class Policy:
     version: str
     """The first twelve digits of `digest`."""
     digest: str
-    """SHA-256 (hex) over names and bytes of the four files. Rows of the database do not change it."""
+    """SHA-256 (hex) over names and bytes of the files. Rows of the database do not change it."""
     valid_from: datetime
     valid_until: datetime
     warnings: tuple[Finding, ...]
     settings: Settings
+    profiles: tuple[Profile, ...]
+    """All there are, in file order; who may take which, says `profiles_for`."""
     _sources: Sources
     _rules: tuple[Rule, ...]
     _casbin_rows: tuple[list[str], ...]
@@ -139,7 +147,7 @@ class Policy:
         reader = Reader(sources.settings.tags)
         rows = reader.read([*built_in_rows(), *sources.rows, *extra])
         _refuse(reader.findings)
-        _refuse(check(rows))
+        _refuse(check(rows, [profile.name for profile in sources.profiles]))
         instant = times.canonical(now)
         start, end = _validity(rows, instant)
         current = [
@@ -160,6 +168,7 @@ class Policy:
             valid_until=datetime.fromisoformat(end),
             warnings=tuple(warnings(rows, instant)),
             settings=sources.settings,
+            profiles=sources.profiles,
             _sources=sources,
             _rules=rules,
             _casbin_rows=tuple(rule.casbin_row() for rule in rules),
@@ -215,6 +224,14 @@ class Policy:
                 )
                 for name, tags in columns.items()
             }
+        )
+
+    def profiles_for(self, user: str, project: str, now: datetime) -> tuple[Profile, ...]:
+        """The profiles that `user:NAME` may take in `project:NAME`, in file order; the first one is the default."""
+        return tuple(
+            profile
+            for profile in self.profiles
+            if self.decide(Request(user, "use", f"profile:{profile.name}", project, now=now)).allowed
         )
 
     def is_member(self, user: str, group: str, now: datetime) -> bool:
@@ -309,7 +326,7 @@ def _checked(request: Request, settings: Settings) -> Request:
         raise MalformedRequestError(f"the subject {request.subject!r} is no user")
     if request.action not in ACTIONS:
         raise MalformedRequestError(f"unknown action {request.action!r} - {suggest(request.action, ACTIONS)}")
-    if not (is_data_object(request.object) or request.object in SYSTEM_OBJECTS):
+    if not is_object(request.object):
         raise MalformedRequestError(f"{request.object!r} is no object")
     if request.purpose:
         found = SUBJECT.fullmatch(request.purpose)

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar, cast
 
 from strongroom_policy.rows import Duty
 from strongroom_policy.values import NOTHING, Budget, Value, contributes, stricter
+from strongroom_policy.vocabulary import KINDS, TIERS
 
 T = TypeVar("T")
 
@@ -34,24 +35,24 @@ class Obligations:
     """The smallest group of people that a table to be exported may speak of."""
     max_days: Due[int]
     """The longest grant."""
+    sandbox: Due[str]
+    """The weakest tier of a kernel that may read it, one of TIERS."""
 
     def as_json(self) -> dict[str, object]:
         """`{"display": {"value": "cell=64KiB", "rule": "O5 (policy.csv:31)"}, ...}`."""
-        named: dict[str, Due[str | None] | Due[Budget] | Due[int]] = {
-            "mask": self.mask,
-            "display": self.display,
-            "review": self.review,
-            "min-count": self.min_count,
-            "max-days": self.max_days,
-        }
+        named = {kind: self.due(kind) for kind in KINDS}
         return {
             kind: {"value": str(due.value) if isinstance(due.value, Budget) else due.value, "rule": due.rule}
             for kind, due in named.items()
         }
 
+    def due(self, kind: str) -> Due[Value | None]:
+        """The obligation of that kind, by its name in policy.csv."""
+        return cast("Due[Value | None]", getattr(self, kind.replace("-", "_")))
+
     def value(self, kind: str) -> Value | None:
         """The value of the obligation of that kind."""
-        return cast("Value | None", getattr(self, kind.replace("-", "_")).value)
+        return self.due(kind).value
 
 
 _CLOSED = "nothing is allowed"
@@ -61,6 +62,7 @@ CLOSED = Obligations(
     review=Due(9, _CLOSED),
     min_count=Due(100_000, _CLOSED),
     max_days=Due(0, _CLOSED),
+    sandbox=Due(TIERS[-1], _CLOSED),
 )
 """What stands beside a denial: a caller that forgets to look at the verdict still shows nothing."""
 
@@ -83,11 +85,10 @@ def strictest(several: Iterable[Obligations]) -> Obligations:
     if not held:
         return CLOSED
     folded: dict[str, Due[Value]] = {}
-    for kind in ("mask", "display", "review", "min-count", "max-days"):
-        dues = [cast("Due[Value]", getattr(one, kind.replace("-", "_"))) for one in held]
-        real = [due for due in dues if due.value is not None]
-        if real:
-            folded[kind] = _fold(kind, real)
+    for kind in KINDS:
+        dues = [cast("Due[Value]", due) for one in held if (due := one.due(kind)).value is not None]
+        if dues:
+            folded[kind] = _fold(kind, dues)
     return _obligations(folded, {})
 
 
@@ -109,4 +110,5 @@ def _obligations(due: Mapping[str, Due[Value]], standing: Mapping[str, Due[Value
         review=cast("Due[int]", held["review"]),
         min_count=cast("Due[int]", held["min-count"]),
         max_days=cast("Due[int]", held["max-days"]),
+        sandbox=cast("Due[str]", held["sandbox"]),
     )

@@ -21,13 +21,15 @@ from strongroom_policy.vocabulary import (
     NAMESPACE,
     ROW_ID,
     SUBJECT,
-    SYSTEM_ACTIONS,
     SYSTEM_OBJECTS,
     TAG,
     WORKSPACE,
     is_data_object,
+    is_object,
+    objects_of,
     resembles,
     suggest,
+    suits,
 )
 
 EFFECTS = ("allow", "deny")
@@ -224,6 +226,7 @@ class Reader:
         if kind not in KINDS:
             self.report(row, f"unknown obligation {kind!r}", suggest(kind, KINDS))
         else:
+            self._fits(row, actions, what)
             if actions != {KINDS[kind]}:
                 self.report(row, f"{kind} is tied to {KINDS[kind]}, not to {acts!r}", f"write {KINDS[kind]} there")
             value = self._value(row, kind, text)
@@ -294,7 +297,7 @@ class Reader:
         return frozenset(words)
 
     def _pattern(self, row: Row, word: str) -> str:
-        if word == ANYONE or word in SYSTEM_OBJECTS or is_data_object(word) or NAMESPACE.fullmatch(word):
+        if word == ANYONE or is_object(word) or NAMESPACE.fullmatch(word):
             return word
         if word.startswith("label:"):
             if word not in LABEL_OBJECTS:
@@ -309,7 +312,7 @@ class Reader:
             hint = (
                 f"did you mean {close!r}?"
                 if close
-                else "write ns/dataset, ns/dataset#column, ns/**, tag:..., label:..."
+                else "write ns/dataset, ns/dataset#column, ns/**, tag:..., label:..., profile:..."
             )
             self.report(row, f"{word!r} is no object", hint)
         return word
@@ -334,11 +337,9 @@ class Reader:
     def _fits(self, row: Row, actions: frozenset[str], what: str) -> None:
         if what == ANYONE:
             return
-        on_system = what in SYSTEM_OBJECTS
         for action in sorted(actions & ACTIONS.keys()):
-            if (action in SYSTEM_ACTIONS) != on_system:
-                objects = ", ".join(sorted(SYSTEM_OBJECTS)) if action in SYSTEM_ACTIONS else "data"
-                self.report(row, f"{action} on {what} means nothing", f"{action} goes with {objects}")
+            if not suits(action, what):
+                self.report(row, f"{action} on {what} means nothing", f"{action} goes with {objects_of(action)}")
 
     def _window(self, row: Row, since: str, until: str) -> tuple[str, str]:
         start = self._instant(row, since, end=False)

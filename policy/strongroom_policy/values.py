@@ -6,11 +6,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from strongroom_policy.vocabulary import MASKS, suggest
+from strongroom_policy.sizes import parse_size, written_size
+from strongroom_policy.vocabulary import MASKS, TIERS, suggest
 
 _NUMBER = re.compile(r"[0-9]{1,6}")
-_SIZE = re.compile(r"([0-9]{1,12})(B|KiB|MiB|GiB)?")
-_UNITS = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _PARTS = ("cell", "day", "image")
 
 
@@ -33,7 +32,9 @@ class Budget:
         """As one would write it in policy.csv."""
         if self == NOTHING:
             return "0"
-        written = (f"{name}={_size(part)}" for name, part in zip(_PARTS, self.parts(), strict=True) if part is not None)
+        written = (
+            f"{name}={written_size(part)}" for name, part in zip(_PARTS, self.parts(), strict=True) if part is not None
+        )
         return " ".join(written) or "none"
 
 
@@ -54,6 +55,8 @@ def stricter(kind: str, one: Value, other: Value) -> Value:
         return one & other
     if isinstance(one, int) and isinstance(other, int):
         return min(one, other) if kind == "max-days" else max(one, other)
+    if kind == "sandbox":
+        return max(one, other, key=lambda tier: TIERS.index(str(tier)))
     return min(one, other, key=lambda mask: MASKS.index(str(mask)))
 
 
@@ -66,10 +69,13 @@ def contributes(value: Value, result: Value) -> bool:
     return value == result
 
 
-def _mask(text: str) -> str:
-    if text not in MASKS:
-        raise ValueError(f"unknown mask {text!r} - {suggest(text, MASKS)}")
-    return text
+def _word(of: str, known: tuple[str, ...]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in known:
+            raise ValueError(f"unknown {of} {text!r} - {suggest(text, known)}")
+        return text
+
+    return read
 
 
 def _number(low: int, high: int, of: str) -> Callable[[str], int]:
@@ -81,31 +87,37 @@ def _number(low: int, high: int, of: str) -> Callable[[str], int]:
     return read
 
 
+_BUDGET_FORM = "write for example cell=64KiB day=2MiB image=512KiB, or none, or 0"
+
+
 def _budget(text: str) -> Budget:
     if text in ("none", "0"):
         return UNLIMITED if text == "none" else NOTHING
     parts: dict[str, int] = {}
     for word in text.split():
         name, equals, size = word.partition("=")
-        found = _SIZE.fullmatch(size)
-        if not equals or found is None:
-            raise ValueError(f"{word!r} is no limit: write for example cell=64KiB day=2MiB image=512KiB, or none, or 0")
+        if not equals:
+            raise ValueError(f"{word!r} is no limit: {_BUDGET_FORM}")
         if name not in _PARTS:
             raise ValueError(f"unknown limit {name!r} - {suggest(name, _PARTS)}")
         if name in parts:
             raise ValueError(f"{name} is given twice")
-        parts[name] = int(found[1]) * _UNITS[found[2]]
+        try:
+            parts[name] = parse_size(size)
+        except ValueError:
+            raise ValueError(f"{word!r} is no limit: {_BUDGET_FORM}") from None
     if not parts:
-        raise ValueError("no limit given: write for example cell=64KiB day=2MiB image=512KiB, or none, or 0")
+        raise ValueError(f"no limit given: {_BUDGET_FORM}")
     return Budget(**parts)
 
 
 _READERS: dict[str, Callable[[str], Value]] = {
-    "mask": _mask,
+    "mask": _word("mask", MASKS),
     "display": _budget,
     "review": _number(1, 9, "reviewers"),
     "min-count": _number(1, 100_000, "people per cell"),
     "max-days": _number(1, 3650, "days"),
+    "sandbox": _word("tier", TIERS),
 }
 
 
@@ -113,10 +125,3 @@ def _smaller(one: int | None, other: int | None) -> int | None:
     if one is None or other is None:
         return other if one is None else one
     return min(one, other)
-
-
-def _size(count: int) -> str:
-    for unit in ("GiB", "MiB", "KiB"):
-        if count and count % _UNITS[unit] == 0:
-            return f"{count // _UNITS[unit]}{unit}"
-    return str(count)

@@ -19,10 +19,13 @@ ACTIONS = {
     "approve-export": "review files made from it",
     "administer": "change the policy or the system",
     "audit": "read the log",
+    "use": "start a server with this profile",
 }
 SYSTEM_ACTIONS = frozenset({"administer", "audit"})
 """Actions on the enclave itself: their objects are SYSTEM_OBJECTS and carry no label."""
-UNCLEARED_ACTIONS = SYSTEM_ACTIONS | {"discover"}
+PROFILE_ACTIONS = frozenset({"use"})
+"""Actions on a profile: their objects are `profile:NAME` and carry no label."""
+UNCLEARED_ACTIONS = SYSTEM_ACTIONS | PROFILE_ACTIONS | {"discover"}
 """Actions that show no data, so that no clearance is asked for."""
 NEEDS = (("display", "read"), ("export", "read"), ("train", "read"), ("reidentify", "read"))
 """Built-in g3 rows: who is denied the right-hand action is denied the left-hand one as well."""
@@ -31,10 +34,19 @@ SYSTEM_OBJECTS = frozenset({"policy", "log", "system"})
 WORKSPACE = "workspace"
 """A kernel or folder that is known by its label only (nothing, or nothing with a name, was read)."""
 
-KINDS = {"mask": "read", "display": "display", "review": "export", "min-count": "export", "max-days": "read"}
+KINDS = {
+    "mask": "read",
+    "display": "display",
+    "review": "export",
+    "min-count": "export",
+    "max-days": "read",
+    "sandbox": "read",
+}
 """Each obligation kind and the action it is tied to."""
 MASKS = ("null", "redact", "hash")
 """Strongest first."""
+TIERS = ("launcher", "bubblewrap", "gvisor")
+"""How strong the box of a kernel is, weakest first."""
 
 ANYONE = "*"
 NAME = r"[A-Za-z0-9][A-Za-z0-9._@+-]*"
@@ -43,6 +55,7 @@ SUBJECT = re.compile(rf"(user|role|project|group|clearance):({NAME})")
 TAG = re.compile(rf"tag:{NAME}")
 DATASET = re.compile(rf"{NAME}(?:/{NAME})+")
 NAMESPACE = re.compile(rf"({NAME}(?:/{NAME})*)/\*\*")
+PROFILE = re.compile(rf"profile:({NAME})")
 EXPORT = re.compile(rf"export:{NAME}")
 CLEARANCES = tuple(f"clearance:{label}" for label in Label)
 LABEL_OBJECTS = tuple(f"label:{label}" for label in Label)
@@ -70,6 +83,32 @@ def is_data_object(name: str) -> bool:
     if hash_sign:
         return DATASET.fullmatch(dataset) is not None and is_column(column)
     return DATASET.fullmatch(name) is not None or EXPORT.fullmatch(name) is not None or name == WORKSPACE
+
+
+def carries_no_label(name: str) -> bool:
+    """Whether `name` is one of the enclave's own objects or a profile."""
+    return name in SYSTEM_OBJECTS or PROFILE.fullmatch(name) is not None
+
+
+def is_object(name: str) -> bool:
+    """Whether `name` is something that a question can be about."""
+    return is_data_object(name) or carries_no_label(name)
+
+
+def suits(action: str, name: str) -> bool:
+    """Whether `action` can be done to the object or pattern `name` at all."""
+    if action in SYSTEM_ACTIONS:
+        return name in SYSTEM_OBJECTS
+    if action in PROFILE_ACTIONS:
+        return PROFILE.fullmatch(name) is not None
+    return not carries_no_label(name)
+
+
+def objects_of(action: str) -> str:
+    """In words, what `action` is done to."""
+    if action in SYSTEM_ACTIONS:
+        return ", ".join(sorted(SYSTEM_OBJECTS))
+    return "profile:NAME" if action in PROFILE_ACTIONS else "data"
 
 
 def is_column(name: str) -> bool:

@@ -39,7 +39,7 @@ POLICY = Path(__file__).parents[2] / "policy"
 HUB_TOKEN, OPERATOR_TOKEN = "hub-token-for-tests", "operator-token-for-tests"
 OTP_SECRET = base64.b32encode(b"twenty bytes of seed").decode()
 PASSWORD = "correct horse battery"
-FILES = ("model.conf", "policy.csv", "labels.toml", "tests.csv")
+FILES = ("model.conf", "policy.csv", "labels.toml", "profiles.toml", "tests.csv")
 
 
 class Clock:

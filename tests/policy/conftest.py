@@ -18,8 +18,8 @@ Make = Callable[..., Policy]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A policy folder with the default model and labels, an empty policy.csv and no tests."""
-    for name in ("model.conf", "labels.toml"):
+    """A policy folder with the default model, labels and profiles, an empty policy.csv and no tests."""
+    for name in ("model.conf", "labels.toml", "profiles.toml"):
         shutil.copy(DEFAULT / name, tmp_path)
     (tmp_path / "policy.csv").write_text("")
     (tmp_path / "tests.csv").write_text("")

@@ -276,7 +276,7 @@ def test_rebuilding_does_not_read_the_folder_again(make, folder, noon) -> None:
 
 def test_the_version_follows_every_byte_of_every_file(make, folder, noon) -> None:
     versions = {make(RULES).digest}
-    for name in ("model.conf", "policy.csv", "labels.toml", "tests.csv"):
+    for name in ("model.conf", "policy.csv", "labels.toml", "profiles.toml", "tests.csv"):
         copy = folder.parent / f"copy-of-{folder.name}-{name}"
         shutil.copytree(folder, copy)
         with (copy / name).open("a") as file:
@@ -284,7 +284,7 @@ def test_the_version_follows_every_byte_of_every_file(make, folder, noon) -> Non
         policy = load(copy, now=noon)
         assert policy.digest.startswith(policy.version)
         versions.add(policy.digest)
-    assert len(versions) == 5
+    assert len(versions) == 6
 
 
 def test_a_policy_cannot_be_changed(make) -> None:

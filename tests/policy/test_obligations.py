@@ -3,21 +3,23 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strongroom_policy.adapter import SAFE
 from strongroom_policy.decision import Request
 from strongroom_policy.obligations import CLOSED, due_from, strictest
 from strongroom_policy.rows import Reader, Row
 from strongroom_policy.values import NOTHING, UNLIMITED, Budget, read_value, stricter
 from strongroom_policy.vocabulary import KINDS
 
-DEFAULTS = {kind: read_value(kind, text) for kind, text in
-            {"display": "0", "review": "2", "min-count": "10", "max-days": "30"}.items()}  # fmt: skip
+DEFAULTS = {kind: read_value(kind, text) for kind, text in SAFE.items()}
 VALUES = {
     "mask": ["null", "redact", "hash"],
     "display": ["none", "0", "cell=1KiB", "cell=64KiB day=2MiB", "day=1MiB image=512KiB", "image=3"],
     "review": ["1", "2", "9"],
     "min-count": ["1", "5", "10"],
     "max-days": ["1", "30", "3650"],
+    "sandbox": ["launcher", "bubblewrap", "gvisor"],
 }
+STRICTER_NUMBER = {"max-days": int}
 _kind_and_value = st.sampled_from([(kind, value) for kind, values in VALUES.items() for value in values])
 
 
@@ -48,7 +50,8 @@ def test_the_strictest_wins_in_any_order(pairs, random) -> None:
                 limits = [limit for value in given_values if (limit := getattr(value, part)) is not None]
                 assert getattr(owed.display.value, part) == min(limits, default=None)
         else:
-            order = VALUES["mask"].index if kind == "mask" else {"max-days": int}.get(kind, lambda value: -value)
+            strictest_first = {"mask": VALUES["mask"], "sandbox": VALUES["sandbox"][::-1]}
+            order = strictest_first[kind].index if kind in strictest_first else STRICTER_NUMBER.get(kind, int.__neg__)
             assert owed.value(kind) == min(given_values, key=order)
 
 

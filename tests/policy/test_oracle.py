@@ -106,7 +106,7 @@ def written(world: World) -> str:
 def build(world: World, now: datetime = MOMENTS[0], text: str | None = None) -> Policy:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for file in ("model.conf", "labels.toml"):
+        for file in ("model.conf", "labels.toml", "profiles.toml"):
             shutil.copy(DEFAULT / file, folder)
         (folder / "tests.csv").write_text("")
         (folder / "policy.csv").write_text(written(world) if text is None else text)

@@ -176,7 +176,9 @@ def test_me_says_what_one_can_do(cardio: Enclave, user: str, can: set[str]) -> N
 def test_the_policy_is_read_by_admins_and_auditors(cardio: Enclave) -> None:
     shown = cardio.person("admin")("GET", "policy")
     assert shown["state"] == "in-force"
-    assert {one["name"] for one in shown["files"]} == {"model.conf", "policy.csv", "labels.toml", "tests.csv"}
+    assert {one["name"] for one in shown["files"]} == {
+        "model.conf", "policy.csv", "labels.toml", "profiles.toml", "tests.csv",
+    }  # fmt: skip
     cardio.person("auditor")("GET", "policy")
     for user in ("analyst", "steward"):
         assert refused(cardio.person(user), "GET", "policy").status == 403
