@@ -6,9 +6,10 @@ make the next start create files on the host (bubblewrap before 0.12, GHSA-pxhw-
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -36,7 +37,7 @@ class BoxError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Per-process resource limits and sizes of the box's own file systems (bytes, counts)."""
+    """What one box may use at most: bytes and counts."""
 
     open_files: int = 4096
     file_bytes: int = 2 << 30
@@ -44,6 +45,21 @@ class Limits:
     processes: int = 512
     tmp_bytes: int = 256 << 20
     shm_bytes: int = 64 << 20
+    memory_bytes: int | None = None
+    """None: no bound of its own (a control group may still hold it)."""
+
+    @classmethod
+    def of(cls, profile: Mapping[str, Any]) -> Limits:
+        """From a PROFILE (docs/developers/wire-formats.md, 9). Raises BoxError where a figure is no count."""
+        names = ("open_files", "file_bytes", "processes", "tmp_bytes", "shm_bytes", "memory_bytes")
+        for name in names:
+            value = profile.get(name)
+            if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+                raise BoxError(
+                    f"No kernel can start: the profile of this server says {name} = {value!r}, which is no count above "
+                    "0. Mend it in policy/profiles.toml and start the server again."
+                )
+        return cls(**{name: profile[name] for name in names})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +82,19 @@ class Places:
     prefix: Path
     """The kernel's virtual environment."""
     data_socket: Path
+    _: KW_ONLY
+    tier: str = "bubblewrap"
+    """Which sandbox the profile asks for: one of `sandbox.TIERS`."""
+    limits: Limits = Limits()
+    system: Path | None = None
+    """Folder of private read-only overlays (`usr`, `prefix`) that are shown instead of the host's own folders."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Places:
-        """Read STRONGROOM_RUN_DIR, _WORK, _NOTEBOOKS, _KERNEL_PREFIX, _DATA_SOCKET; BoxError names what is missing."""
+        """Read STRONGROOM_RUN_DIR, _WORK, _NOTEBOOKS, _KERNEL_PREFIX, _DATA_SOCKET; BoxError names what is missing.
+
+        Optional: STRONGROOM_PROFILE (PROFILE as JSON) and STRONGROOM_SYSTEM.
+        """
         found = os.environ if environment is None else environment
         names = ("RUN_DIR", "WORK", "NOTEBOOKS", "KERNEL_PREFIX", "DATA_SOCKET")
         missing = [f"STRONGROOM_{name}" for name in names if not found.get(f"STRONGROOM_{name}")]
@@ -78,7 +103,40 @@ class Places:
                 f"No kernel can start: this server was not told where its folders are ({', '.join(missing)} not set). "
                 "The hub's spawner sets these; start the server through the hub."
             )
-        return cls(*(Path(found[f"STRONGROOM_{name}"]) for name in names))
+        tier, limits = _profile(found.get("STRONGROOM_PROFILE"))
+        return cls(
+            *(Path(found[f"STRONGROOM_{name}"]) for name in names),
+            tier=tier,
+            limits=limits,
+            system=Path(system) if (system := found.get("STRONGROOM_SYSTEM")) else None,
+        )
+
+    def box(self, ask: Path, sockets: Path) -> Box:
+        """The box of one kernel of this server: `ask` and `sockets` are the folders of its own."""
+        return Box(
+            work=self.work,
+            notebooks=self.notebooks,
+            prefix=self.prefix,
+            ask=ask,
+            data=self.data_socket.parent,
+            sockets=sockets,
+            limits=self.limits,
+            system=self.system,
+        )
+
+
+def _profile(text: str | None) -> tuple[str, Limits]:
+    """Tier and limits of a PROFILE; without one the defaults. Raises BoxError."""
+    if not text:
+        return "bubblewrap", Limits()
+    try:
+        profile = json.loads(text)
+        return str(profile["sandbox"]), Limits.of(profile)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BoxError(
+            "No kernel can start: the hub told this server a profile that it does not understand. Update hub and "
+            "server together, then start the server again."
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +152,20 @@ class Box:
     """Folder of the vault's data socket: a folder, so that a restarted vault is reachable."""
     sockets: Path
     """Folder of this kernel's own ZeroMQ sockets, and of nothing else."""
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = Limits()
+    system: Path | None = None
+    """Private read-only overlays, as `Places.system`."""
+    extra: tuple[Mount, ...] = ()
+    """Further read-only folders."""
 
     def mounts(self) -> tuple[Mount, ...]:
         """All binds in order; raises BoxError where a folder is missing, unreadable or in a forbidden place."""
         folders = (
             Mount(self.notebooks, NOTEBOOKS),
-            Mount(self.prefix, PREFIX),
+            Mount(self._shared("prefix", self.prefix), PREFIX),
             Mount(self.ask, ASK),
             Mount(self.data, DATA),
+            *self.extra,
             Mount(self.work, WORK, writable=True),
             Mount(self.sockets, SOCKETS, writable=True),
         )
@@ -113,7 +176,7 @@ class Box:
                     "exist or this server's user may not enter it. Create it or mend its owner and mode."
                 )
         system = tuple(
-            Mount(Path(name), name)
+            Mount(self._shared(name.lstrip("/"), Path(name)), name)
             for name in ("/usr", *_real_system_folders(), *_SYSTEM_FILES)
             if os.access(name, os.R_OK)
         )
@@ -121,11 +184,19 @@ class Box:
         refuse_mounts_below_writable(mount.target for mount in mounts)
         return mounts
 
+    def _shared(self, name: str, host: Path) -> Path:
+        """This box's own overlay of a folder that all boxes show, or the host's folder where there is none.
+
+        An overlay has inodes of its own, so locks on its files carry nothing to other boxes.
+        """
+        overlay = self.system / name if self.system is not None else host
+        return overlay if overlay.is_dir() else host
+
     def access(self) -> dict[str, Any]:
         """What Landlock and rlimits grant inside, for the launcher: lists of paths by right, and limits."""
         return {
             "execute": ["/usr", *_real_system_folders(), PREFIX, *map(str, base_prefixes(self.prefix))],
-            "read": ["/etc", "/proc", "/opt/strongroom", "/run/strongroom", HOME],
+            "read": ["/etc", "/proc", "/opt/strongroom", "/run/strongroom", HOME, *(m.target for m in self.extra)],
             "write": [WORK],
             "scratch": ["/tmp", "/dev/shm"],  # noqa: S108 - names inside the box
             "sockets": [SOCKETS],

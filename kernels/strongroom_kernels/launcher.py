@@ -28,7 +28,7 @@ _REMOVE_DIR, _REMOVE_FILE = 1 << 4, 1 << 5
 _MAKE_CHAR, _MAKE_DIR, _MAKE_REG, _MAKE_SOCK, _MAKE_FIFO, _MAKE_BLOCK, _MAKE_SYM = (1 << n for n in range(6, 13))
 _REFER, _TRUNCATE, _IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
 _FIRST_ABI_WITH = ((_REFER, 2), (_TRUNCATE, 3), (_IOCTL_DEV, 5))
-_NET_ABI, _SCOPE_ABI = 4, 6
+NET_ABI, SCOPE_ABI = 4, 6
 
 _READ = _READ_FILE | _READ_DIR
 _WRITE = _READ | _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _MAKE_SYM | _REFER | _TRUNCATE
@@ -82,8 +82,8 @@ def restrict_files(access: dict[str, Any], abi: int) -> None:
     handled = (1 << 13) - 1
     for right, first in _FIRST_ABI_WITH:
         handled |= right if abi >= first else 0
-    ruleset = _Ruleset(handled, 0b11 if abi >= _NET_ABI else 0, 0b11 if abi >= _SCOPE_ABI else 0)
-    size = 24 if abi >= _SCOPE_ABI else 16 if abi >= _NET_ABI else 8
+    ruleset = _Ruleset(handled, 0b11 if abi >= NET_ABI else 0, 0b11 if abi >= SCOPE_ABI else 0)
+    size = 24 if abi >= SCOPE_ABI else 16 if abi >= NET_ABI else 8
     rules = _checked(
         "landlock_create_ruleset",
         _syscall(_CREATE_RULESET, ctypes.byref(ruleset), ctypes.c_size_t(size), ctypes.c_uint32(0)),

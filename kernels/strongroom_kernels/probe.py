@@ -15,13 +15,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from strongroom_kernels import launcher
 from strongroom_kernels.box import Box, BoxError, Places
+from strongroom_kernels.bubblewrap import bubblewrap_version, find_bubblewrap
 from strongroom_kernels.folders import KernelFolder
 from strongroom_kernels.log import OutputLog
-from strongroom_kernels.sandbox import Sandbox, start_failure
+from strongroom_kernels.sandbox import Sandbox
+from strongroom_kernels.starting import start_failure, userns_advice
 
 _ST_NOSYMFOLLOW = 0x2000
 _SECONDS = 20.0
+_LINK_SAFE_BUBBLEWRAP = (0, 12)
 
 _LOOK = r"""
 import ctypes, errno, json, os, socket
@@ -58,6 +62,22 @@ print(json.dumps({
 class Severity(StrEnum):
     FAILURE = "failure"
     WEAKNESS = "weakness"
+
+
+class State(StrEnum):
+    FINE = "fine"
+    WEAKER = "weaker"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at on this machine, and what to do where it is not fine."""
+
+    name: str
+    state: State
+    text: str
+    next: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +143,42 @@ def require_sound(sandbox: Sandbox, places: Places) -> list[Finding]:
             "this Strongroom to mend it; kernels start again as soon as the box holds."
         )
     return findings
+
+
+def checks() -> list[Check]:
+    """What this machine has for boxes, without building one. Any user may ask, root too."""
+    return [_check_bubblewrap(), _check_namespaces(), _check_landlock()]
+
+
+def _check_bubblewrap() -> Check:
+    try:
+        version = bubblewrap_version(find_bubblewrap())
+    except BoxError as error:
+        return Check("bubblewrap", State.BROKEN, str(error), "Install bubblewrap 0.8 or later.")
+    told = ".".join(map(str, version))
+    if version < _LINK_SAFE_BUBBLEWRAP:
+        text = (
+            f"bubblewrap {told} follows links below folders that a kernel can write (GHSA-pxhw-h44j-8pfx, mended in "
+            "0.12). Strongroom never mounts anything there, so it cannot be used against this machine."
+        )
+        return Check("bubblewrap", State.FINE, text, "Update bubblewrap when your distribution has 0.12.")
+    return Check("bubblewrap", State.FINE, f"bubblewrap {told} is installed.")
+
+
+def _check_namespaces() -> Check:
+    advice = userns_advice()
+    if advice:
+        return Check("user namespaces", State.BROKEN, "Ordinary users cannot build boxes here.", advice)
+    return Check("user namespaces", State.FINE, "No switch of this Linux keeps ordinary users from building boxes.")
+
+
+def _check_landlock() -> Check:
+    abi = launcher.landlock_abi()
+    if abi >= launcher.SCOPE_ABI:
+        return Check("Landlock", State.FINE, f"Landlock ABI {abi}: files, TCP, abstract sockets and signals.")
+    lacks = "file rights" if not abi else "TCP, abstract sockets and signals" if abi < launcher.NET_ABI else "signals"
+    text = f"Landlock ABI {abi}: the second wall for {lacks} is missing; the namespaces alone guard them."
+    return Check("Landlock", State.WEAKER, text, "Run Linux 6.12 or later with `landlock` among `lsm=`.")
 
 
 def _look(sandbox: Sandbox, places: Places, folder: KernelFolder) -> _Seen:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from strongroom_kernels import box as inside
 from strongroom_kernels.box import Box, BoxError, Places
+from strongroom_kernels.bubblewrap import Bubblewrap
 from strongroom_kernels.probe import Severity, probe, require_sound
-from strongroom_kernels.sandbox import Bubblewrap
 
 Unprivileged = Callable[[Callable[[], Any]], Any]
 

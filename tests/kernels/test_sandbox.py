@@ -15,8 +15,8 @@ import pytest
 from strongroom_kernels import box as inside
 from strongroom_kernels import seccomp
 from strongroom_kernels.box import WRITABLE, Box, BoxError
+from strongroom_kernels.bubblewrap import Bubblewrap
 from strongroom_kernels.log import OutputLog
-from strongroom_kernels.sandbox import Bubblewrap
 
 _ALLOW_ALL = bytes.fromhex("060000000000ff7f")  # BPF_RET | BPF_K, SECCOMP_RET_ALLOW
 

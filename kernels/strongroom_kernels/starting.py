@@ -1,0 +1,144 @@
+"""What every tier needs to start a box: who may, where output goes, the door to its system-call watch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from strongroom_kernels.box import BoxError
+from strongroom_kernels.log import OutputLog
+
+
+class Cgroup(Protocol):
+    """The limits that a box is put into before anything of it runs."""
+
+    def add(self, pid: int) -> None:
+        """Take in this process (its children follow); raises OSError or BoxError when it cannot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """Descriptors that a boxed program has as its own standard streams, instead of a log."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+    ready: int | None = None
+    """A pipe to which the launcher writes its ready line, so that the line is not in the program's output."""
+    terminal: bool = False
+    """Whether stdin is a terminal that the program is to control (interrupts, job control)."""
+
+    def started(self) -> None:
+        """Nothing to do: the caller closes what it opened."""
+
+    def kept(self) -> list[int]:
+        """Descriptors beyond the standard three that the launcher needs."""
+        return [] if self.ready is None else [self.ready]
+
+    def access(self) -> dict[str, Any]:
+        """What the launcher must know of them, for its ACCESS argument."""
+        return ({} if self.ready is None else {"ready_fd": self.ready}) | ({"terminal": True} if self.terminal else {})
+
+
+Output = OutputLog | Streams
+
+
+def streams_of(output: Output) -> Streams:
+    """The streams of a program that is heard and not spoken to, or those that were given."""
+    if isinstance(output, Streams):
+        return output
+    return Streams(subprocess.DEVNULL, output.writer, output.writer)
+
+
+class Held(Protocol):
+    """A box that has begun to exist and waits."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def init(self) -> int | None: ...
+
+    def kill(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def admit(boxed: Held, cgroup: Cgroup | None) -> None:
+    """Put a waiting box under its limits; on any error the box ends and BoxError says why."""
+    if cgroup is None or boxed.init is None:
+        return
+    try:
+        cgroup.add(boxed.init)
+    except (OSError, BoxError) as error:
+        boxed.kill()
+        boxed.close()
+        raise BoxError(
+            f"No kernel can start: its box could not be put under its limits ({error}). Ask whoever runs this "
+            "Strongroom to look at the control groups of this server; `strongroom doctor` says what is wrong."
+        ) from error
+
+
+def refuse_unfit_caller() -> None:
+    """Raise BoxError when this process may not start boxes: as root, or from a thread that may end before the box."""
+    if os.geteuid() == 0 or os.getuid() == 0:
+        raise BoxError(
+            "No kernel can start: this server runs as root, and root inside a box could read root's files. Let the "
+            "hub start servers under an unprivileged user (uids in instance.toml), or run Strongroom as another user."
+        )
+    if threading.current_thread() is not threading.main_thread():
+        raise BoxError(
+            "No kernel can start from a helper thread: its box would end with the thread. Start kernels from the "
+            "server's main thread."
+        )
+
+
+def memory_file(stack: contextlib.ExitStack, content: bytes) -> int:
+    """An anonymous file with this content, rewound; closed with the stack."""
+    descriptor = os.memfd_create("strongroom", os.MFD_CLOEXEC)
+    stack.callback(os.close, descriptor)
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        file.write(content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def start_failure(log: OutputLog) -> str:
+    """Why a box did not come up, in words, from what bubblewrap and the launcher said (no user code has run then)."""
+    said = log.head().strip() or "it said nothing"
+    return f"The kernel's box could not be built: {said}\n{userns_advice()}".strip()
+
+
+def userns_advice() -> str:
+    """How to mend a host that forbids user namespaces to ordinary users; empty when it does not."""
+    switches = {
+        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns": (
+            "1",
+            (
+                "AppArmor keeps ordinary users from making user namespaces (Ubuntu 24.04). As root: give bwrap "
+                "a profile with the `userns,` permission, or "
+                "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+            ),
+        ),
+        "/proc/sys/kernel/unprivileged_userns_clone": (
+            "0",
+            (
+                "This Linux keeps ordinary users from making user namespaces. As root: "
+                "sysctl -w kernel.unprivileged_userns_clone=1"
+            ),
+        ),
+        "/proc/sys/user/max_user_namespaces": (
+            "0",
+            "This Linux allows no user namespaces at all. As root: sysctl -w user.max_user_namespaces=10000",
+        ),
+    }
+    for path, (bad, advice) in switches.items():
+        with contextlib.suppress(OSError):
+            if Path(path).read_text("ascii").strip() == bad:
+                return advice
+    return ""
