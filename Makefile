@@ -40,8 +40,9 @@ test: ## the whole test suite: Python, TypeScript, the walk through a whole inst
 test-python: ## all Python tests that need neither npm nor the built extension
 	@PYTHON_ONLY=1 $(BOOTSTRAP) dev -- dev/bin/python -m pytest -m "not e2e and not browser and not soak" $(TESTS)
 
-soak: ## the long tests (TESTS=path for a part)
+soak: ## the long tests, and each protection switched off in a copy: do the tests notice? (TESTS=path for a part)
 	@$(BOOTSTRAP) dev -- dev/bin/python -m pytest -m soak $(TESTS)
+	@$(BOOTSTRAP) dev -- dev/bin/python tools/mutations.py
 
 bench: ## ratios to a stock Jupyter server, measured in the same run
 	@$(BOOTSTRAP) dev -- dev/bin/python benchmarks/road.py

@@ -120,6 +120,12 @@ def test_the_model_may_be_commented_and_broken_into_lines_but_not_changed() -> N
     assert refused("")
 
 
+def test_a_changed_model_is_refused_with_the_whole_policy(make, problems, folder) -> None:
+    make("")
+    (folder / "model.conf").write_text(MODEL.replace("&& cleared(r.sub, r.act, r.label, p.eft)", ""))
+    assert [problem.file for problem in problems("")] == ["model.conf"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
