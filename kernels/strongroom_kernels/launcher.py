@@ -8,10 +8,12 @@ ACCESS is the JSON of `box.Box.access()`. Exits with status 120 when a protectio
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
 import os
 import resource
 import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ READY = "strongroom: the box is closed"
 FAILED = 120
 
 _PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every architecture
 _RULE_PATH_BENEATH = 1
 
@@ -49,6 +52,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 class _Ruleset(ctypes.Structure):
     _fields_ = (("files", ctypes.c_uint64), ("net", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
+
+
+class _FilterProgram(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("code", ctypes.c_void_p))
 
 
 class _PathBeneath(ctypes.Structure):
@@ -107,7 +114,7 @@ def _allow(rules: int, path: str, rights: int) -> None:
 
 def close_box(access: dict[str, Any]) -> None:
     """Put up all that a process can put up against itself. Raises OSError or ValueError when one cannot be."""
-    os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    close_inherited({access["ready_fd"]} if "ready_fd" in access else set())
     for name, value in access["limits"].items():
         which = getattr(resource, f"RLIMIT_{name}")
         hard = resource.getrlimit(which)[1]
@@ -116,9 +123,33 @@ def close_box(access: dict[str, Any]) -> None:
     one, zero = ctypes.c_ulong(1), ctypes.c_ulong(0)
     _checked("no_new_privs", _libc.prctl(_PR_SET_NO_NEW_PRIVS, one, zero, zero, zero))
     abi = landlock_abi()
+    filters = [Path(path).read_bytes() for path in access.get("filters", ())]
     if abi:
         restrict_files(access, abi)
-    os.setpgid(0, 0)  # so that an interrupt reaches this process and its children, and not bubblewrap
+    if access.get("terminal"):
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # interrupts and job control of the terminal it was given
+    elif os.getpid() != os.getsid(0):
+        os.setpgid(0, 0)  # so that an interrupt reaches this process and its children, and not bubblewrap
+    for program in filters:  # where no bubblewrap loads them
+        load_filter(program)
+
+
+def close_inherited(kept: set[int]) -> None:
+    """Close all descriptors but the standard three and these, which close when this process becomes another."""
+    last = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    for first, after in zip([3, *(fd + 1 for fd in sorted(kept))], [*sorted(kept), last], strict=True):
+        os.closerange(first, after)
+    for descriptor in kept:
+        os.set_inheritable(descriptor, False)
+
+
+def load_filter(program: bytes) -> None:
+    """Put this process under a seccomp program (an array of struct sock_filter) for good. Raises OSError."""
+    code = ctypes.create_string_buffer(program, len(program))
+    filter_ = _FilterProgram(len(program) // 8, ctypes.cast(code, ctypes.c_void_p))
+    mode, zero = ctypes.c_ulong(_SECCOMP_MODE_FILTER), ctypes.c_ulong(0)
+    _checked("seccomp filter", _libc.prctl(_PR_SET_SECCOMP, mode, ctypes.byref(filter_), zero, zero))
 
 
 def keep_prints_of_forks() -> None:
@@ -152,11 +183,12 @@ def main(arguments: list[str]) -> None:
     """Close the box, say so, and become what was asked for."""
     access, mode, *rest = arguments
     try:
-        close_box(json.loads(access))
+        rights = json.loads(access)
+        close_box(rights)
     except (OSError, ValueError) as error:
         print(f"strongroom: the box could not be closed: {error}", file=sys.stderr, flush=True)  # noqa: T201
         sys.exit(FAILED)
-    print(READY, flush=True)  # noqa: T201 - the sandbox waits for this line
+    os.write(rights.get("ready_fd", 1), f"{READY}\n".encode())  # the sandbox waits for this line
     if mode == "exec":
         os.execvp(rest[0], rest)  # noqa: S606
     del sys.path[0]  # the launcher's own folder; notebooks import from their current folder, as everywhere
