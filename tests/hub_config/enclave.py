@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 from strongroom_hub.audit import reader
 from strongroom_hub.audit.writer import AuditWriter, open_writer
+from strongroom_hub.boxes.rates import Bounds
 from strongroom_hub.config import Instance
 from strongroom_hub.control import setup
 from strongroom_hub.control.__main__ import Housekeeper, open_context
@@ -199,9 +200,9 @@ class Enclave:
         caller.made = made  # type: ignore[attr-defined]
         return caller
 
-    def kernel(self, server: Caller) -> str:
+    def kernel(self, server: Caller, tier: str = "bubblewrap") -> str:
         kernel = f"kernel-{secrets.token_hex(4)}"
-        server("POST", "kernels", {"kernel": kernel, "notebook": "day.ipynb"})
+        server("POST", "kernels", {"kernel": kernel, "notebook": "day.ipynb", "tier": tier})
         return kernel
 
     def dataset(
@@ -317,6 +318,7 @@ def open_enclave(instance: Instance, clock: Clock, vault: Vault) -> Enclave:
     context = replace(
         context,
         clock=clock,
+        bounds=Bounds.of(clock),
         policy=PolicyKeeper(instance.policy_dir, instance.control_dir / "policy-last-good", context.engine, clock),
         tickets=TicketSigner(load_private_key(keys / setup.CONTROL_KEY), clock),
         vault=vault,

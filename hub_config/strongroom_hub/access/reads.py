@@ -8,12 +8,16 @@ from typing import Any
 from sqlmodel import Session, col, select
 from strongroom_policy.decision import Decision
 from strongroom_policy.labels import highest
+from strongroom_policy.obligations import strictest
+from strongroom_policy.profiles import Profile
 
 from strongroom_hub.access.models import Grant
 from strongroom_hub.access.rules import ASK, invalid_request
 from strongroom_hub.access.service import column_questions, may_discover
 from strongroom_hub.audit.entries import Action
 from strongroom_hub.audit.writer import AuditWriter, Tx
+from strongroom_hub.boxes.rates import Unread
+from strongroom_hub.boxes.rules import too_many_denials
 from strongroom_hub.catalog.rules import unknown_dataset
 from strongroom_hub.catalog.service import View, active_view
 from strongroom_hub.control.callers import ServerCaller
@@ -21,7 +25,8 @@ from strongroom_hub.control.context import Context, settle
 from strongroom_hub.control.tickets import ReadView
 from strongroom_hub.control.times import iso
 from strongroom_hub.problems import Problem
-from strongroom_hub.projects.models import Source, Workspace
+from strongroom_hub.projects.models import Kernel, Source, Workspace
+from strongroom_hub.projects.rules import reaches
 from strongroom_hub.projects.service import (
     check_member,
     entry_of,
@@ -60,11 +65,16 @@ class _Allowed:
 def read(writer: AuditWriter, context: Context, caller: ServerCaller, wanted: Wanted) -> dict[str, Any]:
     """Decide, record, raise label and source set in one transaction; then sign the ticket.
 
-    Raises Problem 403 (`no-grant`, `not-cleared`, `expired`, `revoked`, `column-not-allowed`, `not-a-member`),
-    404 (`unknown-dataset`, the same for what does not exist and what may not be known; `unknown-kernel`) or 422.
-    Every refusal of a dataset is an entry.
+    Raises Problem 403 (`no-grant`, `not-cleared`, `expired`, `revoked`, `column-not-allowed`, `weaker-box`,
+    `not-a-member`), 404 (`unknown-dataset`, the same for what does not exist and what may not be known;
+    `unknown-kernel`) or 422. Every refusal of a dataset is an entry; after many of them, in short time, reads are
+    refused without being looked at (429), which becomes one entry now and then.
     """
+    if not context.bounds.denials.take(caller.workspace):
+        context.bounds.unread.add(Unread(caller.server, wanted.kernel, caller.user, caller.project))
+        raise too_many_denials()
     allowed = settle(writer.transact(lambda tx: _decide(tx, context, caller, wanted)))
+    context.bounds.denials.give_back(caller.workspace)
     ticket = context.tickets.read(
         ReadView(
             user=caller.user,
@@ -95,18 +105,20 @@ def read(writer: AuditWriter, context: Context, caller: ServerCaller, wanted: Wa
 
 
 def _decide(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted) -> _Allowed | Problem:
-    running_kernel(tx.session, caller, wanted.kernel)
+    kernel = running_kernel(tx.session, caller, wanted.kernel)
     view: View | None = None
     try:
         check_member(tx.session, context, caller.user, caller.project)
         view = _known_view(tx.session, context, caller, wanted)
-        columns, masks = _allowed_columns(tx.session, context, caller, view, wanted.columns)
+        rulings = _allowed_columns(tx.session, context, caller, view, wanted.columns)
+        _check_tier(context, caller, kernel, view, rulings)
     except Problem as problem:
         if problem.status == 422:  # noqa: PLR2004 - a question that makes no sense is no decision
             raise
         _record_denial(tx, caller, wanted, view, problem)
         return problem
-    return _record_reading(tx, context, caller, wanted, view=view, columns=columns, masks=masks)
+    masks = {column: mask for column, ruling in rulings.items() if (mask := ruling.obligations.mask.value) is not None}
+    return _record_reading(tx, context, caller, wanted, view=view, columns=list(rulings), masks=masks)
 
 
 def _known_view(session: Session, context: Context, caller: ServerCaller, wanted: Wanted) -> View:
@@ -118,18 +130,49 @@ def _known_view(session: Session, context: Context, caller: ServerCaller, wanted
 
 def _allowed_columns(
     session: Session, context: Context, caller: ServerCaller, view: View, wanted: list[str] | None
-) -> tuple[list[str], dict[str, str]]:
+) -> dict[str, Decision]:
+    """The rulings that allow, by column, in the order asked. Raises Problem."""
     if wanted is not None:
         _check_names(view, wanted)
     questions = column_questions(view, "read", user=caller.user, project=caller.project)
     asked = wanted if wanted is not None else list(questions)
     rulings = {column: context.policy.decide(questions[column]) for column in asked}
     refused = {column: ruling for column, ruling in rulings.items() if not ruling.allowed}
-    granted = [column for column in asked if column not in refused]
+    granted = {column: ruling for column, ruling in rulings.items() if ruling.allowed}
     if (wanted is not None and refused) or not granted:
         raise _refusal(session, context, caller, view, refused, partly=bool(granted))
-    masks = {column: mask for column in granted if (mask := rulings[column].obligations.mask.value) is not None}
-    return granted, masks
+    return granted
+
+
+def _check_tier(
+    context: Context, caller: ServerCaller, kernel: Kernel, view: View, rulings: dict[str, Decision]
+) -> None:
+    """Raises Problem 403 `weaker-box` where one of the columns asks for a stronger box than the kernel has."""
+    due = strictest(ruling.obligations for ruling in rulings.values()).sandbox
+    if reaches(kernel.tier, due.value):
+        return
+    strong = [one for one in context.policy.profiles(caller.user, caller.project) if reaches(one.sandbox, due.value)]
+    weak = [column for column, ruling in rulings.items() if reaches(kernel.tier, ruling.obligations.sandbox.value)]
+    raise Problem(
+        403,
+        "weaker-box",
+        "This kernel's box is not strong enough for this data",
+        f"{view.name} may be read in a box of tier {due.value}; this kernel runs in one of tier {kernel.tier}.",
+        why=(f"rule {due.rule} sandbox {due.value}" + (f': "{due.why}"' if due.why else ""),),
+        next=_stronger(strong, weak),
+    )
+
+
+def _stronger(profiles: list[Profile], weak: list[str]) -> str:
+    """What to do next: a profile that would do, and the columns that this kernel may read as it is."""
+    words = (
+        f"Stop the server on the home page and start it with the profile {profiles[0].title!r} ({profiles[0].name})."
+        if profiles
+        else "None of the profiles that you may take here has such a box: ask an administrator for one."
+    )
+    if weak:
+        words += f" As it is, this kernel may read: {', '.join(weak[:WHY_LINES])}."
+    return words
 
 
 def _check_names(view: View, wanted: list[str]) -> None:

@@ -19,6 +19,8 @@ from strongroom_hub.access.service import expire_grants
 from strongroom_hub.audit.entries import Action, Entry
 from strongroom_hub.audit.keys import LogKeys
 from strongroom_hub.audit.writer import AuditWriter, open_writer
+from strongroom_hub.boxes.rates import Bounds
+from strongroom_hub.boxes.service import record_unread
 from strongroom_hub.config import Instance
 from strongroom_hub.control.app import create_internal, create_public
 from strongroom_hub.control.callers import Principals
@@ -50,11 +52,12 @@ def open_context(instance: Instance) -> Context:
         vault=VaultDoor(instance.vault_socket),
         log_keys=LogKeys.load(keys),
         clock=utc_now,
+        bounds=Bounds.of(utc_now),
     )
 
 
 class Housekeeper:
-    """One thread that looks each second whether the policy files changed and whether grants have run out."""
+    """One thread that looks each second: have policy files changed, have grants run out, were reads refused unread."""
 
     def __init__(self, context: Context, writer: AuditWriter) -> None:
         self._context = context
@@ -79,6 +82,7 @@ class Housekeeper:
             self._context.policy.poll(self._writer)
             if expire_grants(self._writer, self._context):
                 self._context.policy.rebuild(self._writer)
+            record_unread(self._writer, self._context)
         except Problem as problem:
             log.error("housekeeping: %s", problem)  # noqa: TRY400 - told, not traced
         except Exception:
@@ -158,6 +162,7 @@ def main() -> None:
             )
         )
         stack.callback(writer.append, Entry(action=Action.SYSTEM_STOP, actor="system:control"))
+        stack.callback(record_unread, writer, context, all_of_them=True)
         housekeeper = Housekeeper(context, writer)
         housekeeper.start()
         stack.callback(housekeeper.close)

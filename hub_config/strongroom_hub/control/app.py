@@ -11,6 +11,7 @@ from strongroom_hub.access import routes as access
 from strongroom_hub.airlock import routes as airlock
 from strongroom_hub.audit import routes as audit
 from strongroom_hub.audit.writer import AuditWriter
+from strongroom_hub.boxes import routes as boxes
 from strongroom_hub.catalog import routes as catalog
 from strongroom_hub.control import console, errors
 from strongroom_hub.control import routes as control
@@ -36,7 +37,7 @@ def create_internal(context: Context, writer: AuditWriter, principals: Principal
     app = FastAPI(title="Strongroom control, internal", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.context, app.state.writer, app.state.principals = context, writer, principals
     errors.install(app)
-    for room in (identity, projects, catalog, access, airlock, audit, control):
+    for room in (identity, projects, catalog, access, airlock, audit, boxes, control):
         app.include_router(room.internal, prefix=INTERNAL_PREFIX)
     return app
 
@@ -49,7 +50,7 @@ def create_public(context: Context, writer: AuditWriter, hub: HubLogin, *, prefi
     app.state.secure_cookies = context.instance.public_url.startswith("https:")
     errors.install(app)
     app.middleware("http")(_guard_answers)
-    for room in (access, airlock, audit, control):
+    for room in (access, airlock, audit, boxes, control):
         app.include_router(room.public, prefix=f"{prefix}api/v1")
     app.include_router(_description(app, prefix))
     app.include_router(console.routes(prefix))

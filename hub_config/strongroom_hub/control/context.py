@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from strongroom_hub.audit.keys import LogKeys
+from strongroom_hub.boxes.rates import Bounds
 from strongroom_hub.config import Instance
 from strongroom_hub.control.policykeeper import PolicyKeeper
 from strongroom_hub.control.tickets import ReceiptReader, TicketSigner
@@ -34,6 +35,7 @@ class Context:
     vault: VaultDoor
     log_keys: LogKeys
     clock: Callable[[], datetime]
+    bounds: Bounds
 
     def reading(self) -> Session:
         """A session for reading only; writes go through the audit writer."""

@@ -26,6 +26,7 @@ from strongroom_policy.errors import Finding, PolicyError
 from strongroom_policy.grants import rows_for_grant
 from strongroom_policy.labels import Label
 from strongroom_policy.obligations import CLOSED, Obligations, strictest
+from strongroom_policy.profiles import Profile
 from strongroom_policy.rows import Row
 from strongroom_policy.vocabulary import UNCLEARED_ACTIONS, resembles
 
@@ -226,6 +227,12 @@ class PolicyKeeper:
         now = self._clock()
         policy = self._current(now)
         return policy is not None and policy.is_member(f"user:{user}", f"project:{project}", now)
+
+    def profiles(self, user: str, project: str) -> tuple[Profile, ...]:
+        """The profiles that the user may take in the project now, the default first; none without a policy."""
+        now = self._clock()
+        policy = self._current(now)
+        return () if policy is None else policy.profiles_for(f"user:{user}", f"project:{project}", now)
 
     def is_cleared(self, question: Question) -> bool:
         """Whether the person's clearance reaches the label, whatever else would be needed."""

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Depends
 
 from strongroom_hub.access import service as access
 from strongroom_hub.audit import reader
+from strongroom_hub.boxes import service as boxes
 from strongroom_hub.control.callers import Ctx, Writer, require_operator
 from strongroom_hub.control.context import Context
-from strongroom_hub.control.policykeeper import Question
+from strongroom_hub.control.permissions import check_may_look_after, may, may_look_after
 from strongroom_hub.control.session import Person
 from strongroom_hub.identity.service import full_name
-from strongroom_hub.problems import Problem
 
 internal = APIRouter(dependencies=[Depends(require_operator)])
 public = APIRouter()
@@ -24,10 +24,6 @@ ONE_UID = (
 )
 
 
-def _may(context: Context, user: str, action: str, thing: str) -> bool:
-    return context.policy.decide(Question(user=user, action=action, object=thing, label="public")).allowed
-
-
 def status_of(context: Context) -> dict[str, Any]:
     one_uid = context.instance.uids is None
     return {
@@ -35,6 +31,8 @@ def status_of(context: Context) -> dict[str, Any]:
         "weaker": [ONE_UID] if one_uid else [],
         "policy": context.policy.state(),
         "log": {"size": reader.size(context.engine)},
+        "machine": boxes.machine(context),
+        "violations": boxes.counted(context),
     }
 
 
@@ -57,27 +55,15 @@ def me(context: Ctx, person: Person) -> dict[str, Any]:
         "can": {
             "approve_access": bool(access.stewarded_datasets(context, user=person.user, action="approve-access")),
             "approve_exports": bool(access.stewarded_datasets(context, user=person.user, action="approve-export")),
-            "administer": _may(context, person.user, "administer", "policy"),
-            "audit": _may(context, person.user, "audit", "log"),
+            "administer": may(context, person.user, "administer", "policy"),
+            "audit": may(context, person.user, "audit", "log"),
         },
     }
 
 
-def _may_read_policy(context: Context, user: str) -> bool:
-    """The rules name people and datasets, so not everybody may read them."""
-    return _may(context, user, "administer", "policy") or _may(context, user, "audit", "log")
-
-
 @public.get("/policy")
 def policy(context: Ctx, person: Person) -> dict[str, Any]:
-    if not _may_read_policy(context, person.user):
-        raise Problem(
-            403,
-            "not-permitted",
-            "The policy is not yours to read",
-            "Only those who may administer the policy or audit the log read its files.",
-            next="A refusal always tells the rules that matter to you; ask an administrator about others.",
-        )
+    check_may_look_after(context, person.user, "the policy files")
     return context.policy.state() | {"files": context.policy.files()}
 
 
@@ -90,7 +76,7 @@ def datasets(context: Ctx, person: Person) -> dict[str, Any]:
 def public_status(context: Ctx, person: Person) -> dict[str, Any]:
     """As for the operator; who may not read the policy learns how many problems it has, and where, not their words."""
     status = status_of(context)
-    if not _may_read_policy(context, person.user):
+    if not may_look_after(context, person.user):
         for problem in status["policy"]["problems"]:
             problem["message"] = "Administrators and auditors see what is wrong here."
     return status

@@ -68,6 +68,8 @@ class Kernel(SQLModel, table=True):
     id: str = Field(primary_key=True, max_length=64)
     server: str = Field(index=True, foreign_key="server.id")
     notebook: str | None = None
+    tier: str = Field(max_length=16)
+    """Of the box that holds it: what it may read depends on that."""
     started: datetime = Field(sa_type=UtcTime)
     ended: datetime | None = Field(default=None, sa_type=UtcTime)
 

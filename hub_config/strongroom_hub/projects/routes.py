@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
+from strongroom_policy.vocabulary import TIERS
 
 from strongroom_hub.control.callers import Caller, Ctx, Writer, require_hub, require_operator
 from strongroom_hub.control.times import end_of_day, parse
@@ -39,6 +40,8 @@ class Reason(BaseModel):
 class NewKernel(BaseModel):
     kernel: Name
     notebook: Place | None = None
+    tier: Name = TIERS[0]
+    """Of its box; a server that does not say counts as the weakest."""
 
 
 class NewCell(BaseModel):
@@ -129,7 +132,8 @@ def session(context: Ctx, caller: Caller) -> dict[str, Any]:
 
 @internal.post("/kernels", status_code=201)
 def start_kernel(body: NewKernel, context: Ctx, writer: Writer, caller: Caller) -> dict[str, int]:
-    return {"entry": service.start_kernel(writer, context, caller, kernel=body.kernel, notebook=body.notebook)}
+    entry = service.start_kernel(writer, context, caller, kernel=body.kernel, notebook=body.notebook, tier=body.tier)
+    return {"entry": entry}
 
 
 @internal.delete("/kernels/{kernel}")

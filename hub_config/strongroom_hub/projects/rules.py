@@ -6,6 +6,8 @@ import re
 from datetime import datetime
 from enum import StrEnum
 
+from strongroom_policy.vocabulary import TIERS
+
 from strongroom_hub.audit.entries import Action
 from strongroom_hub.control.times import iso
 from strongroom_hub.problems import Problem
@@ -81,6 +83,22 @@ def check_kernel_id(kernel: str) -> None:
             "Not a kernel id",
             "A kernel id is 1 to 64 of A-Z a-z 0-9 _ -.",
             next="Restart the kernel.",
+        )
+
+
+def reaches(tier: str, needed: str) -> bool:
+    """Whether a box of `tier` is at least as strong as `needed`; one that is not known is not."""
+    return tier in TIERS and TIERS.index(tier) >= TIERS.index(needed)
+
+
+def check_tier(tier: str) -> None:
+    if tier not in TIERS:
+        raise Problem(
+            422,
+            "invalid-tier",
+            "Not a tier of boxes",
+            f"A kernel's box is one of: {', '.join(TIERS)}.",
+            next="Use a notebook server of the same release as the hub.",
         )
 
 

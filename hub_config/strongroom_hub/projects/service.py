@@ -223,21 +223,29 @@ def entry_of(caller: ServerCaller, action: Action, **fields: Any) -> Entry:
 
 
 def start_kernel(
-    writer: AuditWriter, context: Context, caller: ServerCaller, *, kernel: str, notebook: str | None
+    writer: AuditWriter, context: Context, caller: ServerCaller, *, kernel: str, notebook: str | None, tier: str
 ) -> int:
-    """Raises Problem 403 when the person may not work in the project any more, 409 when another server used the id."""
+    """Raises Problem 403 when the person may not work in the project any more, 409 when another server used the id.
+
+    `tier`: of the kernel's box, which counts for what it may read. Problem 422 for one that is not known.
+    """
     rules.check_kernel_id(kernel)
+    rules.check_tier(tier)
 
     def work(tx: Tx) -> int:
         check_member(tx.session, context, caller.user, caller.project)
-        found = tx.session.get(Kernel, kernel) or Kernel(id=kernel, server=caller.server, started=context.clock())
+        found = tx.session.get(Kernel, kernel) or Kernel(
+            id=kernel, server=caller.server, tier=tier, started=context.clock()
+        )
         if found.server != caller.server:
             raise rules.kernel_taken()
         # A restart keeps its kernel's id.
-        found.notebook, found.started, found.ended = notebook, context.clock(), None
+        found.notebook, found.tier, found.started, found.ended = notebook, tier, context.clock(), None
         tx.session.add(found)
         label = workspace_of(tx.session, caller).label
-        return tx.record(entry_of(caller, Action.KERNEL_START, kernel=kernel, object=notebook, label=label))
+        return tx.record(
+            entry_of(caller, Action.KERNEL_START, kernel=kernel, object=notebook, label=label, detail={"tier": tier})
+        )
 
     return writer.transact(work)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from enclave import Enclave
+from strongroom_hub.boxes.rules import DENIALS, DENIALS_PER_SECOND
 from strongroom_hub.problems import Problem
 
 
@@ -251,3 +252,80 @@ def test_a_broken_policy_at_start_denies_everything(cardio: Enclave) -> None:
         assert server("GET", "display")["display"]["allowed"] is False
     finally:
         last.close()
+
+
+def test_a_kernel_reads_only_what_its_box_is_strong_enough_for(cardio: Enclave) -> None:
+    cardio.add_policy('p2, X1, *, read, health/randhie#age, *, sandbox, gvisor, , "the steward asked for it"\n')
+    assert cardio.context.policy.state()["state"] == "in-force", cardio.context.policy.state()
+    server = cardio.server()
+    cardio.grant(server)
+    kernel = cardio.kernel(server, "bubblewrap")
+    for columns in (None, ["age"], ["age", "visits"]):
+        problem = refused(cardio.read, server, kernel, columns=columns)
+        assert (problem.status, problem.slug) == (403, "weaker-box")
+        assert "gvisor" in problem.detail
+        assert "X1 (policy.csv:" in problem.why[0]
+        assert "sealed" in problem.next
+    assert "visits" in problem.next
+    assert cardio.entries("control:read:deny")[-1]["detail"]["problem"] == "weaker-box"
+    assert server("GET", "session")["label"] == "public"
+    # what asks for nothing more than the default is read as before, and a strong box reads all of it
+    assert cardio.read(server, kernel, columns=["visits"])["columns"] == ["visits"]
+    strong = cardio.kernel(server, "gvisor")
+    assert "age" in cardio.read(server, strong)["columns"]
+
+
+def test_a_kernel_that_does_not_say_what_holds_it_is_the_weakest(cardio: Enclave) -> None:
+    server = cardio.server()
+    cardio.grant(server)
+    server("POST", "kernels", {"kernel": "silent", "notebook": None})
+    assert refused(cardio.read, server, "silent").slug == "weaker-box"
+    assert refused(server, "POST", "kernels", {"kernel": "odd", "tier": "castle"}).status == 422
+
+
+def test_where_no_profile_is_strong_enough_the_refusal_says_so(cardio: Enclave) -> None:
+    cardio.add_policy("p2, X1, *, read, health/randhie, *, sandbox, gvisor, , strict\n")
+    cardio.edit_policy("p, U3, role:analyst", "p, U3, role:admin")
+    server = cardio.server()
+    cardio.grant(server)
+    problem = refused(cardio.read, server, cardio.kernel(server))
+    assert "ask an administrator" in problem.next
+    assert "sealed" not in problem.next
+
+
+def test_refused_reads_cannot_flood_the_log(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    slugs = [refused(cardio.read, server, kernel).slug for _ in range(200)]
+    assert slugs == ["no-grant"] * DENIALS + ["too-many-refused-reads"] * (200 - DENIALS)
+    assert len(cardio.entries("control:read:deny")) == DENIALS
+    cardio.housekeeper.tick()
+    (entry,) = cardio.entries("server:kernel:violation")
+    assert entry["detail"]["kind"] == "rate"
+    assert entry["detail"]["counts"] == {"read": 200 - DENIALS}
+    assert (entry["actor"], entry["kernel"]) == ("user:analyst", kernel)
+    # one more entry each ten seconds at most, whatever comes in between
+    for _ in range(20):
+        for _ in range(30):
+            refused(cardio.read, server, kernel)
+        cardio.clock.forward(seconds=1)
+        cardio.housekeeper.tick()
+    told = [one["detail"]["counts"]["read"] for one in cardio.entries("server:kernel:violation")]
+    assert len(told) == 3
+    denied = len(cardio.entries("control:read:deny"))
+    assert denied <= DENIALS + 20 * DENIALS_PER_SECOND
+    assert sum(told) + denied == 200 + 600
+
+
+def test_allowed_reads_are_not_counted_as_flooding(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    cardio.grant(server)
+    for _ in range(2 * DENIALS):
+        cardio.read(server, kernel)
+    # another workspace is not held up by this one's flood
+    for _ in range(2 * DENIALS):
+        refused(cardio.read, server, kernel, "health/none")
+    assert refused(cardio.read, server, kernel).slug == "too-many-refused-reads"
+    other = cardio.server("analyst2")
+    assert refused(cardio.read, other, cardio.kernel(other)).slug == "not-cleared"
