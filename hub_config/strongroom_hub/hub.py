@@ -15,7 +15,7 @@ from jupyterhub.app import JupyterHub
 from tornado.ioloop import PeriodicCallback
 
 import strongroom_hub
-from strongroom_hub import pages, run_as, run_folders
+from strongroom_hub import pages, reaper, run_as, run_folders
 from strongroom_hub.authenticator import StrongroomAuthenticator
 from strongroom_hub.config import ENVIRONMENT_VARIABLE, Instance
 from strongroom_hub.internal import ControlClient
@@ -172,6 +172,7 @@ def serve(place: Instance) -> None:
     """Run the hub of `place` until SIGTERM or Ctrl-C. Raises AlreadyRunningError, OSError (the run folder)."""
     os.umask(0o077)
     lock(place)
+    reaper.reap(place)
     run_folders.prepare(place)
     kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
     os.environ.clear()

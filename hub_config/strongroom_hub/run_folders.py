@@ -1,4 +1,4 @@
-"""One folder for the sockets of each running server: as root a small tmpfs that follows no symbolic link.
+"""One folder for the sockets of each running server: as root small tmpfs mounts that follow no symbolic link.
 
 Trusted code connects to sockets that live here. On a `nosymfollow` mount a kernel cannot make such a path lead
 elsewhere, and its size bounds what can be filled.
@@ -6,17 +6,18 @@ elsewhere, and its size bounds what can be filled.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import shutil
 from pathlib import Path
 
+from strongroom_hub import mounts
 from strongroom_hub.config import Instance
 
-MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOSYMFOLLOW = 2, 4, 8, 256
-MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 SIZE_BYTES, INODES = 8 * 1024 * 1024, 512
+KERNELS = "k"
+KERNELS_SIZE_BYTES, KERNELS_INODES = 32 * 1024 * 1024, 2048
+FLAGS = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC | mounts.MS_NOSYMFOLLOW
 NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
@@ -54,22 +55,27 @@ def make(instance: Instance, name: str, uid: int | None) -> Path:
     """The run folder of server `name`, owned by `uid` (None: this uid), 0700. Raises OSError, ValueError."""
     path = _path(instance, name)
     path.mkdir(mode=0o700)
-    if uid is not None:
-        options = f"size={SIZE_BYTES},nr_inodes={INODES},mode=0700,uid={uid},gid={uid}"
-        flags = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOSYMFOLLOW
-        try:
-            _call("mount", b"strongroom", os.fsencode(path), b"tmpfs", ctypes.c_ulong(flags), options.encode())
-        except OSError:
-            path.rmdir()
-            raise
+    if uid is None:
+        return path
+    try:
+        _mount(path, uid, SIZE_BYTES, INODES)
+        # Apart, so that kernels that fill theirs take nothing from the server.
+        (path / KERNELS).mkdir(mode=0o700)
+        _mount(path / KERNELS, uid, KERNELS_SIZE_BYTES, KERNELS_INODES)
+    except OSError:
+        remove(instance, name)
+        raise
     return path
 
 
+def _mount(path: Path, uid: int, size: int, inodes: int) -> None:
+    mounts.mount("strongroom", path, "tmpfs", FLAGS, f"size={size},nr_inodes={inodes},mode=0700,uid={uid},gid={uid}")
+
+
 def remove(instance: Instance, name: str) -> None:
-    """Unmount and delete the run folder of server `name`; nothing happens when it is gone."""
+    """Unmount and delete the run folder of server `name`; nothing happens when it is gone. Raises OSError."""
     path = _path(instance, name)
-    while path.is_dir() and os.path.ismount(path):
-        _call("umount2", os.fsencode(path), ctypes.c_int(MNT_DETACH | UMOUNT_NOFOLLOW))
+    mounts.unmount_below(path)
     shutil.rmtree(path, ignore_errors=True)
 
 
@@ -87,10 +93,3 @@ def _path(instance: Instance, name: str) -> Path:
     if not NAME.fullmatch(name):
         raise ValueError(f"not a server id: {name!r}")
     return instance.servers_run / name
-
-
-def _call(function: str, *arguments: object) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if getattr(libc, function)(*arguments):
-        number = ctypes.get_errno()
-        raise OSError(number, f"{function}: {os.strerror(number)}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
@@ -23,6 +24,7 @@ from traitlets import Instance as InstanceOf
 
 from strongroom_hub import pages, run_as, run_folders
 from strongroom_hub.config import Instance
+from strongroom_hub.ground import Ground, private_folder
 from strongroom_hub.internal import ControlClient
 from strongroom_hub.problems import Problem
 
@@ -37,13 +39,14 @@ LOG_LINES_BYTES = 4 * 1024 * 1024
 
 
 class StrongroomSpawner(LocalProcessSpawner):
-    """A named server is a project. Options, arguments and environment are ours alone; a person chooses nothing."""
+    """A named server is a project. Arguments and environment are ours alone; a person chooses a profile."""
 
     place = InstanceOf(Instance, help="The instance this hub runs.").tag(config=True)
     control = InstanceOf(ControlClient, help="Control's internal API with the hub's credential.").tag(config=True)
 
     _server_id = ""
     _uid: int | None = None
+    _ground: Ground | None = None
 
     # ------------------------------------------------------------------------------------------------------- start
 
@@ -57,8 +60,9 @@ class StrongroomSpawner(LocalProcessSpawner):
             raise _refusal(_no_project())
         if self._server_id:
             await self._clean_up("left over from an earlier start")
+        asked = {"user": self.user.name, "project": self.name, "profile": self.user_options.get("profile")}
         try:
-            grant = await self.control.call_async("POST", "servers", {"user": self.user.name, "project": self.name})
+            grant = await self.control.call_async("POST", "servers", asked)
         except Problem as problem:
             raise _refusal(problem) from None
         self._server_id = str(grant["server"])
@@ -67,13 +71,16 @@ class StrongroomSpawner(LocalProcessSpawner):
         uids = self.place.uids
         self._uid = uids.first_server + int(grant["uid_index"]) if uids is not None else None
         self.port = random_port()
+        ground = self._ground = Ground(
+            self.place, self.name, self.user.name, self._server_id, self._uid, grant["profile"]
+        )
         try:
-            run = run_folders.make(self.place, self._server_id, self._uid)
-            credential = run_folders.write_once(run, "credential", str(grant["credential"]), self._uid)
-            folders = make_folders(self.place, self.name, self.user.name, self._uid)
+            await asyncio.to_thread(ground.lay)
+            credential = run_folders.write_once(ground.run, "credential", str(grant["credential"]), self._uid)
+            self._start_process(self._environment(ground, credential, grant), ground.folders["state"])
+            ground.admit(self.pid)
         except OSError as error:
             raise _refusal(_no_folders(error)) from error
-        self._start_process(self._environment(run, credential, folders), folders["state"])
         await self._wait_until_ready()
         return f"http://127.0.0.1:{self.port}"
 
@@ -117,20 +124,21 @@ class StrongroomSpawner(LocalProcessSpawner):
                 else:
                     return
 
-    def _environment(self, run: Path, credential: Path, folders: dict[str, Path]) -> dict[str, str]:
+    def _environment(self, ground: Ground, credential: Path, grant: dict[str, Any]) -> dict[str, str]:
         """Everything the server gets to know, built from nothing: the hub's own environment stays with the hub."""
         place = self.place
-        state = folders["state"]
+        state = ground.folders["state"]
         hub = {name: value for name, value in self.get_env().items() if name.startswith("JUPYTERHUB_")}
         console = url_path_join(self.hub.base_url.removesuffix("hub/"), "services", "control/")
-        return hub | {
+        told = hub | ground.environment()
+        return told | {
             "PATH": PATH,
             "LANG": "C.UTF-8",
             "HOME": str(state),
-            "TMPDIR": str(_private_folder(run / "tmp", self._uid)),
+            "TMPDIR": str(private_folder(ground.run / "tmp", self._uid)),
             "JUPYTER_CONFIG_DIR": str(state / "config"),
             "JUPYTER_DATA_DIR": str(state / "data"),
-            "JUPYTER_RUNTIME_DIR": str(_private_folder(run / "jupyter", self._uid)),
+            "JUPYTER_RUNTIME_DIR": str(private_folder(ground.run / "jupyter", self._uid)),
             "JUPYTER_PREFER_ENV_PATH": "1",
             # Nothing is ever imported from where a process happens to be.
             "PYTHONSAFEPATH": "1",
@@ -141,13 +149,17 @@ class StrongroomSpawner(LocalProcessSpawner):
             "STRONGROOM_CONTROL_SOCKET": str(place.control_socket),
             "STRONGROOM_VAULT_SOCKET": str(place.vault_socket),
             "STRONGROOM_DATA_SOCKET": str(place.data_socket),
-            "STRONGROOM_RUN_DIR": str(run),
             "STRONGROOM_CREDENTIAL_FILE": str(credential),
-            "STRONGROOM_NOTEBOOKS": str(folders["notebooks"]),
-            "STRONGROOM_WORK": str(folders["work"]),
+            "STRONGROOM_PROFILE": json.dumps(grant["profile"]),
+            "STRONGROOM_PROFILES": json.dumps(grant["profiles"]),
             "STRONGROOM_KERNEL_PREFIX": place.kernel_prefix,
             "STRONGROOM_CONSOLE_URL": console,
         }
+
+    def options_from_form(self, form_data: dict[str, Any]) -> dict[str, Any]:
+        """The profile that somebody chose; control decides whether they may have it."""
+        chosen = form_data.get("profile")
+        return {"profile": str(chosen[0])} if isinstance(chosen, list) and chosen else {}
 
     def user_env(self, env: dict[str, str]) -> dict[str, str]:
         """No system account stands behind a person here."""
@@ -187,17 +199,18 @@ class StrongroomSpawner(LocalProcessSpawner):
 
     async def _clean_up(self, reason: str) -> None:
         """End what runs under the server's uid, remove its run folder, void its credential. May be repeated."""
-        server, uid = self._server_id, self._uid
-        self._server_id, self._uid = "", None
+        server, uid, ground = self._server_id, self._uid, self._ground
+        self._server_id, self._uid, self._ground = "", None, None
         if not server:
             return
         if uid is not None:
             ending = await asyncio.create_subprocess_exec(*run_as.wrap_end_all(sys.executable, uid), env={})
             await ending.wait()
-        try:
-            run_folders.remove(self.place, server)
-        except OSError as error:
-            self.log.error("the run folder of server %s stays: %s", server, error)  # noqa: TRY400 - words suffice
+        if ground is not None:
+            try:
+                await asyncio.to_thread(ground.clear)
+            except OSError as error:
+                self.log.error("something of server %s stays until the hub's next start: %s", server, error)  # noqa: TRY400 - words suffice
         ending_call = asyncio.create_task(end_server(self.control, self.place, server, reason, self.log))
         _running.add(ending_call)
         ending_call.add_done_callback(_running.discard)
@@ -237,36 +250,6 @@ async def end_server(control: ControlClient, place: Instance, server: str, reaso
                 continue
         (markers(place) / server).unlink(missing_ok=True)
         return
-
-
-def make_folders(place: Instance, project: str, user: str, uid: int | None) -> dict[str, Path]:
-    """The user's folders in a project: `notebooks`, `work`, and `state` (the server's own, no kernel sees it).
-
-    Each 0700 and the server's; the folders above are the hub's. Raises OSError, PermissionError for another's folder.
-    """
-    root = place.projects_dir / project
-    made = {}
-    for kind in ("notebooks", "work", "state"):
-        for parent in (root, root / kind):
-            parent.mkdir(exist_ok=True)
-            parent.chmod(0o711 if uid is not None else 0o700)
-        made[kind] = _private_folder(root / kind / user, uid)
-    return made
-
-
-def _private_folder(path: Path, uid: int | None) -> Path:
-    path.mkdir(mode=0o700, exist_ok=True)
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        owner = os.fstat(folder).st_uid
-        if uid is not None and owner not in {os.geteuid(), uid}:
-            raise PermissionError(f"{path} belongs to uid {owner}, not to uid {uid}")
-        if uid is not None:
-            os.fchown(folder, uid, uid)
-        os.fchmod(folder, 0o700)
-    finally:
-        os.close(folder)
-    return path
 
 
 def _refusal(problem: Problem) -> SpawnException:

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from strongroom_hub import demo, locks, run_as, run_folders, setup
+from strongroom_hub import demo, locks, reaper, run_as, run_folders, setup
 from strongroom_hub.config import Instance
 from strongroom_hub.demo import Account
 from strongroom_hub.internal import ControlClient, listens
@@ -156,6 +156,7 @@ class RunningInstance:
         except locks.AlreadyRunningError:
             return
         try:
+            reaper.reap(self.instance)
             servers = self.instance.servers_run
             for path in list(servers.iterdir()) if servers.is_dir() else ():
                 run_folders.remove(self.instance, path.name)

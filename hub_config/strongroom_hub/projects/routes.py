@@ -31,6 +31,7 @@ class NewProject(BaseModel):
 class NewServer(BaseModel):
     user: Name
     project: Name
+    profile: Name | None = None
 
 
 class Reason(BaseModel):
@@ -110,13 +111,15 @@ def projects_of(user: str, context: Ctx) -> dict[str, Any]:
 
 @internal.post("/servers", status_code=201, dependencies=[Depends(require_hub)])
 def register_server(body: NewServer, context: Ctx, writer: Writer) -> dict[str, Any]:
-    made = service.register_server(writer, context, user=body.user, project=body.project)
+    made = service.register_server(writer, context, user=body.user, project=body.project, profile=body.profile)
     return {
         "server": made.server,
         "credential": made.credential,
         "uid_index": made.uid_index,
         "label": made.label,
         "project": service.project_json(made.project),
+        "profile": made.profile.as_json(),
+        "profiles": [profile.as_json() for profile in made.profiles],
     }
 
 

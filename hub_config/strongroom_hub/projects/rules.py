@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
+from strongroom_policy.profiles import Profile
 from strongroom_policy.vocabulary import TIERS
 
 from strongroom_hub.audit.entries import Action
@@ -89,6 +91,26 @@ def check_kernel_id(kernel: str) -> None:
 def reaches(tier: str, needed: str) -> bool:
     """Whether a box of `tier` is at least as strong as `needed`; one that is not known is not."""
     return tier in TIERS and TIERS.index(tier) >= TIERS.index(needed)
+
+
+def choose_profile(name: str | None, allowed: Sequence[Profile]) -> Profile:
+    """The profile of that name, or the first allowed one without a name. Raises Problem 403."""
+    found = next((profile for profile in allowed if name in {None, profile.name}), None)
+    if found is not None:
+        return found
+    why = [f"you may take: {', '.join(profile.name for profile in allowed)}"] if allowed else []
+    raise Problem(
+        403,
+        "profile-not-allowed",
+        "You may not take this profile",
+        f"The policy does not let you take the profile {name} in this project."
+        if name
+        else "The policy gives you no profile in this project.",
+        why=tuple(why),
+        next="Choose another profile on your projects page."
+        if allowed
+        else "Ask an administrator for a rule with the action `use` on a profile (policy.csv).",
+    )
 
 
 def check_tier(tier: str) -> None:

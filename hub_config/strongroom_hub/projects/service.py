@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlmodel import Session, col, select
+from strongroom_policy.profiles import Profile
 
 from strongroom_hub.access.display import Display, display_for, stopped
 from strongroom_hub.audit.entries import Action, Entry
@@ -32,6 +33,9 @@ class Registration:
     uid_index: int
     label: str
     project: Project
+    profile: Profile
+    profiles: tuple[Profile, ...]
+    """All that the user may take there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,11 @@ def projects_of(context: Context, user: str) -> list[dict[str, Any]]:
         projects = session.exec(select(Project).order_by(Project.name)).all()
         labels = dict(session.exec(select(Workspace.project, Workspace.label).where(Workspace.user == user)).all())
     return [
-        project_json(project) | {"label": labels.get(project.name, "public")}
+        project_json(project)
+        | {
+            "label": labels.get(project.name, "public"),
+            "profiles": [profile.as_json() for profile in context.policy.profiles(user, project.name)],
+        }
         for project in projects
         if rules.can_work(project.since, project.until, now) and context.policy.is_member(user, project.name)
     ]
@@ -121,20 +129,27 @@ def check_member(session: Session, context: Context, user: str, project: str) ->
 # -- servers ------------------------------------------------------------------------------------------------------
 
 
-def register_server(writer: AuditWriter, context: Context, *, user: str, project: str) -> Registration:
-    """Void the workspace's earlier credentials and make a new one. Raises Problem 403, which is an entry."""
+def register_server(
+    writer: AuditWriter, context: Context, *, user: str, project: str, profile: str | None
+) -> Registration:
+    """Void the workspace's earlier credentials and make a new one. Raises Problem 403, which is an entry.
+
+    `profile`: the name of the one that was chosen; without one it is the first that the user may take there.
+    """
     server, credential = secrets.token_hex(8), secrets.token_urlsafe(32)
 
     def work(tx: Tx) -> Registration | Problem:
         try:
             found = check_member(tx.session, context, user, project)
+            allowed = context.policy.profiles(user, project)
+            taken = rules.choose_profile(profile, allowed)
         except Problem as problem:
             tx.record(
                 Entry(
                     action=Action.SERVER_REFUSE_SPAWN,
                     actor=f"user:{user}",
                     project=project,
-                    detail={"problem": problem.slug},
+                    detail={"problem": problem.slug, "profile": profile},
                 )
             )
             return problem
@@ -161,10 +176,11 @@ def register_server(writer: AuditWriter, context: Context, *, user: str, project
                 project=project,
                 server=server,
                 label=workspace.label,
+                detail={"profile": taken.as_json()},
             )
         )
         copy = Project.model_validate(found.model_dump())
-        return Registration(server, credential, uid_index(workspace), workspace.label, copy)
+        return Registration(server, credential, uid_index(workspace), workspace.label, copy, taken, allowed)
 
     return settle(writer.transact(work))
 

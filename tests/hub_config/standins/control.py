@@ -15,6 +15,23 @@ place = Instance.load()
 internal, public = FastAPI(), FastAPI()
 calls = place.control_dir / "calls.jsonl"
 PROJECTS = ("cardio", "crash", "stubborn")
+STANDARD = {
+    "name": "standard",
+    "title": "Standard",
+    "sandbox": "bubblewrap",
+    "memory_bytes": 1 << 30,
+    "cpus": 1,
+    "processes": 128,
+    "open_files": 1024,
+    "file_bytes": 64 << 20,
+    "work_bytes": 64 << 20,
+    "work_files": 2000,
+    "tmp_bytes": 16 << 20,
+    "shm_bytes": 16 << 20,
+}
+LARGE = STANDARD | {"name": "large", "title": "Large", "memory_bytes": 2 << 30, "work_bytes": 256 << 20}
+SEALED = STANDARD | {"name": "sealed", "title": "Sealed", "sandbox": "gvisor"}
+PROFILES = {"cardio": [STANDARD, LARGE, SEALED]}
 
 
 def note(what: str, body: object) -> None:
@@ -51,7 +68,14 @@ async def logout(request: Request) -> Response:
 def projects(name: str) -> dict[str, object]:
     return {
         "projects": [
-            {"name": p, "title": p.title(), "purpose": "why", "label": "public", "until": "2027-01-01T00:00:00.000Z"}
+            {
+                "name": p,
+                "title": p.title(),
+                "purpose": "why",
+                "label": "public",
+                "until": "2027-01-01T00:00:00.000Z",
+                "profiles": PROFILES.get(p, [STANDARD]),
+            }
             for p in PROJECTS
         ]
     }
@@ -63,10 +87,14 @@ async def register(request: Request) -> Response:
     note("register", body)
     if body["project"] not in PROJECTS:
         return problem(403, "You are not a member of this project")
+    allowed = PROFILES.get(body["project"], [STANDARD])
+    taken = next((profile for profile in allowed if body["profile"] in {None, profile["name"]}), None)
+    if taken is None:
+        return problem(403, "You may not take this profile")
     server = secrets.token_hex(8)
     index = 7 + PROJECTS.index(body["project"])
     answer = {"server": server, "credential": "credential-of-" + server, "uid_index": index, "label": "public"}
-    return JSONResponse(answer)
+    return JSONResponse(answer | {"profile": taken, "profiles": allowed})
 
 
 @internal.delete("/internal/v1/servers/{server}")
