@@ -6,15 +6,18 @@ then the ticket is handed to the kernel. There is no moment in which a kernel ha
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from strongroom_hub.problems import Problem
 
-from strongroom_lab.workspace import Workspace
+from strongroom_lab.workspace import QUESTIONS, QUESTIONS_PER_SECOND, Workspace
 
 COLUMNS_LIMIT = 10_000
 NAME_LIMIT = 256
+PAUSE = 0.1
+"""Seconds before a question that came too fast is refused."""
 HANDED_ON = ("ticket", "dataset", "version", "label", "columns", "masked", "entry")
 
 Answer = dict[str, Any]
@@ -36,6 +39,11 @@ class Questions:
 
     async def answer(self, request: dict[str, Any]) -> Answer:
         """One request of the kernel -> the whole answer, a problem included."""
+        if not self._workspace.questions.take(None):
+            self._workspace.violations.note(self._kernel, "rate", {"ask": 1}, "Questions came too fast.")
+            # Who asks without end is slowed down: a refusal costs less than the asking.
+            await asyncio.sleep(PAUSE)
+            return {"ok": False, "problem": _too_fast().as_json()}
         try:
             verb = self._verbs.get(str(request.get("op")))
             if verb is None or request.get("v") != 1:
@@ -77,6 +85,17 @@ def _are_names(value: Any) -> bool:
         isinstance(value, list)
         and len(value) <= COLUMNS_LIMIT
         and all(isinstance(name, str) and len(name) <= NAME_LIMIT for name in value)
+    )
+
+
+def _too_fast() -> Problem:
+    return Problem(
+        429,
+        "too-many-questions",
+        "Too many questions",
+        f"This workspace may ask {QUESTIONS_PER_SECOND:g} questions a second, after {QUESTIONS} at once.",
+        why=("questions are answered by this server and recorded, and no kernel may keep it from its other work",),
+        next="Wait a few seconds. Open a dataset once and keep it in a variable, instead of opening it in a loop.",
     )
 
 

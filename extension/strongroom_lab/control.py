@@ -53,9 +53,9 @@ class Control:
         """SESSION: who, project, label, sources, display rule."""
         return await self._call("GET", "session")
 
-    async def open_kernel(self, kernel: str, notebook: str) -> dict[str, Any]:
-        """Record that a kernel starts, before it does."""
-        return await self._call("POST", "kernels", {"kernel": kernel, "notebook": notebook})
+    async def open_kernel(self, kernel: str, notebook: str, tier: str) -> dict[str, Any]:
+        """Record that a kernel starts, before it does. `tier` of its box: what it may read depends on that."""
+        return await self._call("POST", "kernels", {"kernel": kernel, "notebook": notebook, "tier": tier})
 
     async def close_kernel(self, kernel: str, reason: str) -> dict[str, Any]:
         return await self._call("DELETE", f"kernels/{kernel}", {"reason": reason})
@@ -67,6 +67,11 @@ class Control:
 
     async def end_cell(self, entry: int, end: dict[str, Any]) -> dict[str, Any]:
         return await self._call("POST", f"cells/{entry}/end", end)
+
+    async def report_violation(self, kernel: str, kind: str, counts: dict[str, int], text: str) -> dict[str, Any]:
+        """Record what a kernel tried or ran into; `kind`: syscall, limit, start, message or rate."""
+        body = {"kernel": kernel, "kind": kind, "counts": counts, "text": text}
+        return await self._call("POST", "violations", body)
 
     async def read(self, *, kernel: str, cell: int, dataset: str, version: Any, columns: Any) -> dict[str, Any]:
         """Decide on one dataset read; the answer carries the ticket and the label that it raises."""

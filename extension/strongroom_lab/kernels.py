@@ -14,6 +14,7 @@ from jupyter_server._tz import utcnow
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager, ServerKernelManager
 from jupyter_server.services.sessions.sessionmanager import SessionManager
 from strongroom_hub.problems import Problem
+from strongroom_kernels.box import BoxError, Places
 from strongroom_kernels.doors import AskDoor
 from strongroom_kernels.kernelspec import NAME, PROVISIONER, kernel_dirs
 from strongroom_kernels.provisioner import kernel_folder
@@ -86,7 +87,7 @@ class KernelManager(ServerKernelManager):
         try:
             # The end of the kernel before a restart comes first in the log.
             await self.workspace.reported()
-            await self.workspace.control.open_kernel(self.kernel_id, notebook)
+            await self.workspace.control.open_kernel(self.kernel_id, notebook, Places.from_environment().tier)
         except Problem as problem:
             raise in_words(problem) from problem
         self._recorded = True
@@ -94,8 +95,8 @@ class KernelManager(ServerKernelManager):
         try:
             command: tuple[list[str], dict[str, Any]] = await super()._async_pre_start_kernel(**kw)
             await self._open_door()
-        except Exception:
-            await self._closed("did not start")
+        except Exception as error:
+            await self._failed(error)
             raise
         return command
 
@@ -108,9 +109,14 @@ class KernelManager(ServerKernelManager):
     async def _async_launch_kernel(self, kernel_cmd: list[str], **kw: Any) -> None:
         try:
             await super()._async_launch_kernel(kernel_cmd, **kw)
-        except Exception:
-            await self._closed("did not start")
+        except Exception as error:
+            await self._failed(error)
             raise
+
+    async def _failed(self, error: Exception) -> None:
+        if isinstance(error, BoxError):
+            self.workspace.violations.note(self.kernel_id, "start", {"box": 1}, str(error))
+        await self._closed("did not start")
 
     async def _async_post_start_kernel(self, **kw: Any) -> None:
         await super()._async_post_start_kernel(**kw)

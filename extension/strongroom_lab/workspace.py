@@ -18,12 +18,14 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from strongroom_hub.boxes.rates import Buckets
 from strongroom_hub.problems import Problem
 from strongroom_policy.labels import Label
 from tornado.log import app_log
 
 from strongroom_lab.control import Control
 from strongroom_lab.problems import control_silent
+from strongroom_lab.violations import Violations
 
 FRESH = 1.0
 """Seconds for which a display decision counts as new; after that the next output asks again."""
@@ -33,6 +35,8 @@ RETRY = (0.2, 0.5, 1.0, 2.0, 5.0)
 WATCH_INTERVAL = 5.0
 CELLS_KEPT = 10_000
 EVENTS_WAITING = 256
+QUESTIONS, QUESTIONS_PER_SECOND = 60, 10.0
+"""What all kernels of the workspace may ask at once, and each second after that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +132,16 @@ class Workspace:
         self._cells: deque[tuple[str, dict[str, Any]]] = deque(maxlen=CELLS_KEPT)
         self._states: dict[tuple[str, str], str] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self.violations = Violations(control, clock)
+        """What the kernels tried or ran into."""
+        self.questions = Buckets(lambda: datetime.now(UTC), size=QUESTIONS, per_second=QUESTIONS_PER_SECOND)
 
     async def start(self) -> None:
         """Learn label and display rule from control and begin to report. Raises Problem where control refuses."""
         mark = self._acknowledged
         self.learn(await self.control.session(), mark)
         self._tasks = [asyncio.create_task(self._report()), asyncio.create_task(self._watch())]
+        self.violations.start()
 
     async def stop(self, patience: float = 3.0) -> None:
         """Send what is still to be reported, for at most `patience` seconds."""
@@ -143,6 +151,8 @@ class Workspace:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.violations.stop(), patience)
         await self.control.close()
 
     # --- label and rule --------------------------------------------------------------------------------------------
