@@ -7,14 +7,14 @@ without passing through the unit of work that also records it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, CursorResult, Engine, create_engine, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -50,6 +50,42 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """A transaction that may write and holds the write lock from its start; committed at the end of the block."""
     with engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
         yield connection
+
+
+class Statement:
+    """SQL with `:name` values for the paths that every cell takes: compiled once for each kind of database.
+
+    Values go to the driver as they are and come back as it gives them: times are text (`times.iso`), JSON is text.
+    """
+
+    def __init__(self, sql: str) -> None:
+        self._sql = sql
+        self._compiled: dict[str, tuple[str, list[str] | None]] = {}
+
+    def __call__(self, connection: Connection, **values: Any) -> CursorResult[Any]:
+        """Execute once. Raises sqlalchemy's errors, and KeyError for a value that is missing."""
+        sql, order = self._for(connection)
+        return connection.exec_driver_sql(sql, _arranged(values, order))
+
+    def many(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Execute for each row of values. Raises as a call does."""
+        sql, order = self._for(connection)
+        arranged: Any = [_arranged(row, order) for row in rows]
+        connection.exec_driver_sql(sql, arranged)
+
+    def _for(self, connection: Connection) -> tuple[str, list[str] | None]:
+        """The SQL as the driver wants it, and the order of its values (None where it takes them by name)."""
+        dialect = connection.dialect
+        found = self._compiled.get(dialect.name)
+        if found is None:
+            compiled = text(self._sql).compile(dialect=dialect)
+            order = getattr(compiled, "positiontup", None)
+            found = self._compiled[dialect.name] = (str(compiled), order)
+        return found
+
+
+def _arranged(values: Mapping[str, Any], order: list[str] | None) -> Any:
+    return dict(values) if order is None else tuple(values[name] for name in order)
 
 
 def migrate(engine: Engine) -> None:

@@ -8,6 +8,7 @@ come from the head row inside the transaction, so several processes may write.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
 import sqlite3
@@ -15,34 +16,43 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, Engine, insert, select, text
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
 from sqlmodel import Session
 
 from strongroom_hub.audit import entries, payloads
 from strongroom_hub.audit.entries import Entry, EntryRefusedError, PayloadReference
 from strongroom_hub.audit.keys import LogKeys
-from strongroom_hub.audit.models import LogEntry, LogHead, LogPayload, LogPayloadKey, LogTile
 from strongroom_hub.audit.note import NoteError
 from strongroom_hub.audit.tree import Edge, Growth, leaf_hash
-from strongroom_hub.database import writing
+from strongroom_hub.database import Statement, writing
 from strongroom_hub.problems import Problem
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+_HeadRow: TypeAlias = tuple[int, bytes, str]
+"""Size, right edge and signed checkpoint."""
 
-_HEAD, _TILES = LogHead.__table__, LogTile.__table__  # type: ignore[attr-defined]
-_ENTRIES, _PAYLOADS, _KEYS = LogEntry.__table__, LogPayload.__table__, LogPayloadKey.__table__  # type: ignore[attr-defined]
-_PUT_TILE = text(
-    "INSERT INTO log_tiles (level, number, hashes) VALUES (:level, :number, :hashes) "
-    "ON CONFLICT (level, number) DO UPDATE SET hashes = excluded.hashes"
-)
-_PUT_HEAD = text(
+_GET_HEAD = Statement("SELECT size, edge, note FROM log_head")
+_PUT_HEAD = Statement(
     "INSERT INTO log_head (id, size, edge, note) VALUES (1, :size, :edge, :note) "
     "ON CONFLICT (id) DO UPDATE SET size = excluded.size, edge = excluded.edge, note = excluded.note"
 )
+_GET_TILE = Statement("SELECT hashes FROM log_tiles WHERE level = :level AND number = :number")
+_PUT_TILE = Statement(
+    "INSERT INTO log_tiles (level, number, hashes) VALUES (:level, :number, :hashes) "
+    "ON CONFLICT (level, number) DO UPDATE SET hashes = excluded.hashes"
+)
+_ANY_ENTRY = Statement('SELECT "index" FROM log_entries LIMIT 1')
+_PUT_ENTRY = Statement(
+    'INSERT INTO log_entries ("index", leaf, time, actor, action, project, object, label) '
+    "VALUES (:index, :leaf, :time, :actor, :action, :project, :object, :label)"
+)
+_PUT_PAYLOAD = Statement("INSERT INTO log_payloads (entry, subject, ciphertext) VALUES (:entry, :subject, :ciphertext)")
+_GET_KEY = Statement("SELECT subject, wrapped FROM log_payload_keys WHERE person = :person")
+_PUT_KEY = Statement("INSERT INTO log_payload_keys (subject, person, wrapped) VALUES (:subject, :person, :wrapped)")
 # SQLite result codes that say "this statement is wrong"; all others say "this database cannot be written now".
 _STATEMENT_CODES = {
     sqlite3.SQLITE_ERROR,
@@ -75,6 +85,11 @@ class Tx(Protocol):
     @property
     def session(self) -> Session:
         """Of this unit alone. Never commit or roll it back: return, or raise."""
+        ...
+
+    @property
+    def connection(self) -> Connection:
+        """The transaction itself, for `database.Statement`; what a session has pending is not seen by it."""
         ...
 
     def record(self, entry: Entry) -> int:
@@ -150,13 +165,12 @@ class _Batch:
             raise EntryRefusedError(f"the text of the entry '{entry.action}' is not valid Unicode") from error
 
     def _payload_key(self, person: str) -> tuple[str, bytes]:
-        query = select(_KEYS.c.subject, _KEYS.c.wrapped).where(_KEYS.c.person == person)
-        found = self.connection.execute(query).one_or_none()
+        found = _GET_KEY(self.connection, person=person).one_or_none()
         if found is not None:
             return found.subject, payloads.unwrap(self.keys.payload, found.subject, found.wrapped)
         subject, key = payloads.new_subject(), payloads.new_key()
         wrapped = payloads.wrap(self.keys.payload, subject, key)
-        self.connection.execute(insert(_KEYS), {"subject": subject, "person": person, "wrapped": wrapped})
+        _PUT_KEY(self.connection, subject=subject, person=person, wrapped=wrapped)
         return subject, key
 
     def mark(self) -> tuple[int, int]:
@@ -166,23 +180,22 @@ class _Batch:
         del self.rows[mark[0] :]
         del self.payloads[mark[1] :]
 
-    def write(self) -> None:
-        """Put entries, tiles and the new head into the transaction."""
+    def write(self) -> _HeadRow | None:
+        """Put entries, tiles and the new head into the transaction; returns that head, None where nothing was added."""
         if not self.rows:
-            return
+            return None
         growth = Growth(self.edge, self._tile)
         for row in self.rows:
             growth.append(leaf_hash(row["leaf"]))
-        self.connection.execute(insert(_ENTRIES), self.rows)
+        _PUT_ENTRY.many(self.connection, self.rows)
         if self.payloads:
-            self.connection.execute(insert(_PAYLOADS), self.payloads)
-        tiles = [{"level": at[0], "number": at[1], "hashes": data} for at, data in growth.changed.items()]
-        self.connection.execute(_PUT_TILE, tiles)
-        _put_head(self.connection, self.keys, self.edge)
+            _PUT_PAYLOAD.many(self.connection, self.payloads)
+        for (level, number), hashes in growth.changed.items():
+            _PUT_TILE(self.connection, level=level, number=number, hashes=hashes)
+        return _put_head(self.connection, self.keys, self.edge)
 
     def _tile(self, level: int, number: int) -> bytes:
-        query = select(_TILES.c.hashes).where(_TILES.c.level == level, _TILES.c.number == number)
-        return bytes(self.connection.execute(query).scalar_one_or_none() or b"")
+        return bytes(_GET_TILE(self.connection, level=level, number=number).scalar_one_or_none() or b"")
 
 
 class _UnitTx:
@@ -201,6 +214,11 @@ class _UnitTx:
                 self._batch.connection, expire_on_commit=False, join_transaction_mode="create_savepoint"
             )
         return self._session
+
+    @property
+    def connection(self) -> Connection:
+        self._check_open()
+        return self._batch.connection
 
     def record(self, entry: Entry) -> int:
         self._check_open()
@@ -230,7 +248,7 @@ class AuditWriter:
         self._keys = keys
         self._batch_size = batch
         self._timeout = timeout
-        self._seen: tuple[int, bytes, str] | None = None
+        self._seen: _HeadRow | None = None
         self._queue: queue.Queue[_Unit | None] = queue.Queue(waiting)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="audit-committer", daemon=True)
@@ -243,20 +261,38 @@ class AuditWriter:
         and holds up everybody: no network, no waiting, no nested `transact`. Objects it returns are detached but
         loaded. Raises AuditUnavailableError when the log cannot be written; then nothing of the unit remains.
         """
+        unit = self._queued(work, self._timeout)
+        wait([unit.future], self._timeout)
+        if unit.future.cancel():  # succeeds only for a unit that no transaction has begun
+            raise self._too_late()
+        result: T = unit.future.result()
+        return result
+
+    async def transact_async(self, work: Callable[[Tx], T]) -> T:
+        """As `transact`, for a caller on an event loop, which goes on meanwhile. Raises as `transact`."""
+        unit = self._queued(work, 0)
+        outcome = asyncio.wrap_future(unit.future)
+        done, _ = await asyncio.wait([outcome], timeout=self._timeout)
+        if not done and unit.future.cancel():
+            raise self._too_late()
+        result: T = await outcome
+        return result
+
+    def _queued(self, work: Callable[[Tx], Any], patience: float) -> _Unit:
+        """A unit that waits for its transaction; `patience`: seconds for a place in the queue."""
         if threading.current_thread() is self._thread:
             raise RuntimeError("transact called from within a unit of work: use its tx instead")
         if self._closed.is_set():
             raise AuditUnavailableError("the audit log is closed: the service is stopping")
         unit = _Unit(work)
         try:
-            self._queue.put(unit, timeout=self._timeout)
+            self._queue.put(unit, block=patience > 0, timeout=patience)
         except queue.Full:
             raise AuditUnavailableError("too many operations are waiting for the audit log") from None
-        wait([unit.future], self._timeout)
-        if unit.future.cancel():  # succeeds only for a unit that no transaction has begun
-            raise AuditUnavailableError(f"the audit log did not take the operation within {self._timeout:g} seconds")
-        result: T = unit.future.result()
-        return result
+        return unit
+
+    def _too_late(self) -> AuditUnavailableError:
+        return AuditUnavailableError(f"the audit log did not take the operation within {self._timeout:g} seconds")
 
     def append(self, entry: Entry) -> int:
         """Record one entry and return its index once it is on disk. Raises as `transact`."""
@@ -296,10 +332,10 @@ class AuditWriter:
         outcomes: list[tuple[_Unit, Any, BaseException | None]] = []
         try:
             with writing(self._engine) as connection:
-                batch = _Batch(connection, self._keys, self._head(connection))
+                head, edge = self._head(connection)
+                batch = _Batch(connection, self._keys, edge)
                 outcomes.extend((unit, *_run_unit(batch, unit.work)) for unit in units)
-                batch.write()
-                written = _head_row(connection)
+                written = batch.write() or head
         except BaseException as error:  # noqa: BLE001 - whatever it is, every caller must hear of it and the thread live on
             self._refuse(units, error)
             return
@@ -318,8 +354,8 @@ class AuditWriter:
             problem.__cause__ = error
             unit.future.set_exception(problem)
 
-    def _head(self, connection: Connection) -> Edge:
-        """The right edge to extend. A head that this process has not written itself is checked first."""
+    def _head(self, connection: Connection) -> tuple[_HeadRow, Edge]:
+        """The head and its right edge, to extend. A head that this process has not written itself is checked first."""
         row = _head_row(connection)
         if row is None:
             raise NoteError("the log's head is missing")
@@ -329,7 +365,7 @@ class AuditWriter:
             checkpoint = self._keys.open(note)
             if (checkpoint.size, checkpoint.root) != (size, edge.root()):
                 raise NoteError("the log's head is not the one that was signed")
-        return edge
+        return row, edge
 
 
 def open_writer(
@@ -343,7 +379,7 @@ def open_writer(
     """
     with writing(engine) as connection:
         if _head_row(connection) is None:
-            if connection.execute(select(_ENTRIES.c.index).limit(1)).first() is not None:
+            if _ANY_ENTRY(connection).first() is not None:
                 raise NoteError("the log has entries but no head: it was tampered with; run `strongroom audit verify`")
             _put_head(connection, keys, Edge())
     writer = AuditWriter(engine, keys, waiting=waiting, batch=batch, timeout=timeout)
@@ -388,14 +424,15 @@ def _ends_batch(error: BaseException) -> bool:
     return isinstance(error, (OperationalError, InterfaceError, InternalError))
 
 
-def _head_row(connection: Connection) -> tuple[int, bytes, str] | None:
-    row = connection.execute(select(_HEAD.c.size, _HEAD.c.edge, _HEAD.c.note)).one_or_none()
+def _head_row(connection: Connection) -> _HeadRow | None:
+    row = _GET_HEAD(connection).one_or_none()
     return None if row is None else (row.size, bytes(row.edge), row.note)
 
 
-def _put_head(connection: Connection, keys: LogKeys, edge: Edge) -> None:
-    note = keys.sign(edge.size, edge.root())
-    connection.execute(_PUT_HEAD, {"size": edge.size, "edge": edge.to_bytes(), "note": note})
+def _put_head(connection: Connection, keys: LogKeys, edge: Edge) -> _HeadRow:
+    head = edge.size, edge.to_bytes(), keys.sign(edge.size, edge.root())
+    _PUT_HEAD(connection, size=head[0], edge=head[1], note=head[2])
+    return head
 
 
 def _describe(error: BaseException) -> str:
