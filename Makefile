@@ -44,8 +44,8 @@ soak: ## the long tests, and each protection switched off in a copy: do the test
 	@$(BOOTSTRAP) dev -- dev/bin/python -m pytest -m soak $(TESTS)
 	@$(BOOTSTRAP) dev -- dev/bin/python tools/mutations.py
 
-bench: ## ratios to a stock Jupyter server, measured in the same run
-	@$(BOOTSTRAP) dev -- dev/bin/python benchmarks/road.py
+bench: ## ratios to a stock Jupyter server, measured in the same run (ONLY=start,trip for some)
+	@$(BOOTSTRAP) dev -- dev/bin/python benchmarks/road.py $(if $(ONLY),--only $(ONLY))
 
 lint: ## ruff and eslint
 	@$(BOOTSTRAP) dev -- dev/bin/python -m ruff check .
