@@ -121,6 +121,11 @@ class Instance:
         return self.hub_dir / "operator.token"
 
     @property
+    def metrics_token_file(self) -> Path:
+        """What a scraper of metrics shows at control's internal API; it opens nothing else."""
+        return self.hub_dir / "metrics.token"
+
+    @property
     def path(self) -> Path:
         return self.data / "instance.toml"
 

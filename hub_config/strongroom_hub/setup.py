@@ -123,7 +123,7 @@ def create(instance: Instance) -> None:
     _folder(instance.projects_dir, 0o711 if uids else 0o700)
     _folder(instance.control_dir, 0o700, uids.control if uids else None)
     _folder(instance.vault_dir, 0o700, uids.vault if uids else None)
-    for file in (instance.hub_token_file, instance.operator_token_file):
+    for file in (instance.hub_token_file, instance.operator_token_file, instance.metrics_token_file):
         if not file.exists():
             _write_secret(file, secrets.token_urlsafe(TOKEN_BYTES))
     _copy_policy(instance.policy_dir)

@@ -38,6 +38,7 @@ with warnings.catch_warnings():
 
 POLICY = Path(__file__).parents[2] / "policy"
 HUB_TOKEN, OPERATOR_TOKEN = "hub-token-for-tests", "operator-token-for-tests"
+METRICS_TOKEN = "metrics-token-for-tests"
 OTP_SECRET = base64.b32encode(b"twenty bytes of seed").decode()
 PASSWORD = "correct horse battery"
 FILES = ("model.conf", "policy.csv", "labels.toml", "profiles.toml", "tests.csv")
@@ -305,6 +306,7 @@ def make_instance(folder: Path, **changes: Any) -> Instance:
         made.mkdir(parents=True)
     instance.hub_token_file.write_text(HUB_TOKEN + "\n")
     instance.operator_token_file.write_text(OPERATOR_TOKEN + "\n")
+    instance.metrics_token_file.write_text(METRICS_TOKEN + "\n")
     for name in FILES:
         shutil.copy(POLICY / name, instance.policy_dir / name)
     # tests here change the rules, and the default rules' own tests would refuse that

@@ -63,9 +63,10 @@ def test_no_secret_is_readable_by_others(place):
 
 def test_control_keeps_digests_only(place):
     kept = (place.control_dir / "principals.json").read_text(encoding="utf-8")
-    tokens = [file.read_text(encoding="ascii").strip() for file in (place.hub_token_file, place.operator_token_file)]
-    assert set(json.loads(kept)) == {"hub", "operator"}
-    assert tokens[0] != tokens[1]
+    files = (place.hub_token_file, place.operator_token_file, place.metrics_token_file)
+    tokens = [file.read_text(encoding="ascii").strip() for file in files]
+    assert set(json.loads(kept)) == {"hub", "operator", "metrics"}
+    assert len(set(tokens)) == len(tokens)
     assert not any(token in kept for token in tokens)
     assert all(len(token) >= 43 for token in tokens)
 

@@ -17,6 +17,7 @@ from strongroom_hub.control import console, errors
 from strongroom_hub.control import routes as control
 from strongroom_hub.control.callers import Principals
 from strongroom_hub.control.context import Context
+from strongroom_hub.control.metrics import Metrics
 from strongroom_hub.control.oauth import HubLogin
 from strongroom_hub.control.session import Person, Sessions
 from strongroom_hub.identity import routes as identity
@@ -36,9 +37,11 @@ def create_internal(context: Context, writer: AuditWriter, principals: Principal
     """The internal API; every route but none-at-all names who may call it."""
     app = FastAPI(title="Strongroom control, internal", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.context, app.state.writer, app.state.principals = context, writer, principals
+    app.state.metrics = Metrics(context)
     errors.install(app)
     for room in (identity, projects, catalog, access, airlock, audit, boxes, control):
         app.include_router(room.internal, prefix=INTERNAL_PREFIX)
+    app.include_router(control.scraped, prefix=INTERNAL_PREFIX)
     return app
 
 
@@ -46,6 +49,7 @@ def create_public(context: Context, writer: AuditWriter, hub: HubLogin, *, prefi
     """The console and its API, below `prefix`. Cookies are Secure where people reach the hub by https."""
     app = FastAPI(title="Strongroom control", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.context, app.state.writer, app.state.hub = context, writer, hub
+    app.state.metrics = Metrics(context)
     app.state.sessions = Sessions(context.clock)
     app.state.secure_cookies = context.instance.public_url.startswith("https:")
     errors.install(app)

@@ -23,16 +23,18 @@ from strongroom_hub.projects.models import Server, Workspace
 
 @dataclass(frozen=True, slots=True)
 class Principals:
-    """SHA-256 hex digests of the hub's and the operator's tokens."""
+    """SHA-256 hex digests of the hub's, the operator's and the metrics scraper's tokens."""
 
     hub: str
     operator: str
+    metrics: str
+    """Empty where set-up ran before there was one: then no token is right."""
 
     @classmethod
     def load(cls, path: Path) -> Principals:
         """Raises OSError, ValueError or KeyError: without this file control cannot start."""
         raw = json.loads(path.read_text(encoding="ascii"))
-        return cls(hub=str(raw["hub"]), operator=str(raw["operator"]))
+        return cls(hub=str(raw["hub"]), operator=str(raw["operator"]), metrics=str(raw.get("metrics", "")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,10 @@ def require_hub(request: Request) -> None:
 
 def require_operator(request: Request) -> None:
     _require(request, "operator")
+
+
+def require_scraper(request: Request) -> None:
+    _require(request, "metrics")
 
 
 def _require(request: Request, kind: str) -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request, Response
 
 from strongroom_hub.access import service as access
 from strongroom_hub.audit import reader
 from strongroom_hub.boxes import service as boxes
-from strongroom_hub.control.callers import Ctx, Writer, require_operator
+from strongroom_hub.control.callers import Ctx, Writer, require_operator, require_scraper
 from strongroom_hub.control.context import Context
+from strongroom_hub.control.metrics import MEDIA_TYPE, Metrics
 from strongroom_hub.control.permissions import check_may_look_after, may, may_look_after
 from strongroom_hub.control.session import Person
 from strongroom_hub.identity.service import full_name
 
 internal = APIRouter(dependencies=[Depends(require_operator)])
 public = APIRouter()
+scraped = APIRouter(dependencies=[Depends(require_scraper)])
 
 ONE_UID = (
     "Everything runs under one uid: a notebook server that was taken over could read keys and data. "
@@ -80,3 +82,19 @@ def public_status(context: Ctx, person: Person) -> dict[str, Any]:
         for problem in status["policy"]["problems"]:
             problem["message"] = "Administrators and auditors see what is wrong here."
     return status
+
+
+def _metrics(request: Request) -> Response:
+    metrics: Metrics = request.app.state.metrics
+    return Response(metrics.text(), media_type=MEDIA_TYPE)
+
+
+@scraped.get("/metrics")
+def scrape(request: Request) -> Response:
+    return _metrics(request)
+
+
+@public.get("/metrics")
+def public_metrics(request: Request, context: Ctx, person: Person) -> Response:
+    check_may_look_after(context, person.user, "the metrics")
+    return _metrics(request)

@@ -28,14 +28,14 @@ def keys_dir(instance: Instance) -> Path:
 
 
 def principals_file(instance: Instance) -> Path:
-    """SHA-256 of the hub's and the operator's tokens: control never holds the tokens themselves."""
+    """SHA-256 of the hub's, the operator's and the scraper's tokens: control never holds the tokens themselves."""
     return instance.control_dir / "principals.json"
 
 
 def create(instance: Instance) -> None:
     """Keys, public halves, principals and the database schema, owned by control's uid where there is one.
 
-    The folders `control_dir`, `public_dir` and the two token files must exist. Raises OSError, or ValueError for a
+    The folders `control_dir`, `public_dir` and the three token files must exist. Raises OSError, or ValueError for a
     damaged key: an existing key is never replaced, because everything signed so far hangs on it.
     """
     keys = keys_dir(instance)
@@ -75,7 +75,11 @@ def _replace(path: Path, content: bytes, *, mode: int) -> None:
 
 
 def _principals(instance: Instance) -> bytes:
-    tokens = {"hub": instance.hub_token_file, "operator": instance.operator_token_file}
+    tokens = {
+        "hub": instance.hub_token_file,
+        "operator": instance.operator_token_file,
+        "metrics": instance.metrics_token_file,
+    }
     digests = {
         kind: hashlib.sha256(file.read_text(encoding="ascii").strip().encode()).hexdigest()
         for kind, file in tokens.items()

@@ -10,7 +10,7 @@ import pytest
 import strongroom_hub.control.app
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from enclave import HUB_TOKEN, OPERATOR_TOKEN, make_instance
+from enclave import HUB_TOKEN, METRICS_TOKEN, OPERATOR_TOKEN, make_instance
 from sqlmodel import SQLModel
 from strongroom_hub.audit.keys import LogKeys
 from strongroom_hub.config import Uids
@@ -39,6 +39,7 @@ def test_principals_hold_digests_and_secrets_are_private(tmp_path: Path) -> None
     assert told == {
         "hub": hashlib.sha256(HUB_TOKEN.encode()).hexdigest(),
         "operator": hashlib.sha256(OPERATOR_TOKEN.encode()).hexdigest(),
+        "metrics": hashlib.sha256(METRICS_TOKEN.encode()).hexdigest(),
     }
     for name in ("control.pem", "log.pem", "payload.key"):
         assert (setup.keys_dir(instance) / name).stat().st_mode & 0o777 == 0o600
