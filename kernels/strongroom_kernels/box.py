@@ -28,6 +28,8 @@ WRITABLE = (WORK, SOCKETS, "/tmp", "/dev/shm")  # noqa: S108 - names inside the 
 
 _SYSTEM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/etc/fonts", "/etc/alternatives")
+_THREAD_BYTES = 32 * 1024 * 1024 * (os.cpu_count() or 1)
+"""Stacks of libraries' thread pools, which count as a process's data though nothing is in them."""
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "pts", "ptmx")
 
 
@@ -46,7 +48,7 @@ class Limits:
     tmp_bytes: int = 256 << 20
     shm_bytes: int = 64 << 20
     memory_bytes: int | None = None
-    """None: no bound of its own (a control group may still hold it)."""
+    """Of each process. None: no bound of its own, because a control group holds all of them together."""
 
     @classmethod
     def of(cls, profile: Mapping[str, Any]) -> Limits:
@@ -180,7 +182,10 @@ class Box:
             for name in ("/usr", *_real_system_folders(), *_SYSTEM_FILES)
             if os.access(name, os.R_OK)
         )
-        mounts = (*system, *(Mount(base, str(base)) for base in base_prefixes(self.prefix)), *folders)
+        bases = tuple(
+            Mount(self._shared(str(base).lstrip("/"), base), str(base)) for base in base_prefixes(self.prefix)
+        )
+        mounts = (*system, *bases, *folders)
         refuse_mounts_below_writable(mount.target for mount in mounts)
         return mounts
 
@@ -190,7 +195,7 @@ class Box:
         An overlay has inodes of its own, so locks on its files carry nothing to other boxes.
         """
         overlay = self.system / name if self.system is not None else host
-        return overlay if overlay.is_dir() else host
+        return overlay if overlay.exists() else host
 
     def access(self) -> dict[str, Any]:
         """What Landlock and rlimits grant inside, for the launcher: lists of paths by right, and limits."""
@@ -206,10 +211,12 @@ class Box:
                 "FSIZE": self.limits.file_bytes,
                 "MEMLOCK": self.limits.locked_bytes,
                 "NPROC": self.limits.processes,
+                **({} if self.limits.memory_bytes is None else {"DATA": self.limits.memory_bytes + _THREAD_BYTES}),
                 "MSGQUEUE": 0,
                 "RTPRIO": 0,
                 "NICE": 0,
                 "CORE": 1,  # 0 would not stop a core_pattern that pipes to a program of the host
+                **({} if self.limits.memory_bytes is None else {"DATA": self.limits.memory_bytes}),
             },
         }
 

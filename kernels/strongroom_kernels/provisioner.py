@@ -7,25 +7,34 @@ the server's own `Places` and the kernel's id.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import signal
 import time
+from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
 from strongroom_kernels import box as inside
-from strongroom_kernels import launcher
-from strongroom_kernels.box import Box, BoxError, Places
+from strongroom_kernels.box import BoxError, Places
+from strongroom_kernels.cgroups import Delegation, KernelCgroup
 from strongroom_kernels.folders import KernelFolder, sweep
+from strongroom_kernels.limits import LimitWatch
 from strongroom_kernels.log import OutputLog
 from strongroom_kernels.probe import require_sound
-from strongroom_kernels.sandbox import Boxed, Bubblewrap, Sandbox, refuse_unfit_caller, start_failure
+from strongroom_kernels.profiles import Profiles
+from strongroom_kernels.sandbox import Boxed, Sandbox, refuse_unfit_caller, sandbox_of, start_failure
+
+OnViolation = Callable[[str, dict[str, int], str], None]
+"""(kind, counts by name, words) of what a kernel tried or ran into; called in the event loop's thread."""
 
 _PORTS = {"shell_port": 1, "iopub_port": 2, "stdin_port": 3, "hb_port": 4, "control_port": 5}
 _START_SECONDS = 20.0
 _POLL_SECONDS = 0.02
+_LOOK_SECONDS = 2.0
+_REMOVE_TRIES = 50
 
 
 def kernel_folder(kernel_id: str, places: Places | None = None) -> KernelFolder:
@@ -36,9 +45,13 @@ def kernel_folder(kernel_id: str, places: Places | None = None) -> KernelFolder:
 class StrongroomProvisioner(KernelProvisionerBase):
     """One kernel in its box, from launch to removal of its folder."""
 
-    sandbox: ClassVar[Sandbox] = Bubblewrap()
+    sandboxes: ClassVar[Callable[[str], Sandbox]] = staticmethod(sandbox_of)
+    """The way to build boxes of a tier."""
     _sound: ClassVar[set[tuple[str, Places]]] = set()
     """Boxes that held when this process tried them."""
+
+    on_violation: OnViolation | None = None
+    """Set by whoever reports; what comes before that is not told."""
 
     _boxed: Boxed | None = None
     _folder: KernelFolder | None = None
@@ -46,6 +59,9 @@ class StrongroomProvisioner(KernelProvisionerBase):
     _status: int | None = None
     _death: str | None = None
     _asked_to_end = False
+    _group: KernelCgroup | None = None
+    _limits: LimitWatch | None = None
+    _looking: asyncio.Task[None] | None = None
 
     @property
     def has_process(self) -> bool:
@@ -87,6 +103,7 @@ class StrongroomProvisioner(KernelProvisionerBase):
         except BaseException:
             await self.cleanup()
             raise
+        self._looking = asyncio.create_task(self._look())
         return self.connection_info
 
     async def poll(self) -> int | None:
@@ -104,7 +121,7 @@ class StrongroomProvisioner(KernelProvisionerBase):
             if await self.poll() is None:
                 await asyncio.sleep(_POLL_SECONDS)
             else:
-                self._settle()
+                await self._settle()
         return self._status
 
     async def send_signal(self, signum: int) -> None:
@@ -141,37 +158,57 @@ class StrongroomProvisioner(KernelProvisionerBase):
         return None
 
     def _require_sound_box(self, places: Places) -> None:
-        key = (self.sandbox.name, places)
+        sandbox = self.sandboxes(places.tier)
+        key = (sandbox.name, places)
         if key not in self._sound:
             sweep(places.run_dir)
-            for weakness in require_sound(self.sandbox, places):
+            for weakness in require_sound(sandbox, places):
                 self.log.warning("The kernels' box is weaker than it could be: %s", weakness)
             self._sound.add(key)
 
-    def _inside_view(self) -> bytes:
+    def _inside_view(self, sockets: str) -> bytes:
         """The connection file that the kernel reads: the same key, its own paths. Never on the host's disk."""
         key = cast("bytes", self.connection_info["key"]).decode("ascii")
-        return json.dumps({**self.connection_info, "ip": f"{inside.SOCKETS}/c", "key": key}).encode()
+        return json.dumps({**self.connection_info, "ip": f"{sockets}/c", "key": key}).encode()
 
     def _start(self, folder: KernelFolder, places: Places) -> None:
-        box = Box(
-            work=places.work,
-            notebooks=places.notebooks,
-            prefix=places.prefix,
-            ask=folder.ask,
-            data=places.data_socket.parent,
-            sockets=folder.sockets,
-        )
+        profiles = Profiles.from_environment()
+        group = self._make_group(folder, profiles)
+        if group is not None and "memory" in group.controllers:
+            # One bound for all of its processes, instead of one for each.
+            places = dataclasses.replace(places, limits=dataclasses.replace(places.limits, memory_bytes=None))
+        sandbox, box = self.sandboxes(places.tier), places.box(folder.ask, folder.sockets)
         for left in folder.sockets.iterdir():
             left.unlink()  # of the process before a restart
         log = OutputLog(folder.log)
         try:
-            files = {inside.CONNECTION_FILE: self._inside_view()}
-            self._boxed = self.sandbox.start(box, ["kernel", inside.CONNECTION_FILE], log, files)
+            files = {inside.CONNECTION_FILE: self._inside_view(sandbox.sockets(box))}
+            self._boxed = sandbox.start(box, ["kernel", inside.CONNECTION_FILE], log, files, cgroup=group)
         except BaseException:
             log.close()
             raise
         self._log, self._status, self._death, self._asked_to_end = log, None, None, False
+        self._limits = LimitWatch(profiles, group, places.work)
+
+    def _make_group(self, folder: KernelFolder, profiles: Profiles) -> KernelCgroup | None:
+        delegation = Delegation.from_environment()
+        if delegation is None:
+            return None
+        self._group = KernelCgroup(delegation, folder.path.name, profiles.chosen)
+        self._group.create()
+        return self._group
+
+    async def _look(self) -> None:
+        """Tell, every now and then, which limits the kernel ran into."""
+        while self._boxed is not None and self._limits is not None:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if self._status is None:
+                for told in self._limits.look():
+                    self._report("limit", {told.name: told.count}, told.text)
+
+    def _report(self, kind: str, counts: dict[str, int], text: str) -> None:
+        if self.on_violation is not None:
+            self.on_violation(kind, counts, text)
 
     async def _until_closed(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
@@ -185,36 +222,30 @@ class StrongroomProvisioner(KernelProvisionerBase):
             await asyncio.sleep(_POLL_SECONDS / 4)
 
     def _note_end(self, status: int) -> None:
-        if self._status is None:
-            self._status = status
-            self._death = None if self._asked_to_end else words_for(status)
+        if self._status is not None:
+            return
+        self._status = status
+        if self._asked_to_end or self._limits is None:
+            return
+        self._death, limit = self._limits.death(status)
+        if limit is not None:
+            self._report("limit", {limit.name: limit.count}, limit.text)
 
-    def _settle(self) -> None:
+    async def _settle(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
         if self._boxed is not None:
             self._boxed.close()
             self._boxed = None
         if self._log is not None:
             self._log.close()
+        await self._remove_group()
 
-
-def words_for(status: int) -> str:
-    """Why a kernel ended, in words, from its exit status (128 + n after signal n)."""
-    if status == launcher.FAILED:
-        return "The kernel's box could not be closed on this machine, so the kernel was not started."
-    number = status - 128
-    known = {
-        signal.SIGKILL: "The kernel was killed by the system, most likely because it needed more memory than there is. "
-        "Read fewer columns, delete what is no longer needed, or work in parts; then restart the kernel.",
-        signal.SIGSEGV: "The kernel crashed inside a compiled package (segmentation fault). Restart it; if the same "
-        "cell crashes again, the package is at fault.",
-        signal.SIGBUS: "The kernel crashed on memory it could not reach (bus error); /tmp or /dev/shm may be full.",
-        signal.SIGABRT: "The kernel was ended by a compiled package (abort).",
-        signal.SIGXCPU: "The kernel used up its time on the processor.",
-    }
-    if number in known:
-        return known[signal.Signals(number)]
-    if number > 0:
-        return f"The kernel was ended by signal {number}. Restart it to go on."
-    return (
-        f"The kernel ended by itself (exit status {status}), for example because code called exit. Restart it to go on."
-    )
+    async def _remove_group(self) -> None:
+        """Its last process may still be ending; the hub's sweep takes what stays."""
+        for _ in range(_REMOVE_TRIES):
+            if self._group is None or self._group.remove():
+                break
+            await asyncio.sleep(_POLL_SECONDS)
+        self._group = None

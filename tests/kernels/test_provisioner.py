@@ -18,7 +18,8 @@ from jupyter_client.kernelspec import KernelSpecManager
 from strongroom_kernels import provisioner as module
 from strongroom_kernels.box import BoxError, Places
 from strongroom_kernels.kernelspec import NAME, kernel_dirs
-from strongroom_kernels.provisioner import StrongroomProvisioner, kernel_folder, words_for
+from strongroom_kernels.limits import words_for
+from strongroom_kernels.provisioner import StrongroomProvisioner, kernel_folder
 from strongroom_kernels.sandbox import Bubblewrap
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -260,12 +261,10 @@ def test_a_killed_server_leaves_no_process_and_the_next_sweeps(
 
 def test_a_box_that_does_not_hold_starts_no_kernel(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     class NoNetworkWall(Bubblewrap):
-        name = "without a wall"
-
         def filters(self) -> tuple[bytes, ...]:
             return ()
 
-    monkeypatch.setattr(StrongroomProvisioner, "sandbox", NoNetworkWall())
+    monkeypatch.setattr(StrongroomProvisioner, "sandboxes", staticmethod(lambda _tier: NoNetworkWall()))
 
     async def scenario() -> str:
         km = manager()
