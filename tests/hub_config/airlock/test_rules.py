@@ -142,3 +142,6 @@ def test_a_binding_changes_with_everything_it_stands_for(files: list[tuple[int, 
     assert bound != rules.binding(files, "p", "other", 1)
     assert bound != rules.binding(files, "p", "r", 2)
     assert bound != rules.binding([*files, (9, "x", "y")], "p", "r", 1)
+    for place, (index, name, sha256) in enumerate(files):
+        for other in ((index + 10, name, sha256), (index, name + "x", sha256), (index, name, sha256 + "0")):
+            assert bound != rules.binding([*files[:place], other, *files[place + 1 :]], "p", "r", 1)

@@ -87,3 +87,14 @@ def test_decisions_during_swaps_never_err_on_the_allow_side(cardio: Enclave) -> 
     stop.set()
     thread.join()
     assert wrong == []
+
+
+def test_without_a_policy_every_question_is_denied(cardio: Enclave) -> None:
+    keeper = cardio.context.policy
+    question = Question(user="analyst", project="cardio", action="display", object="workspace", label="public")
+    assert keeper.decide(question).allowed
+    keeper._force = None
+    decision = keeper.decide(question)
+    assert not decision.allowed
+    assert "no valid policy" in decision.reason
+    assert keeper.obligations([question]).display.value.cell == 0

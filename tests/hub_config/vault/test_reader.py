@@ -125,6 +125,31 @@ def test_masked_views_are_masked_and_hidden_columns_stay_shut(room: Any, people:
     assert only_masked.shape == (60, 1)
 
 
+def test_only_the_keys_of_the_columns_that_are_needed_are_opened(
+    room: Any, people: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room.publish("health/people", people)
+    keys = room.vault.reader._keys
+    opened: list[str] = []
+    unwrap = keys.unwrap
+    monkeypatch.setattr(keys, "unwrap", lambda key, use: (opened.append(use.words[-1]), unwrap(key, use))[1])
+    room.frame("health/people", ["age", "person"], masks={"person": {"method": "null"}})
+    assert sorted(opened) == ["", "age"]
+
+
+@pytest.mark.parametrize(
+    "other", [{"project": "elections"}, {"masks": {"person": {"method": "redact"}}}, {"masks": {}}]
+)
+def test_a_view_that_differs_in_project_or_mask_is_another_file(
+    room: Any, people: pl.DataFrame, other: dict[str, Any]
+) -> None:
+    room.publish("health/people", people)
+    usual = {"masks": {"person": {"method": "hash"}}}
+    first = room.frame("health/people", ["person"], **usual)
+    assert first.equals(room.frame("health/people", ["person"], **usual))
+    assert not first.equals(room.frame("health/people", ["person"], **{**usual, **other}))
+
+
 def test_a_killed_worker_is_a_clear_error_and_the_next_read_works(room: Any) -> None:
     room.publish("health/big", pl.DataFrame({"a": range(3_000_000)}))
     workers = room.vault.workers

@@ -283,3 +283,11 @@ def test_names_that_leave_the_store_are_unknown(room: Any, name: str) -> None:
     with pytest.raises(Problem) as refused:
         room.vault.store.open(name, 1)
     assert refused.value.status == 404
+
+
+@pytest.mark.parametrize("name", ["../outside", "../../outside", "a/../../outside", "/tmp/outside"])
+def test_nothing_is_written_beside_the_store(room: Any, name: str) -> None:
+    before = {path for path in room.instance.data.rglob("*") if "outside" in str(path)}
+    with pytest.raises(Problem):
+        room.vault.store.begin(name, 1)
+    assert before == {path for path in room.instance.data.rglob("*") if "outside" in str(path)} == set()
