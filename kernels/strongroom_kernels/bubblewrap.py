@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.resources
 import json
 import os
 import re
@@ -19,7 +18,16 @@ from typing import Any
 from strongroom_kernels import box as inside
 from strongroom_kernels import seccomp
 from strongroom_kernels.box import Box, BoxError
-from strongroom_kernels.starting import Cgroup, Output, admit, memory_file, refuse_unfit_caller, streams_of
+from strongroom_kernels.starting import (
+    Cgroup,
+    Output,
+    admit,
+    children,
+    launcher_files,
+    memory_file,
+    refuse_unfit_caller,
+    streams_of,
+)
 
 _PYTHON = (f"{inside.PREFIX}/bin/python", "-s", inside.LAUNCHER)
 _OLDEST_BUBBLEWRAP = (0, 8)
@@ -91,7 +99,7 @@ class BoxedProcess:
 
     def __init__(self, process: subprocess.Popen[bytes], init: int | None) -> None:
         self._process = process
-        self.init = init
+        self._init = init
         self._init_fd: int | None = None
         if init is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -134,13 +142,12 @@ class BoxedProcess:
 
     def _boxed_pid(self) -> int | None:
         """The host's number of process 2 of the box: the launcher, later the kernel."""
-        with contextlib.suppress(OSError):
-            for child in Path(f"/proc/{self.init}/task/{self.init}/children").read_text("ascii").split():
-                numbers = re.search(
-                    r"^NSpid:\s.*\s(\d+)$", Path(f"/proc/{child}/status").read_text("ascii"), re.MULTILINE
-                )
+        for child in children(self._init) if self._init is not None else ():
+            with contextlib.suppress(OSError):
+                status = Path(f"/proc/{child}/status").read_text("ascii")
+                numbers = re.search(r"^NSpid:\s.*\s(\d+)$", status, re.MULTILINE)
                 if numbers and numbers[1] == "2":
-                    return int(child)
+                    return child
         return None
 
 
@@ -195,11 +202,11 @@ class Bubblewrap:
                 os.close(info_writer)
                 os.close(block)
             log.started()
-            boxed = BoxedProcess(process, _read_info(info))
-            admit(boxed, cgroup)
+            init = _read_info(info)
+            admit(process, init, cgroup)
             with contextlib.suppress(BrokenPipeError):  # bubblewrap ended already, and `poll` tells
-                os.write(go, b"go")
-            return boxed
+                os.write(go, b"g")
+            return BoxedProcess(process, init)
 
     def environment(self) -> dict[str, str]:
         """Of bubblewrap itself: nothing, because the box's first process keeps it and shows it inside."""
@@ -212,7 +219,7 @@ class Bubblewrap:
     def files(self) -> dict[str, bytes]:
         """Files that exist only inside: path -> content."""
         return {
-            inside.LAUNCHER: importlib.resources.files("strongroom_kernels").joinpath("launcher.py").read_bytes(),
+            **launcher_files(),
             "/etc/passwd": _PASSWD,
             "/etc/group": _GROUP,
             **{f"/proc/{name}": text.encode() for name, text in _constant_proc().items()},

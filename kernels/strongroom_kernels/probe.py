@@ -20,7 +20,7 @@ from strongroom_kernels.box import Box, BoxError, Places
 from strongroom_kernels.bubblewrap import bubblewrap_version, find_bubblewrap
 from strongroom_kernels.folders import KernelFolder
 from strongroom_kernels.log import OutputLog
-from strongroom_kernels.sandbox import Sandbox
+from strongroom_kernels.sandbox import TIERS, Sandbox
 from strongroom_kernels.starting import start_failure, userns_advice
 
 _ST_NOSYMFOLLOW = 0x2000
@@ -46,7 +46,8 @@ print(json.dumps({
     "netlink": attempt(lambda: socket.socket(16, socket.SOCK_RAW).close()),
     "links": [line.split(":")[0].strip() for line in open("/proc/net/dev") if ":" in line],
     "seccomp": int(status["Seccomp_filters" if "Seccomp_filters" in status else "Seccomp"]),
-    "no_new_privs": int(status["NoNewPrivs"]),
+    "no_new_privs": libc.prctl(39, 0, 0, 0, 0),
+    "linux": os.uname().release,
     "capabilities": int(status["CapEff"], 16) | int(status["CapBnd"], 16),
     "uid": os.getuid(),
     "pids": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
@@ -93,27 +94,44 @@ class Finding:
 
 
 _Seen = dict[str, Any]
-_CHECKS: tuple[tuple[str, Callable[[_Seen], bool], str], ...] = (
-    (
-        "network",
-        lambda seen: seen["inet"] == "EAFNOSUPPORT" and seen["links"] in ([], ["lo"]),
-        "a network can be seen.",
-    ),
-    ("vsock", lambda seen: seen["vsock"] == "EAFNOSUPPORT", "AF_VSOCK sockets open: a line to the hypervisor."),
-    (
+
+
+@dataclass(frozen=True, slots=True)
+class _Wall:
+    """What must hold, and in which tiers it can."""
+
+    check: str
+    holds: Callable[[_Seen], bool]
+    text: str
+    tiers: tuple[str, ...] = TIERS
+
+
+_WALLS = (
+    _Wall("network", lambda seen: seen["inet"] == "EAFNOSUPPORT", "sockets of a network open."),
+    _Wall("links", lambda seen: seen["links"] in ([], ["lo"]), "a network can be seen.", ("bubblewrap", "gvisor")),
+    _Wall("vsock", lambda seen: seen["vsock"] == "EAFNOSUPPORT", "AF_VSOCK sockets open: a line to the hypervisor."),
+    _Wall(
         "netlink",
         lambda seen: seen["netlink"] in ("EOPNOTSUPP", "ENOTSUP"),
         "AF_NETLINK is not answered as ZeroMQ needs it.",
     ),
-    ("seccomp", lambda seen: seen["seccomp"] >= 2, "the system-call filters are not active."),  # noqa: PLR2004
-    ("no_new_privs", lambda seen: seen["no_new_privs"] == 1, "set-user-id programs would work."),
-    ("capabilities", lambda seen: seen["capabilities"] == 0, "the kernel would hold capabilities."),
-    ("uid", lambda seen: seen["uid"] != 0, "the kernel would be root inside."),
-    ("processes", lambda seen: set(seen["pids"]) <= {1, 2}, "the host's processes can be seen."),
-    ("namespaces", lambda seen: seen["unshare"] in ("EPERM", "ENOSYS"), "user namespaces can be nested."),
-    ("root", lambda seen: seen["root"] != "done", "the box's own root can be written."),
-    ("notebooks", lambda seen: seen["notebooks"] != "done", "the notebooks folder can be written."),
-    ("work", lambda seen: seen["work"] == "done", "the work folder cannot be written."),
+    _Wall("seccomp", lambda seen: seen["seccomp"] >= 2, "the system-call filters are not active."),  # noqa: PLR2004
+    _Wall("no_new_privs", lambda seen: seen["no_new_privs"] == 1, "set-user-id programs would work."),
+    _Wall("capabilities", lambda seen: seen["capabilities"] == 0, "the kernel would hold capabilities."),
+    # Inside gVisor the owner of the files is uid 0 of a kernel of its own, without a capability there.
+    _Wall("uid", lambda seen: seen["uid"] != 0, "the kernel would be root inside.", ("launcher", "bubblewrap")),
+    _Wall("processes", lambda seen: set(seen["pids"]) <= {1, 2}, "the host's processes can be seen."),
+    _Wall("namespaces", lambda seen: seen["unshare"] in ("EPERM", "ENOSYS"), "user namespaces can be nested."),
+    _Wall("root", lambda seen: seen["root"] != "done", "the box's own root can be written."),
+    _Wall("notebooks", lambda seen: seen["notebooks"] != "done", "the notebooks folder can be written."),
+    _Wall("work", lambda seen: seen["work"] == "done", "the work folder cannot be written."),
+    _Wall(
+        "own kernel",
+        lambda seen: seen["linux"] != os.uname().release,
+        "system calls reach the host's Linux.",
+        ("gvisor",),
+    ),
+    _Wall("landlock", lambda seen: seen["link"] != "done", "the launcher's own rules are not active.", ("launcher",)),
 )
 
 
@@ -126,7 +144,7 @@ def probe(sandbox: Sandbox, places: Places) -> list[Finding]:
     try:
         folder.create()
         seen = _look(sandbox, places, folder)
-        return _judge(seen, nosymfollow=bool(os.statvfs(folder.path).f_flag & _ST_NOSYMFOLLOW))
+        return _judge(seen, sandbox.name, nosymfollow=bool(os.statvfs(folder.path).f_flag & _ST_NOSYMFOLLOW))
     except (BoxError, OSError) as error:
         return [Finding("start", Severity.FAILURE, str(error))]
     finally:
@@ -205,19 +223,24 @@ def _look(sandbox: Sandbox, places: Places, folder: KernelFolder) -> _Seen:
     raise BoxError(f"the trial box gave no clear answer: {log.head().strip()}")
 
 
-def _judge(seen: _Seen, *, nosymfollow: bool) -> list[Finding]:
-    findings = [Finding(check, Severity.FAILURE, text) for check, holds, text in _CHECKS if not holds(seen)]
+def _judge(seen: _Seen, tier: str, *, nosymfollow: bool) -> list[Finding]:
+    findings = [
+        Finding(wall.check, Severity.FAILURE, wall.text)
+        for wall in _WALLS
+        if tier in wall.tiers and not wall.holds(seen)
+    ]
     landlock = seen["link"] != "done"
     if not landlock and not nosymfollow:
         findings.append(
             Finding(
                 "links",
                 Severity.FAILURE,
-                "a kernel could put a link in place of its socket and lead this server elsewhere. Run a Linux with "
-                "Landlock (5.13 or later, `lsm=` including landlock), or mount the run folder with nosymfollow.",
+                "a kernel could put a link in place of its socket and lead this server elsewhere. Mount the run folder "
+                "with nosymfollow (the hub does so where it has root), or, for the tier bubblewrap, run a Linux with "
+                "Landlock (5.13 or later, `lsm=` including landlock).",
             )
         )
-    elif not landlock:
+    elif not landlock and tier != "gvisor":
         findings.append(
             Finding("landlock", Severity.WEAKNESS, "Landlock does not run here; the mounts alone guard files.")
         )

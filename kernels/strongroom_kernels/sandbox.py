@@ -7,6 +7,7 @@ from typing import Protocol
 
 from strongroom_kernels.box import Box, BoxError
 from strongroom_kernels.bubblewrap import Bubblewrap
+from strongroom_kernels.gvisor import GVisor
 from strongroom_kernels.starting import Cgroup, Output, refuse_unfit_caller, start_failure
 
 __all__ = ["TIERS", "Boxed", "Bubblewrap", "Sandbox", "refuse_unfit_caller", "sandbox_of", "start_failure"]
@@ -63,7 +64,7 @@ class Sandbox(Protocol):
 
 def sandbox_of(tier: str) -> Sandbox:
     """The way to build boxes of this tier. Raises BoxError for a tier that is none."""
-    made = {Bubblewrap.name: Bubblewrap}
+    made: Mapping[str, type[Sandbox]] = {Bubblewrap.name: Bubblewrap, GVisor.name: GVisor}
     if tier not in made:
         raise BoxError(
             f"No kernel can start: there is no sandbox called {tier!r}; the tiers are {', '.join(TIERS)}. Mend the "

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.resources
 import os
+import signal
 import subprocess
+import sys
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from strongroom_kernels import box as inside
 from strongroom_kernels.box import BoxError
+from strongroom_kernels.folders import remove_tree
 from strongroom_kernels.log import OutputLog
 
 
@@ -55,29 +61,17 @@ def streams_of(output: Output) -> Streams:
     return Streams(subprocess.DEVNULL, output.writer, output.writer)
 
 
-class Held(Protocol):
-    """A box that has begun to exist and waits."""
-
-    @property
-    def pid(self) -> int: ...
-
-    @property
-    def init(self) -> int | None: ...
-
-    def kill(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
-def admit(boxed: Held, cgroup: Cgroup | None) -> None:
-    """Put a waiting box under its limits; on any error the box ends and BoxError says why."""
-    if cgroup is None or boxed.init is None:
+def admit(holder: subprocess.Popen[bytes], first: int | None, cgroup: Cgroup | None) -> None:
+    """Put the waiting `first` process of a box under its limits; on any error its holder ends and BoxError says why."""
+    if cgroup is None or first is None:
         return
     try:
-        cgroup.add(boxed.init)
+        cgroup.add(first)
     except (OSError, BoxError) as error:
-        boxed.kill()
-        boxed.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(first, signal.SIGKILL)
+        holder.kill()
+        holder.wait()
         raise BoxError(
             f"No kernel can start: its box could not be put under its limits ({error}). Ask whoever runs this "
             "Strongroom to look at the control groups of this server; `strongroom doctor` says what is wrong."
@@ -96,6 +90,86 @@ def refuse_unfit_caller() -> None:
             "No kernel can start from a helper thread: its box would end with the thread. Start kernels from the "
             "server's main thread."
         )
+
+
+def launcher_files() -> dict[str, bytes]:
+    """The launcher at its place inside."""
+    package = importlib.resources.files("strongroom_kernels")
+    return {inside.LAUNCHER: package.joinpath("launcher.py").read_bytes()}
+
+
+class KeptProcess:
+    """A box that the keeper holds: `process` is the keeper, `folder` what the tier needs on the host meanwhile."""
+
+    def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
+        self._process = process
+        self._folder = folder
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        status = self._process.poll()
+        return 128 - status if status is not None and status < 0 else status
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            if number == signal.SIGKILL:
+                self.kill()
+            else:
+                self._signal(number)
+
+    def kill(self) -> None:
+        # The keeper kills what came of the box, however detached, and then ends itself.
+        self._process.terminate()
+
+    def close(self) -> None:
+        self._process.wait()
+        if self._folder.exists():
+            remove_tree(self._folder)
+
+    def _signal(self, number: int) -> None:
+        for child in children(self.pid):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if os.getpgid(child) == child:
+                    os.killpg(child, number)
+                else:
+                    os.kill(child, number)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that this one started and that have not been reaped; empty when it is gone."""
+    with contextlib.suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
+    return []
+
+
+def start_kept(
+    command: Sequence[str], output: Output, environment: Mapping[str, str], cgroup: Cgroup | None
+) -> subprocess.Popen[bytes]:
+    """Run a command (by its full path) under the keeper, which begins once `cgroup` has taken it in."""
+    streams = streams_of(output)
+    wait, go = os.pipe()
+    try:
+        keeper = [sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py")), str(wait), str(os.getpid())]
+        process = subprocess.Popen(
+            [*keeper, *command],
+            stdin=streams.stdin,
+            stdout=streams.stdout,
+            stderr=streams.stderr,
+            env=environment,
+            pass_fds=[wait, *streams.kept()],
+            start_new_session=True,
+        )
+        output.started()
+        admit(process, process.pid, cgroup)
+        with contextlib.suppress(BrokenPipeError):  # the keeper ended already, and `poll` tells
+            os.write(go, b"g")
+        return process
+    finally:
+        os.close(wait)
+        os.close(go)
 
 
 def memory_file(stack: contextlib.ExitStack, content: bytes) -> int:
