@@ -7,11 +7,14 @@ ACCESS is the JSON of `box.Box.access()`. Exits with status 120 when a protectio
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import json
 import os
 import resource
+import signal
+import socket
 import sys
 import termios
 from pathlib import Path
@@ -22,6 +25,8 @@ FAILED = 120
 
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
+_SECCOMP = {"x86_64": 317}.get(os.uname().machine, 277)  # the latter on all younger architectures
+_SECCOMP_SET_MODE_FILTER, _NEW_LISTENER = 1, 1 << 3
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every architecture
 _RULE_PATH_BENEATH = 1
 
@@ -114,7 +119,7 @@ def _allow(rules: int, path: str, rights: int) -> None:
 
 def close_box(access: dict[str, Any]) -> None:
     """Put up all that a process can put up against itself. Raises OSError or ValueError when one cannot be."""
-    close_inherited({access["ready_fd"]} if "ready_fd" in access else set())
+    close_inherited({access[name] for name in ("ready_fd", "watch_fd") if name in access})
     for name, value in access["limits"].items():
         which = getattr(resource, f"RLIMIT_{name}")
         hard = resource.getrlimit(which)[1]
@@ -124,15 +129,20 @@ def close_box(access: dict[str, Any]) -> None:
     _checked("no_new_privs", _libc.prctl(_PR_SET_NO_NEW_PRIVS, one, zero, zero, zero))
     abi = landlock_abi()
     filters = [Path(path).read_bytes() for path in access.get("filters", ())]
+    last = [Path(path).read_bytes() for path in access.get("watch_filters", ())]
     if abi:
         restrict_files(access, abi)
+    for program in filters:  # where no bubblewrap loads them
+        load_filter(program)
+    if "watch_fd" in access:
+        ask_to_be_watched(access["watch_fd"], *last)
+    if access.get("first"):
+        hold_box()  # behind the filters, so that no process of the box lacks them
     if access.get("terminal"):
         os.setsid()
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # interrupts and job control of the terminal it was given
     elif os.getpid() != os.getsid(0):
         os.setpgid(0, 0)  # so that an interrupt reaches this process and its children, and not bubblewrap
-    for program in filters:  # where no bubblewrap loads them
-        load_filter(program)
 
 
 def close_inherited(kept: set[int]) -> None:
@@ -144,12 +154,57 @@ def close_inherited(kept: set[int]) -> None:
         os.set_inheritable(descriptor, False)
 
 
+def hold_box() -> None:
+    """Go on in a child; this process stays as the box's first, passes signals on to the child's group and ends with it.
+
+    For boxes where the launcher would itself be process 1, which has no group of its own and gets orphans to reap.
+    """
+    child = os.fork()
+    if not child:
+        return
+
+    def pass_on(number: int, _frame: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, pass_on)
+    while True:
+        pid, status = os.wait()
+        if pid == child:
+            ended = os.waitstatus_to_exitcode(status)
+            os._exit(ended if ended >= 0 else 128 - ended)
+
+
 def load_filter(program: bytes) -> None:
     """Put this process under a seccomp program (an array of struct sock_filter) for good. Raises OSError."""
-    code = ctypes.create_string_buffer(program, len(program))
-    filter_ = _FilterProgram(len(program) // 8, ctypes.cast(code, ctypes.c_void_p))
     mode, zero = ctypes.c_ulong(_SECCOMP_MODE_FILTER), ctypes.c_ulong(0)
-    _checked("seccomp filter", _libc.prctl(_PR_SET_SECCOMP, mode, ctypes.byref(filter_), zero, zero))
+    _checked("seccomp filter", _libc.prctl(_PR_SET_SECCOMP, mode, ctypes.byref(_filter(program)), zero, zero))
+
+
+def _filter(program: bytes) -> _FilterProgram:
+    code = ctypes.create_string_buffer(program, len(program))
+    return _FilterProgram(len(program) // 8, ctypes.cast(code, ctypes.c_void_p))
+
+
+def ask_to_be_watched(watch_fd: int, notify: bytes, refuse: bytes) -> None:
+    """Load the last seccomp program and send its listener through `watch_fd`: from now on the server answers.
+
+    Where Linux gives no listener (older than 5.0, or one was given already), load the program that refuses the same
+    calls itself. Raises OSError when that fails too: the box would be open.
+    """
+    with socket.socket(fileno=watch_fd) as server:
+        listener = _load_last(notify, _NEW_LISTENER)
+        if listener < 0:
+            _checked("seccomp filter", _load_last(refuse, 0))
+            return
+        socket.send_fds(server, [b"w"], [listener])
+        os.close(listener)
+
+
+def _load_last(program: bytes, flags: int) -> int:
+    operation, options = ctypes.c_ulong(_SECCOMP_SET_MODE_FILTER), ctypes.c_ulong(flags)
+    return _syscall(_SECCOMP, operation, options, ctypes.byref(_filter(program)))
 
 
 def keep_prints_of_forks() -> None:

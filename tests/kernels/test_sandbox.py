@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from strongroom_kernels import box as inside
-from strongroom_kernels import seccomp
 from strongroom_kernels.box import WRITABLE, Box, BoxError
 from strongroom_kernels.bubblewrap import Bubblewrap
 from strongroom_kernels.log import OutputLog
@@ -401,15 +400,3 @@ def test_a_protection_that_cannot_be_put_up_stops_the_start(program_inside: Call
     assert status == 120
     assert "could not be closed" in said
     assert "ran" not in said.split()
-
-
-def test_seccomp_tables_agree() -> None:
-    allowed = [name for _, names in seccomp.ALLOWED for name in names.split()]
-    refused = [name for _, _, names in seccomp.REFUSED for name in names.split()]
-    assert len(set(allowed)) == len(allowed)
-    assert set(allowed) & set(refused) == set()
-    assert {rule.call for rule in seccomp.ARGUMENTS} <= set(allowed)
-    dangerous = """ptrace bpf mount unshare setns clone3 io_uring_setup io_uring_enter keyctl userfaultfd
-        perf_event_open process_vm_readv pidfd_getfd kexec_load open_by_handle_at inotify_add_watch vmsplice splice tee
-        mincore seccomp"""
-    assert set(allowed) & set(dangerous.split()) == set()
