@@ -70,10 +70,10 @@ def display_for(
 
     A workspace whose label is `public` has no budget. `shown_today`: bytes already shown on this UTC day.
     """
+    if not sources:
+        return display_of_nothing_read(context, user=user, project=project, label=label)
     if not context.policy.is_member(user, project):
-        return stopped("membership", f"You are not a member of project {project} now, so nothing is shown.")
-    if not sources and label == Label.PUBLIC:
-        return Display(True, None, None, None, "", "Nothing but public data was read: no limit.")
+        return _no_member(project)
     questions = list(questions_about(session, "display", user=user, project=project, sources=sources))
     for question in questions:
         decision = context.policy.decide(question)
@@ -81,9 +81,9 @@ def display_for(
             why = decision.why()
             return stopped(why[0] if why else "policy", f"{question.object}: {'; '.join(why)}")
     if label == Label.PUBLIC:
-        return Display(True, None, None, None, "", "Nothing but public data was read: no limit.")
+        return _unlimited()
     if not questions:
-        return stopped("policy", f"The workspace is {label}, but what it has read is not known.")
+        return _unknown_reading(label)
     due = context.policy.obligations(questions).display
     left = None if due.value.day is None else max(0, due.value.day - shown_today)
     return Display(
@@ -94,6 +94,25 @@ def display_for(
         rule=due.rule,
         text=f"This workspace is {label}: {_words(due.value, left)}.",
     )
+
+
+def display_of_nothing_read(context: Context, *, user: str, project: str, label: str) -> Display:
+    """`display_for` a workspace without sources."""
+    if not context.policy.is_member(user, project):
+        return _no_member(project)
+    return _unlimited() if label == Label.PUBLIC else _unknown_reading(label)
+
+
+def _no_member(project: str) -> Display:
+    return stopped("membership", f"You are not a member of project {project} now, so nothing is shown.")
+
+
+def _unlimited() -> Display:
+    return Display(True, None, None, None, "", "Nothing but public data was read: no limit.")
+
+
+def _unknown_reading(label: str) -> Display:
+    return stopped("policy", f"The workspace is {label}, but what it has read is not known.")
 
 
 def _words(budget: Budget, left: int | None) -> str:

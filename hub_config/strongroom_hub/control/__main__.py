@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 
 from strongroom_hub.access.service import expire_grants
@@ -171,7 +172,7 @@ def main() -> None:
             create_public(context, writer, JupyterHubLogin.from_environment()),
             listen_loopback(instance.control_port),
         )
-        asyncio.run(_serve(internal, public))
+        uvloop.run(_serve(internal, public))
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ def create_internal(context: Context, writer: AuditWriter, principals: Principal
     app = FastAPI(title="Strongroom control, internal", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.context, app.state.writer, app.state.principals = context, writer, principals
     app.state.metrics = Metrics(context)
+    app.state.known_servers = {}
     errors.install(app)
     for room in (identity, projects, catalog, access, airlock, audit, boxes, control):
         app.include_router(room.internal, prefix=INTERNAL_PREFIX)

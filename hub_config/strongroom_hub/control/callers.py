@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from sqlmodel import select
 
 from strongroom_hub.audit.writer import AuditWriter
 from strongroom_hub.control.context import Context
 from strongroom_hub.problems import Problem
 from strongroom_hub.projects.models import Server, Workspace
+
+KNOWN_SERVERS = 4096
+"""Credentials remembered at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +63,11 @@ def digest(token: str) -> str:
 def _bearer(request: Request) -> str:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
-        raise _unknown_caller()
+        raise unknown_caller()
     return token
 
 
-def _unknown_caller() -> Problem:
+def unknown_caller() -> Problem:
     return Problem(
         401,
         "unknown-caller",
@@ -73,45 +77,46 @@ def _unknown_caller() -> Problem:
     )
 
 
-def context_of(request: Request) -> Context:
+async def context_of(request: Request) -> Context:
     context: Context = request.app.state.context
     return context
 
 
-def writer_of(request: Request) -> AuditWriter:
+async def writer_of(request: Request) -> AuditWriter:
     writer: AuditWriter = request.app.state.writer
     return writer
 
 
-def require_hub(request: Request) -> None:
+async def require_hub(request: Request) -> None:
     _require(request, "hub")
 
 
-def require_operator(request: Request) -> None:
+async def require_operator(request: Request) -> None:
     _require(request, "operator")
 
 
-def require_scraper(request: Request) -> None:
+async def require_scraper(request: Request) -> None:
     _require(request, "metrics")
 
 
 def _require(request: Request, kind: str) -> None:
     principals: Principals = request.app.state.principals
     if not hmac.compare_digest(digest(_bearer(request)), getattr(principals, kind)):
-        raise _unknown_caller()
+        raise unknown_caller()
 
 
 def require_server(request: Request) -> ServerCaller:
     """The server whose credential this is. Raises Problem 401 for an unknown or void one."""
     wanted = digest(_bearer(request))
-    with context_of(request).reading() as session:
+    context: Context = request.app.state.context
+    with context.reading() as session:
         found = session.exec(
             select(Server, Workspace)
             .join(Workspace, Workspace.id == Server.workspace)  # type: ignore[arg-type]
             .where(Server.credential_sha256 == wanted)
         ).first()
     if found is None or found[0].ended is not None or found[1].id is None:
-        raise _unknown_caller()
+        raise unknown_caller()
     server, workspace = found
     return ServerCaller(
         server=server.id,
@@ -120,6 +125,22 @@ def require_server(request: Request) -> ServerCaller:
         project=server.project,
         uid_index=uid_index(workspace),
     )
+
+
+async def require_known_server(request: Request) -> ServerCaller:
+    """As `require_server`, but a credential that was valid once is not looked up again.
+
+    For verbs whose own transaction checks that the server has not ended: nothing else of a caller ever changes.
+    """
+    known: dict[str, ServerCaller] = request.app.state.known_servers
+    wanted = digest(_bearer(request))
+    if wanted not in known:
+        found = await run_in_threadpool(require_server, request)
+        if len(known) >= KNOWN_SERVERS:
+            known.clear()
+        known[wanted] = found
+        return found
+    return known[wanted]
 
 
 def uid_index(workspace: Workspace) -> int:
@@ -131,3 +152,4 @@ def uid_index(workspace: Workspace) -> int:
 Ctx = Annotated[Context, Depends(context_of)]
 Writer = Annotated[AuditWriter, Depends(writer_of)]
 Caller = Annotated[ServerCaller, Depends(require_server)]
+KnownCaller = Annotated[ServerCaller, Depends(require_known_server)]

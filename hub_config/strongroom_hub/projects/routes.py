@@ -9,9 +9,9 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 from strongroom_policy.vocabulary import TIERS
 
-from strongroom_hub.control.callers import Caller, Ctx, Writer, require_hub, require_operator
+from strongroom_hub.control.callers import Caller, Ctx, KnownCaller, Writer, require_hub, require_operator
 from strongroom_hub.control.times import end_of_day, parse
-from strongroom_hub.projects import rules, service
+from strongroom_hub.projects import cells, rules, service
 
 internal = APIRouter()
 Name = Annotated[str, Field(max_length=64)]
@@ -148,17 +148,17 @@ def stop_kernel(
 
 
 @internal.post("/cells", status_code=201)
-def begin_cell(body: NewCell, context: Ctx, writer: Writer, caller: Caller) -> dict[str, Any]:
-    start = service.CellStart(body.kernel, body.notebook, body.cell, body.kind, body.code)
-    entry, known = service.begin_cell(writer, context, caller, start)
+async def begin_cell(body: NewCell, context: Ctx, writer: Writer, caller: KnownCaller) -> dict[str, Any]:
+    start = cells.CellStart(body.kernel, body.notebook, body.cell, body.kind, body.code)
+    entry, known = await cells.begin_cell(writer, context, caller, start)
     return {"entry": entry, **known.as_json()}
 
 
 @internal.post("/cells/{entry}/end")
-def end_cell(entry: int, body: CellEnd, context: Ctx, writer: Writer, caller: Caller) -> dict[str, int]:
+async def end_cell(entry: int, body: CellEnd, context: Ctx, writer: Writer, caller: KnownCaller) -> dict[str, int]:
     outputs = [output.model_dump() for output in body.outputs]
-    end = service.CellEnd(body.status, body.shown, body.withheld, body.charged, outputs, body.duration_ms)
-    return {"entry": service.end_cell(writer, context, caller, entry, end)}
+    end = cells.CellEnd(body.status, body.shown, body.withheld, body.charged, outputs, body.duration_ms)
+    return {"entry": await cells.end_cell(writer, context, caller, entry, end)}
 
 
 @internal.get("/display")

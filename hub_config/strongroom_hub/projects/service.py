@@ -1,4 +1,4 @@
-"""The verbs of projects: projects, server registrations, kernels, cells, and what a workspace is assumed to know."""
+"""The verbs of projects: projects, server registrations, kernels, shown bytes, and what a workspace may be shown."""
 
 from __future__ import annotations
 
@@ -18,10 +18,7 @@ from strongroom_hub.control.context import Context, settle
 from strongroom_hub.control.times import iso_or_none
 from strongroom_hub.problems import Problem
 from strongroom_hub.projects import rules
-from strongroom_hub.projects.models import Cell, Kernel, Project, Server, Shown, Source, Workspace
-
-MAX_OUTPUTS = 200
-"""Outputs of a cell that its end entry lists one by one: an entry's size is limited, a cell's outputs are not."""
+from strongroom_hub.projects.models import Kernel, Project, Server, Shown, Source, Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +227,7 @@ def _end_server(tx: Tx, context: Context, server: Server, reason: str) -> None:
     )
 
 
-# -- kernels and cells --------------------------------------------------------------------------------------------
+# -- kernels ------------------------------------------------------------------------------------------------------
 
 
 def entry_of(caller: ServerCaller, action: Action, **fields: Any) -> Entry:
@@ -285,105 +282,7 @@ def running_kernel(session: Session, caller: ServerCaller, kernel: str) -> Kerne
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class CellStart:
-    kernel: str
-    notebook: str | None
-    cell: str | None
-    kind: rules.CellKind
-    code: str
-
-
-@dataclass(frozen=True, slots=True)
-class CellEnd:
-    status: str
-    shown: int
-    withheld: int
-    charged: int
-    """The part of `shown` that was shown above public: a label may rise within a cell."""
-    outputs: list[dict[str, Any]]
-    duration_ms: int
-
-
-def begin_cell(writer: AuditWriter, context: Context, caller: ServerCaller, start: CellStart) -> tuple[int, Knowledge]:
-    """The begin entry's index, durable when this returns, and what may be shown. Raises Problem 403 or 404."""
-
-    def work(tx: Tx) -> int:
-        check_member(tx.session, context, caller.user, caller.project)
-        running_kernel(tx.session, caller, start.kernel)
-        workspace = workspace_of(tx.session, caller)
-        entry = tx.record(
-            entry_of(
-                caller,
-                rules.BEGIN_ACTIONS[start.kind],
-                kernel=start.kernel,
-                object=start.notebook,
-                label=workspace.label,
-                sources=source_names(sources_of(tx.session, caller.workspace)),
-                detail={"cell": start.cell, "code_bytes": len(start.code.encode())},
-                payload=start.code,
-                payload_subject=caller.actor,
-            )
-        )
-        tx.session.add(
-            Cell(
-                entry=entry,
-                workspace=caller.workspace,
-                server=caller.server,
-                kernel=start.kernel,
-                notebook=start.notebook,
-                cell=start.cell,
-                kind=start.kind,
-                label=workspace.label,
-                began=context.clock(),
-            )
-        )
-        return entry
-
-    entry = writer.transact(work)
-    return entry, knowledge(context, caller)
-
-
-def end_cell(writer: AuditWriter, context: Context, caller: ServerCaller, entry: int, end: CellEnd) -> int:
-    """Close a cell and charge what it showed. Repeating it changes nothing and gives the first answer.
-
-    Raises Problem 404 for a cell that this server did not begin.
-    """
-
-    def work(tx: Tx) -> int:
-        cell = tx.session.get(Cell, entry)
-        if cell is None or cell.server != caller.server:
-            raise rules.unknown_cell()
-        if cell.end_entry is not None:
-            return cell.end_entry
-        workspace = workspace_of(tx.session, caller)
-        cell.ended, cell.status = context.clock(), end.status
-        cell.end_entry = tx.record(
-            entry_of(
-                caller,
-                Action.CELL_END,
-                kernel=cell.kernel,
-                object=cell.notebook,
-                label=workspace.label,
-                sources=source_names(sources_of(tx.session, caller.workspace)),
-                detail={
-                    "begin": entry,
-                    "cell": cell.cell,
-                    "status": end.status,
-                    "shown": end.shown,
-                    "withheld": end.withheld,
-                    "charged": end.charged,
-                    "outputs": end.outputs[:MAX_OUTPUTS],
-                    "outputs_in_all": len(end.outputs),
-                    "duration_ms": end.duration_ms,
-                },
-            )
-        )
-        tx.session.add(cell)
-        charge(tx.session, context, workspace, end.charged)
-        return cell.end_entry
-
-    return writer.transact(work)
+# -- shown bytes and saves ------------------------------------------------------------------------------------------
 
 
 def charge(session: Session, context: Context, workspace: Workspace, count: int) -> None:

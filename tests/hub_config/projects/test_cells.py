@@ -151,3 +151,29 @@ def test_after_the_projects_window_nothing_more_is_shown(enclave: Enclave) -> No
     display = server("GET", "display")["display"]
     assert display["allowed"] is False
     assert "not open now" in display["text"]
+
+
+def test_a_credential_that_was_good_begins_and_ends_no_cell_after_its_server_has_ended(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    began = server("POST", "cells", {"kernel": kernel, "kind": "execute", "code": "1"})
+    cardio.hub_caller("DELETE", f"servers/{server.made['server']}", {"reason": "culled"})
+    recorded = len(cardio.entries())
+    end = {"status": "ok", "shown": 0, "withheld": 0, "charged": 0, "outputs": [], "duration_ms": 1}
+    for path, body in (
+        ("cells", {"kernel": kernel, "kind": "execute", "code": "2"}),
+        (f"cells/{began['entry']}/end", end),
+    ):
+        with pytest.raises(Problem) as refused:
+            server("POST", path, body)
+        assert (refused.value.status, refused.value.slug) == (401, "unknown-caller")
+    assert len(cardio.entries()) == recorded
+
+
+def test_a_credential_that_never_was_begins_no_cell(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    for token in ("x" * 43, server.token[:-1]):
+        with pytest.raises(Problem) as refused:
+            Caller(cardio.client, token)("POST", "cells", {"kernel": kernel, "kind": "execute", "code": "1"})
+        assert refused.value.status == 401
