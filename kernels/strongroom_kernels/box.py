@@ -13,6 +13,9 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+TIERS = ("launcher", "bubblewrap", "gvisor")
+"""The ways to build boxes, weakest first."""
+
 HOME = "/box"
 WORK = "/box/work"
 NOTEBOOKS = "/box/notebooks"
@@ -27,10 +30,10 @@ WRITABLE = (WORK, SOCKETS, "/tmp", "/dev/shm")  # noqa: S108 - names inside the 
 """Every place that a kernel can write. Nothing may be mounted below one of these."""
 
 _SYSTEM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/etc/fonts", "/etc/alternatives")
+SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/etc/fonts", "/etc/alternatives")
 _THREAD_BYTES = 32 * 1024 * 1024 * (os.cpu_count() or 1)
 """Stacks of libraries' thread pools, which count as a process's data though nothing is in them."""
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "pts", "ptmx")
+DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "pts", "ptmx"))
 
 
 class BoxError(Exception):
@@ -49,6 +52,20 @@ class Limits:
     shm_bytes: int = 64 << 20
     memory_bytes: int | None = None
     """Of each process. None: no bound of its own, because a control group holds all of them together."""
+
+    def of_processes(self) -> dict[str, int]:
+        """The resource limits of each process, by the names of `setrlimit`."""
+        return {
+            "NOFILE": self.open_files,
+            "FSIZE": self.file_bytes,
+            "MEMLOCK": self.locked_bytes,
+            "NPROC": self.processes,
+            "MSGQUEUE": 0,
+            "RTPRIO": 0,
+            "NICE": 0,
+            "CORE": 1,  # 0 would not stop a core_pattern that pipes to a program of the host
+            **({} if self.memory_bytes is None else {"DATA": self.memory_bytes}),
+        }
 
     @classmethod
     def of(cls, profile: Mapping[str, Any]) -> Limits:
@@ -86,7 +103,7 @@ class Places:
     data_socket: Path
     _: KW_ONLY
     tier: str = "bubblewrap"
-    """Which sandbox the profile asks for: one of `sandbox.TIERS`."""
+    """Which sandbox the profile asks for: one of `TIERS`."""
     limits: Limits = Limits()
     system: Path | None = None
     """Folder of private read-only overlays (`usr`, `prefix`) that are shown instead of the host's own folders."""
@@ -124,6 +141,7 @@ class Places:
             sockets=sockets,
             limits=self.limits,
             system=self.system,
+            tier=self.tier,
         )
 
 
@@ -159,6 +177,8 @@ class Box:
     """Private read-only overlays, as `Places.system`."""
     extra: tuple[Mount, ...] = ()
     """Further read-only folders."""
+    tier: str = "bubblewrap"
+    """The weakest tier that may build this box."""
 
     def mounts(self) -> tuple[Mount, ...]:
         """All binds in order; raises BoxError where a folder is missing, unreadable or in a forbidden place."""
@@ -179,7 +199,7 @@ class Box:
                 )
         system = tuple(
             Mount(self._shared(name.lstrip("/"), Path(name)), name)
-            for name in ("/usr", *_real_system_folders(), *_SYSTEM_FILES)
+            for name in ("/usr", *real_system_folders(), *SYSTEM_FILES)
             if os.access(name, os.R_OK)
         )
         bases = tuple(
@@ -200,24 +220,13 @@ class Box:
     def access(self) -> dict[str, Any]:
         """What Landlock and rlimits grant inside, for the launcher: lists of paths by right, and limits."""
         return {
-            "execute": ["/usr", *_real_system_folders(), PREFIX, *map(str, base_prefixes(self.prefix))],
+            "execute": ["/usr", *real_system_folders(), PREFIX, *map(str, base_prefixes(self.prefix))],
             "read": ["/etc", "/proc", "/opt/strongroom", "/run/strongroom", HOME, *(m.target for m in self.extra)],
             "write": [WORK],
             "scratch": ["/tmp", "/dev/shm"],  # noqa: S108 - names inside the box
             "sockets": [SOCKETS],
-            "devices": [f"/dev/{name}" for name in _DEVICES],
-            "limits": {
-                "NOFILE": self.limits.open_files,
-                "FSIZE": self.limits.file_bytes,
-                "MEMLOCK": self.limits.locked_bytes,
-                "NPROC": self.limits.processes,
-                **({} if self.limits.memory_bytes is None else {"DATA": self.limits.memory_bytes + _THREAD_BYTES}),
-                "MSGQUEUE": 0,
-                "RTPRIO": 0,
-                "NICE": 0,
-                "CORE": 1,  # 0 would not stop a core_pattern that pipes to a program of the host
-                **({} if self.limits.memory_bytes is None else {"DATA": self.limits.memory_bytes}),
-            },
+            "devices": list(DEVICES),
+            "limits": self.limits.of_processes(),
         }
 
 
@@ -250,7 +259,7 @@ def system_links() -> tuple[tuple[str, str], ...]:
     )
 
 
-def _real_system_folders() -> tuple[str, ...]:
+def real_system_folders() -> tuple[str, ...]:
     return tuple(
         f"/{name}" for name in _SYSTEM_FOLDERS if Path(f"/{name}").is_dir() and not Path(f"/{name}").is_symlink()
     )

@@ -21,13 +21,16 @@ from strongroom_kernels.box import Box, BoxError
 from strongroom_kernels.starting import (
     Cgroup,
     Output,
+    Watching,
     admit,
     children,
     launcher_files,
     memory_file,
     refuse_unfit_caller,
+    refuse_weaker,
     streams_of,
 )
+from strongroom_kernels.watch import Watch
 
 _PYTHON = (f"{inside.PREFIX}/bin/python", "-s", inside.LAUNCHER)
 _OLDEST_BUBBLEWRAP = (0, 8)
@@ -97,13 +100,18 @@ _GROUP = b"analyst:x:1000:\n"
 class BoxedProcess:
     """A process in a bubblewrap box: `process` is bubblewrap itself, `init` the first process of the box."""
 
-    def __init__(self, process: subprocess.Popen[bytes], init: int | None) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], init: int | None, watching: Watching | None) -> None:
         self._process = process
+        self._watching = watching
         self._init = init
         self._init_fd: int | None = None
         if init is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._init_fd = os.pidfd_open(init)
+
+    @property
+    def watch(self) -> Watch | None:
+        return None if self._watching is None else self._watching.take()
 
     @property
     def pid(self) -> int:
@@ -136,6 +144,8 @@ class BoxedProcess:
 
     def close(self) -> None:
         self._process.wait()
+        if self._watching is not None:
+            self._watching.close()
         if self._init_fd is not None:
             os.close(self._init_fd)
             self._init_fd = None
@@ -171,14 +181,18 @@ class Bubblewrap:
         files: Mapping[str, bytes] | None = None,
         *,
         cgroup: Cgroup | None = None,
+        watch: bool = False,
     ) -> BoxedProcess:
         """As `Sandbox.start`."""
         refuse_unfit_caller()
+        refuse_weaker(box, self.name)
         program = self._program or find_bubblewrap()
         with contextlib.ExitStack() as stack:
-            given = {**self.files(), **(files or {})}
+            watching = Watching(stack, box) if watch else None
+            watched = watching.watched if watching else None
+            given = {**self.files(), **(files or {}), **(watched.files if watched else {})}
             fds = {path: memory_file(stack, content) for path, content in given.items()}
-            filters = [memory_file(stack, content) for content in self.filters()]
+            filters = [memory_file(stack, program) for program in (watched.programs if watched else self.filters())]
             options = self.options(box, fds, filters)
             arguments = memory_file(stack, b"\0".join(map(os.fsencode, options)) + b"\0")
             streams = streams_of(log)
@@ -187,10 +201,13 @@ class Bubblewrap:
             block, go = os.pipe()
             stack.callback(os.close, go)
             inherited = [arguments, info_writer, block, *fds.values(), *filters, *streams.kept()]
+            access = {**box.access(), **streams.access(), **(watched.access if watched else {})}
+            if watching:
+                inherited.append(watching.inherited)
             told = ["--args", str(arguments), "--info-fd", str(info_writer), "--block-fd", str(block)]
             try:
                 process = subprocess.Popen(
-                    [program, *told, "--", *self.command({**box.access(), **streams.access()}, command)],
+                    [program, *told, "--", *self.command(access, command)],
                     stdin=streams.stdin,
                     stdout=streams.stdout,
                     stderr=streams.stderr,
@@ -206,7 +223,7 @@ class Bubblewrap:
             admit(process, init, cgroup)
             with contextlib.suppress(BrokenPipeError):  # bubblewrap ended already, and `poll` tells
                 os.write(go, b"g")
-            return BoxedProcess(process, init)
+            return BoxedProcess(process, init, watching)
 
     def environment(self) -> dict[str, str]:
         """Of bubblewrap itself: nothing, because the box's first process keeps it and shows it inside."""

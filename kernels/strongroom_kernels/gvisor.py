@@ -27,6 +27,7 @@ from strongroom_kernels.starting import (
     Output,
     launcher_files,
     refuse_unfit_caller,
+    refuse_weaker,
     start_kept,
     streams_of,
 )
@@ -46,8 +47,8 @@ _MEMORY_FOLDERS = ("/tmp", "/dev/shm")  # noqa: S108 - names inside the box
 class GVisorProcess(KeptProcess):
     """A process in a gVisor box: the keeper holds `runsc`, which holds the box."""
 
-    def __init__(self, process: subprocess.Popen[bytes], runsc: list[str], folder: Path) -> None:
-        super().__init__(process, folder)
+    def __init__(self, process: subprocess.Popen[bytes], folder: Path, runsc: list[str]) -> None:
+        super().__init__(process, [folder], None)
         self._runsc = runsc
 
     def _signal(self, number: int) -> None:
@@ -83,9 +84,11 @@ class GVisor:
         files: Mapping[str, bytes] | None = None,
         *,
         cgroup: Cgroup | None = None,
+        watch: bool = False,  # noqa: ARG002 - gVisor's own kernel has no listeners
     ) -> GVisorProcess:
         """As `Sandbox.start`."""
         refuse_unfit_caller()
+        refuse_weaker(box, self.name)
         folder = box.sockets.parent / "gvisor"
         if folder.exists():
             remove_tree(folder)
@@ -95,8 +98,9 @@ class GVisor:
         access = {**box.access(), **streams.access()}
         self._write_bundle(folder, box, self.specification(box, command, access), {**self.files(), **(files or {})})
         passed = [word for fd in streams.kept() for word in ("--pass-fd", f"{fd}:{fd}")]
-        process = start_kept([*runsc, "run", *passed, "--bundle", str(folder), _ID], log, {}, cgroup)
-        return GVisorProcess(process, runsc, folder)
+        run = [*runsc, "run", *passed, "--bundle", str(folder), _ID]
+        process = start_kept(run, log, {}, cgroup, folder=folder)
+        return GVisorProcess(process, folder, runsc)
 
     def flags(self) -> list[str]:
         """Of every call of runsc."""

@@ -128,6 +128,8 @@ def close_box(access: dict[str, Any]) -> None:
     one, zero = ctypes.c_ulong(1), ctypes.c_ulong(0)
     _checked("no_new_privs", _libc.prctl(_PR_SET_NO_NEW_PRIVS, one, zero, zero, zero))
     abi = landlock_abi()
+    if abi < access.get("landlock", 0):
+        raise OSError(f"this Linux has Landlock ABI {abi}, and this tier needs {access['landlock']}")
     filters = [Path(path).read_bytes() for path in access.get("filters", ())]
     last = [Path(path).read_bytes() for path in access.get("watch_filters", ())]
     if abi:

@@ -28,34 +28,42 @@ _SECONDS = 20.0
 _LINK_SAFE_BUBBLEWRAP = (0, 12)
 
 _LOOK = r"""
-import ctypes, errno, json, os, socket
+import ctypes, errno, json, os, socket, sys
 def attempt(action):
     try:
         action()
     except OSError as error:
         return errno.errorcode.get(error.errno, str(error.errno))
     return "done"
+def seen(look):
+    try:
+        return look()
+    except PermissionError:
+        return []
 status = dict(line.split(":", 1) for line in open("/proc/self/status") if ":" in line)
 libc = ctypes.CDLL(None, use_errno=True)
 def unshare():
     if libc.unshare(0x10000000):
         raise OSError(ctypes.get_errno(), "unshare")
+home, sockets = os.environ["HOME"], sys.argv[1]
 print(json.dumps({
     "inet": attempt(lambda: socket.socket(socket.AF_INET).close()),
     "vsock": attempt(lambda: socket.socket(40, socket.SOCK_STREAM).close()),
     "netlink": attempt(lambda: socket.socket(16, socket.SOCK_RAW).close()),
-    "links": [line.split(":")[0].strip() for line in open("/proc/net/dev") if ":" in line],
+    "links": seen(lambda: [line.split(":")[0].strip() for line in open("/proc/net/dev") if ":" in line]),
     "seccomp": int(status["Seccomp_filters" if "Seccomp_filters" in status else "Seccomp"]),
     "no_new_privs": libc.prctl(39, 0, 0, 0, 0),
     "linux": os.uname().release,
-    "capabilities": int(status["CapEff"], 16) | int(status["CapBnd"], 16),
+    "capabilities": int(status["CapEff"], 16) | int(status["CapPrm"], 16),
+    "bounds": int(status["CapBnd"], 16),
     "uid": os.getuid(),
-    "pids": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
+    "pids": seen(lambda: sorted(int(name) for name in os.listdir("/proc") if name.isdigit())),
+    "parent": seen(lambda: open(f"/proc/{os.getppid()}/environ").read()),
     "unshare": attempt(unshare),
     "root": attempt(lambda: open("/strongroom-probe", "w").close()),
-    "notebooks": attempt(lambda: open("/box/notebooks/strongroom-probe", "w").close()),
-    "work": attempt(lambda: open("/box/work/strongroom-probe", "w").close()),
-    "link": attempt(lambda: os.symlink("/", "/run/k/strongroom-probe")),
+    "notebooks": attempt(lambda: open(f"{home}/notebooks/strongroom-probe", "w").close()),
+    "work": attempt(lambda: open(f"{home}/work/strongroom-probe", "w").close()),
+    "link": attempt(lambda: os.symlink("/", f"{sockets}/strongroom-probe")),
 }))
 """
 
@@ -108,7 +116,7 @@ class _Wall:
 
 _WALLS = (
     _Wall("network", lambda seen: seen["inet"] == "EAFNOSUPPORT", "sockets of a network open."),
-    _Wall("links", lambda seen: seen["links"] in ([], ["lo"]), "a network can be seen.", ("bubblewrap", "gvisor")),
+    _Wall("network", lambda seen: seen["links"] in ([], ["lo"]), "a network can be seen.", ("bubblewrap", "gvisor")),
     _Wall("vsock", lambda seen: seen["vsock"] == "EAFNOSUPPORT", "AF_VSOCK sockets open: a line to the hypervisor."),
     _Wall(
         "netlink",
@@ -118,9 +126,13 @@ _WALLS = (
     _Wall("seccomp", lambda seen: seen["seccomp"] >= 2, "the system-call filters are not active."),  # noqa: PLR2004
     _Wall("no_new_privs", lambda seen: seen["no_new_privs"] == 1, "set-user-id programs would work."),
     _Wall("capabilities", lambda seen: seen["capabilities"] == 0, "the kernel would hold capabilities."),
+    _Wall("bounds", lambda seen: seen["bounds"] == 0, "capabilities could be gained.", ("bubblewrap", "gvisor")),
     # Inside gVisor the owner of the files is uid 0 of a kernel of its own, without a capability there.
     _Wall("uid", lambda seen: seen["uid"] != 0, "the kernel would be root inside.", ("launcher", "bubblewrap")),
     _Wall("processes", lambda seen: set(seen["pids"]) <= {1, 2}, "the host's processes can be seen."),
+    _Wall(
+        "environment", lambda seen: not seen["parent"], "what started the box can be read.", ("launcher", "bubblewrap")
+    ),
     _Wall("namespaces", lambda seen: seen["unshare"] in ("EPERM", "ENOSYS"), "user namespaces can be nested."),
     _Wall("root", lambda seen: seen["root"] != "done", "the box's own root can be written."),
     _Wall("notebooks", lambda seen: seen["notebooks"] != "done", "the notebooks folder can be written."),
@@ -203,10 +215,18 @@ def _look(sandbox: Sandbox, places: Places, folder: KernelFolder) -> _Seen:
     work, notebooks, data = (folder.path / name for name in ("work", "notebooks", "data"))
     for own in (work, notebooks, data):
         own.mkdir()
-    box = Box(work=work, notebooks=notebooks, prefix=places.prefix, ask=folder.ask, data=data, sockets=folder.sockets)
+    box = Box(
+        work=work,
+        notebooks=notebooks,
+        prefix=places.prefix,
+        ask=folder.ask,
+        data=data,
+        sockets=folder.sockets,
+        tier=sandbox.name,
+    )
     log = OutputLog(folder.log)
     try:
-        boxed = sandbox.start(box, ["exec", "python", "-c", _LOOK], log)
+        boxed = sandbox.start(box, ["exec", "python", "-c", _LOOK, sandbox.sockets(box)], log)
         deadline = time.monotonic() + _SECONDS
         while boxed.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)

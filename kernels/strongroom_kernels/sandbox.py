@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from strongroom_kernels.box import Box, BoxError
+from strongroom_kernels.bare import Bare
+from strongroom_kernels.box import TIERS, Box, BoxError
 from strongroom_kernels.bubblewrap import Bubblewrap
 from strongroom_kernels.gvisor import GVisor
 from strongroom_kernels.starting import Cgroup, Output, refuse_unfit_caller, start_failure
+from strongroom_kernels.watch import Watch
 
 __all__ = ["TIERS", "Boxed", "Bubblewrap", "Sandbox", "refuse_unfit_caller", "sandbox_of", "start_failure"]
-
-TIERS = ("launcher", "bubblewrap", "gvisor")
-"""Weakest first."""
 
 
 class Boxed(Protocol):
     """A process in a box."""
+
+    @property
+    def watch(self) -> Watch | None:
+        """The box's watched system calls, for whoever started it with `watch`: ask once, when its log says ready.
+
+        None: this tier or this Linux has none; the calls are refused unseen.
+        """
 
     @property
     def pid(self) -> int:
@@ -53,18 +59,20 @@ class Sandbox(Protocol):
         files: Mapping[str, bytes] | None = None,
         *,
         cgroup: Cgroup | None = None,
+        watch: bool = False,
     ) -> Boxed:
         """Run the launcher in a new box: `command` is what follows its ACCESS argument.
 
         `files`: further read-only files inside, path -> content; where `command` names one of the paths, the program
-        gets the name under which it finds the file. `cgroup` takes the box in before anything of it runs. Output goes
-        to `log`. Raises BoxError in words. Must be called from the main thread.
+        gets the name under which it finds the file. `cgroup` takes the box in before anything of it runs. `watch`:
+        the caller will answer `Boxed.watch`. Output goes to `log`. Raises BoxError in words, also for a box that asks
+        for a stronger tier. Must be called from the main thread.
         """
 
 
 def sandbox_of(tier: str) -> Sandbox:
     """The way to build boxes of this tier. Raises BoxError for a tier that is none."""
-    made: Mapping[str, type[Sandbox]] = {Bubblewrap.name: Bubblewrap, GVisor.name: GVisor}
+    made: Mapping[str, type[Sandbox]] = {kind.name: kind for kind in (Bare, Bubblewrap, GVisor)}
     if tier not in made:
         raise BoxError(
             f"No kernel can start: there is no sandbox called {tier!r}; the tiers are {', '.join(TIERS)}. Mend the "

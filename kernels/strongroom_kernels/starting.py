@@ -6,6 +6,7 @@ import contextlib
 import importlib.resources
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from strongroom_kernels import box as inside
-from strongroom_kernels.box import BoxError
+from strongroom_kernels import seccomp
+from strongroom_kernels.box import TIERS, Box, BoxError
 from strongroom_kernels.folders import remove_tree
 from strongroom_kernels.log import OutputLog
+from strongroom_kernels.watch import Watch, channel, receive
 
 
 class Cgroup(Protocol):
@@ -92,18 +95,56 @@ def refuse_unfit_caller() -> None:
         )
 
 
+def refuse_weaker(box: Box, tier: str) -> None:
+    """Raise BoxError when a box asks for a stronger tier than this one."""
+    if TIERS.index(tier) < TIERS.index(box.tier):
+        raise BoxError(
+            f"No kernel can start: this server's profile asks for the sandbox {box.tier}, and {tier} is weaker. A box "
+            "is never built by a weaker one than the profile says (`sandbox` in policy/profiles.toml)."
+        )
+
+
 def launcher_files() -> dict[str, bytes]:
     """The launcher at its place inside."""
     package = importlib.resources.files("strongroom_kernels")
     return {inside.LAUNCHER: package.joinpath("launcher.py").read_bytes()}
 
 
-class KeptProcess:
-    """A box that the keeper holds: `process` is the keeper, `folder` what the tier needs on the host meanwhile."""
+class Watching:
+    """The way of one box's watched calls to whoever answers them; `watched` is what the box needs for it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
+    def __init__(self, stack: contextlib.ExitStack, box: Box) -> None:
+        """The launcher's end is closed with the stack, and must be inherited until then."""
+        self._memory = box.limits.memory_bytes
+        self._server_end: socket.socket | None
+        self._server_end, box_end = channel()
+        stack.enter_context(box_end)
+        self.inherited = box_end.fileno()
+        self.watched = seccomp.watched(self.inherited)
+
+    def take(self) -> Watch | None:
+        """The listener that the launcher sent; None when there is none, or it was taken."""
+        server_end, self._server_end = self._server_end, None
+        return receive(server_end, self._memory) if server_end is not None else None
+
+    def close(self) -> None:
+        """Let go of a listener that nobody took."""
+        if self._server_end is not None:
+            self._server_end.close()
+            self._server_end = None
+
+
+class KeptProcess:
+    """A box that the keeper holds: `process` is the keeper, `folders` what the tier needs on the host meanwhile."""
+
+    def __init__(self, process: subprocess.Popen[bytes], folders: Sequence[Path], watching: Watching | None) -> None:
         self._process = process
-        self._folder = folder
+        self._folders = folders
+        self._watching = watching
+
+    @property
+    def watch(self) -> Watch | None:
+        return None if self._watching is None else self._watching.take()
 
     @property
     def pid(self) -> int:
@@ -126,8 +167,11 @@ class KeptProcess:
 
     def close(self) -> None:
         self._process.wait()
-        if self._folder.exists():
-            remove_tree(self._folder)
+        if self._watching is not None:
+            self._watching.close()
+        for folder in self._folders:
+            if folder.exists():
+                remove_tree(folder)
 
     def _signal(self, number: int) -> None:
         for child in children(self.pid):
@@ -146,9 +190,15 @@ def children(pid: int) -> list[int]:
 
 
 def start_kept(
-    command: Sequence[str], output: Output, environment: Mapping[str, str], cgroup: Cgroup | None
+    command: Sequence[str],
+    output: Output,
+    environment: Mapping[str, str],
+    cgroup: Cgroup | None,
+    *,
+    folder: Path,
+    inherited: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Run a command (by its full path) under the keeper, which begins once `cgroup` has taken it in."""
+    """Run a command (by its full path) in `folder` under the keeper, which begins once `cgroup` has taken it in."""
     streams = streams_of(output)
     wait, go = os.pipe()
     try:
@@ -159,7 +209,8 @@ def start_kept(
             stdout=streams.stdout,
             stderr=streams.stderr,
             env=environment,
-            pass_fds=[wait, *streams.kept()],
+            cwd=folder,
+            pass_fds=[wait, *streams.kept(), *inherited],
             start_new_session=True,
         )
         output.started()

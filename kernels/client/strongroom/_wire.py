@@ -10,8 +10,9 @@ from typing import Any
 
 from strongroom._errors import Unavailable
 
-ASK_SOCKET = "/run/strongroom/server/ask.sock"
-DATA_SOCKET = "/run/strongroom/vault/data.sock"
+# Boxes without mounts of their own (tier `launcher`) name the doors in the environment.
+ASK_SOCKET = os.environ.get("STRONGROOM_ASK_SOCKET", "/run/strongroom/server/ask.sock")
+DATA_SOCKET = os.environ.get("STRONGROOM_DATA_SOCKET", "/run/strongroom/vault/data.sock")
 
 _LENGTH = struct.Struct(">I")
 _MAX_BYTES = 1 << 20
