@@ -84,6 +84,8 @@ def make(hierarchy: Hierarchy, instance: Instance, server: str, uid: int, profil
             folder.parent.mkdir(exist_ok=True)
             _enable(folder.parent)
         folder.mkdir(parents=True)
+        for passage in (folder.parent, folder):
+            passage.chmod(0o711)  # whatever the hub's umask: the server has to reach its own group below
         for part in ("server", "kernels"):
             if hierarchy.version == V2:
                 _enable(folder)
