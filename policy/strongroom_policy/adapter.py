@@ -1,4 +1,4 @@
-"""Strict readers of the admin's files: lines and cells of CSV, model.conf, labels.toml.
+"""Strict readers of the admin's files: lines and cells of CSV, TOML, model.conf.
 
 Casbin's own file adapter skips what it does not understand; here every line is a row, a comment, blank, or refused.
 """
@@ -8,14 +8,11 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from strongroom_policy.errors import Finding
-from strongroom_policy.labels import Label
 from strongroom_policy.rows import BUILT_IN, Row, invisible
-from strongroom_policy.values import Value, read_value
-from strongroom_policy.vocabulary import CLEARANCES, NEEDS, TAG, suggest
+from strongroom_policy.vocabulary import CLEARANCES, NEEDS
 
 MODEL = """\
 [request_definition]
@@ -36,25 +33,12 @@ cleared(r.sub, r.act, r.label, p.eft)
 """
 """What model.conf must say. The index and the explanations rely on it, so another model is another release."""
 
-LABELS_FILE = "labels.toml"
-SAFE = {"display": "0", "review": "2", "min-count": "10", "max-days": "30", "sandbox": "bubblewrap"}
-"""What this release recommends where no row speaks."""
-DEFAULT_KINDS = tuple(SAFE)
 _TOML_LINE = re.compile(r"at line ([0-9]+)")
 _BOM = b"\xef\xbb\xbf"
 
 
 class CellError(ValueError):
     """A line that is not CSV as we read it; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """labels.toml: the known tags with their meaning, and the obligations that hold where no row speaks."""
-
-    tags: dict[str, str]
-    labels: dict[str, str]
-    defaults: dict[str, Value]
 
 
 def decode(raw: bytes, file: str) -> str:
@@ -204,49 +188,3 @@ def read_toml(raw: bytes, file: str, findings: list[Finding]) -> dict[str, Any] 
         found = _TOML_LINE.search(str(error))
         findings.append(Finding(file, int(found[1]) if found else 0, f"this is not TOML: {error}"))
     return None
-
-
-def read_settings(raw: bytes, file: str, findings: list[Finding]) -> Settings:
-    """labels.toml; on findings the settings are not to be used."""
-    said = read_toml(raw, file, findings)
-    if said is None:
-        return Settings({}, {}, {})
-    sections = ("labels", "tags", "defaults")
-    findings += [
-        Finding(file, 0, f"unknown section [{name}]", suggest(name, sections)) for name in said if name not in sections
-    ]
-    labels, tags, defaults = (_texts(said.get(name), name, file, findings) for name in sections)
-    if list(labels) != list(Label):
-        findings.append(Finding(file, 0, "[labels] must name " + ", ".join(Label) + ", in this order"))
-    findings += [Finding(file, 0, f"{tag!r} cannot be a tag's name") for tag in tags if not TAG.fullmatch(f"tag:{tag}")]
-    return Settings(
-        {f"tag:{tag}": meaning for tag, meaning in tags.items()}, labels, _defaults(defaults, file, findings)
-    )
-
-
-def _texts(section: Any, name: str, file: str, findings: list[Finding]) -> dict[str, str]:
-    if not isinstance(section, dict):
-        findings.append(Finding(file, 0, f"section [{name}] is missing"))
-        return {}
-    for key, value in section.items():
-        if not isinstance(value, str):
-            findings.append(Finding(file, 0, f"[{name}] {key} must be a text in quotes"))
-    return {key: str(value) for key, value in section.items()}
-
-
-def _defaults(said: dict[str, str], file: str, findings: list[Finding]) -> dict[str, Value]:
-    values: dict[str, Value] = {}
-    findings += [
-        Finding(file, 0, f"[defaults] unknown obligation {kind!r}", suggest(kind, DEFAULT_KINDS))
-        for kind in said
-        if kind not in DEFAULT_KINDS
-    ]
-    for kind in DEFAULT_KINDS:
-        if kind not in said:
-            findings.append(Finding(file, 0, f"[defaults] {kind} is missing", f'add: {kind} = "{SAFE[kind]}"'))
-            continue
-        try:
-            values[kind] = read_value(kind, said[kind])
-        except ValueError as error:
-            findings.append(Finding(file, 0, f"[defaults] {kind}: {error}"))
-    return values

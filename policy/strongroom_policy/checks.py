@@ -5,40 +5,34 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from strongroom_policy import times
 from strongroom_policy.errors import Finding
+from strongroom_policy.index import Objects, Subjects
+from strongroom_policy.masks import conflict, parse_mask
 from strongroom_policy.rows import Duty, Member, Need, Row, Rule, Tagging, Typed
+from strongroom_policy.settings import Settings
 from strongroom_policy.vocabulary import ANYONE, resembles, suggest
 
 MAX_DEPTH = 9
 """Casbin's role manager silently answers no beyond this many links, for denials too."""
 
 
-def check(rows: Sequence[Typed], profiles: Sequence[str]) -> list[Finding]:
+def check(rows: Sequence[Typed], settings: Settings, profiles: Sequence[str]) -> list[Finding]:
     """Everything that forbids these rows to become a policy together; `profiles`: the names in profiles.toml."""
     members = [row for row in rows if isinstance(row, Member)]
     named = [row for row in rows if isinstance(row, Rule | Duty)]
     needs = [row for row in rows if isinstance(row, Need)]
-    return [
+    taggings = [row for row in rows if isinstance(row, Tagging)]
+    found = [
         *_twice(rows, named),
         *_graph([(row.who, row.of, row.row) for row in members], "membership"),
         *_graph([(row.action, row.needs, row.row) for row in needs], "needs"),
-        *_undefined(members, named),
+        *_undefined(members, named, settings.groups),
         *_dead_groups(members, named),
-        *_dead_tags([row for row in rows if isinstance(row, Tagging)], named),
+        *_dead_tags(taggings, named),
         *_unknown_profiles(named, [f"profile:{name}" for name in profiles]),
     ]
-
-
-def warnings(rows: Sequence[Typed], now: str) -> list[Finding]:
-    """What an admin may want to tidy up; none of it makes a policy wrong."""
-    found = []
-    for row in rows:
-        if isinstance(row, Rule | Member) and row.row.line and row.until and row.until <= now:
-            what = row.id if isinstance(row, Rule) else f"{row.who} in {row.of}"
-            message = f"{what} ended at {times.readable(row.until)}"
-            found.append(Finding(row.row.origin, row.row.line, message, "remove the row"))
-    return found
+    # circles would make the next one endless
+    return found or list(_contradictions(members, taggings, named))
 
 
 def _finding(row: Row, message: str, hint: str = "") -> Finding:
@@ -88,9 +82,9 @@ def _graph(links: Sequence[tuple[str, str, Row]], what: str) -> Iterator[Finding
         yield _finding(row, f"{low} and {high} are part of a circle of {what}", f"in it: {named}")
 
 
-def _undefined(members: Iterable[Member], named: Iterable[Rule | Duty]) -> Iterator[Finding]:
+def _undefined(members: Iterable[Member], named: Iterable[Rule | Duty], groups: Iterable[str]) -> Iterator[Finding]:
     """Rules of the files for somebody who appears in no membership: a misspelt denial would bind nobody."""
-    known = {name for row in members for name in (row.who, row.of)}
+    known = {name for row in members for name in (row.who, row.of)} | set(groups)
     for item in named:
         if not item.row.line:
             continue
@@ -100,7 +94,12 @@ def _undefined(members: Iterable[Member], named: Iterable[Rule | Duty]) -> Itera
         for column, name in mentioned:
             if name != ANYONE and name not in known:
                 close = resembles(name, known)
-                hint = f"did you mean {close!r}?" if close else "add the g row that says who belongs there"
+                add = (
+                    "name it in [groups] of labels.toml"
+                    if name.startswith("group:")
+                    else "add the g row that says who belongs there"
+                )
+                hint = f"did you mean {close!r}?" if close else add
                 yield _finding(item.row, f"{column}: no membership (g row) names {name}", hint)
 
 
@@ -127,3 +126,60 @@ def _unknown_profiles(named: Iterable[Rule | Duty], profiles: Sequence[str]) -> 
     for item in named:
         if item.object.startswith("profile:") and item.object not in profiles:
             yield _finding(item.row, f"profiles.toml has no {item.object}", suggest(item.object, profiles))
+
+
+def _contradictions(
+    members: Sequence[Member], taggings: Sequence[Tagging], named: Iterable[Rule | Duty]
+) -> Iterator[Finding]:
+    """Masks of the files for one and the same column and person of which neither is as strict as the other.
+
+    Only what the files alone prove: where tags of the catalogue bring two such masks together, `redact` holds.
+    """
+    masks = [item for item in named if isinstance(item, Duty) and item.kind == "mask" and item.row.line]
+    if len({parse_mask(str(duty.value)).method for duty in masks}) <= 1 and not _parameters(masks):
+        return
+    objects, subjects = Objects(taggings), Subjects(members)
+    about: dict[str, list[Duty]] = defaultdict(list)
+    for duty in masks:
+        about[duty.object].append(duty)
+    people = {row.who for row in members}
+    for below in masks:
+        # a tag is known to lie on what a g2 row gives it, and a column has its mask and that of its tags
+        for what in objects.closure(below.object) & about.keys():
+            for above in about[what]:
+                if above.row.line < below.row.line or above.object != below.object:
+                    yield from _contradiction(below, above, subjects, people)
+    yield from _tagged_twice(taggings, about, subjects, people)
+
+
+def _parameters(masks: Iterable[Duty]) -> bool:
+    return any("(" in str(duty.value) for duty in masks)
+
+
+def _tagged_twice(
+    taggings: Iterable[Tagging], about: dict[str, list[Duty]], subjects: Subjects, people: set[str]
+) -> Iterator[Finding]:
+    carried: dict[str, list[str]] = defaultdict(list)
+    for row in taggings:
+        carried[row.what].append(row.tag)
+    pairs = {(one, other) for tags in carried.values() for one in tags for other in tags if one < other}
+    for one, other in sorted(pairs):
+        for left in about.get(one, ()):
+            for right in about.get(other, ()):
+                yield from _contradiction(left, right, subjects, people)
+
+
+def _contradiction(one: Duty, other: Duty, subjects: Subjects, people: set[str]) -> Iterator[Finding]:
+    if not conflict(parse_mask(str(one.value)), parse_mask(str(other.value))):
+        return
+    if one.purpose != other.purpose and ANYONE not in (one.purpose, other.purpose):
+        return
+    for who in sorted(people | {one.subject, other.subject}):
+        held = subjects.closure(who)
+        if {one.subject, other.subject} <= held.keys() and not {one.unless, other.unless} & held.keys():
+            first, last = sorted((one, other), key=lambda duty: duty.row.line)
+            message = (
+                f"mask {last.value} and mask {first.value} of {first.name} both bind {who}, and neither is stricter"
+            )
+            yield _finding(last.row, message, "exempt a role from one of them (unless), or write redact")
+            return

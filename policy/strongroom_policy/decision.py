@@ -23,6 +23,7 @@ class Request:
     `subject`: `user:NAME`. `purpose`: `project:NAME`, or empty outside projects. `object`: `ns/dataset`,
     `ns/dataset#column`, `export:ID`, `workspace`, `profile:NAME`, `policy`, `log` or `system`. `label`: of that data;
     None = secret. `tags`: names `tag:...` which it carries beyond those of g2 rows. `now`: with time zone.
+    `groups`: names `group:...` to which the identity provider says that the user belongs.
     """
 
     subject: str
@@ -32,6 +33,7 @@ class Request:
     label: Label | str | None = None
     tags: frozenset[str] = frozenset()
     now: datetime = field(default_factory=_now)
+    groups: frozenset[str] = frozenset()
 
     @property
     def text(self) -> str:
@@ -81,6 +83,8 @@ class Decision:
         if self.near_misses:
             lines.append("  closest:")
             lines += [f"   - {miss}" for miss in self.near_misses]
+        if self.allowed:
+            lines += [f"  owing {kind} {due.value} by {due.rule}" for kind, due in self.obligations.all().items()]
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, object]:
@@ -88,6 +92,7 @@ class Decision:
         return {
             "allowed": self.allowed,
             "subject": self.request.subject,
+            "groups": sorted(self.request.groups),
             "purpose": self.request.purpose,
             "action": self.request.action,
             "object": self.request.object,
@@ -122,7 +127,7 @@ class View:
 
     @property
     def masks(self) -> dict[str, str]:
-        """`{column: "null" | "redact" | "hash"}` of the allowed columns that are masked."""
+        """`{column: mask}`, as policy.csv has it, of the allowed columns that are masked."""
         return {
             name: decision.obligations.mask.value
             for name, decision in self.decisions.items()

@@ -6,37 +6,44 @@ at all and the old one stays.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from strongroom_policy import times
-from strongroom_policy.adapter import Settings, built_in_rows, check_model, read_rows, read_settings
+from strongroom_policy.adapter import built_in_rows, check_model, read_rows
 from strongroom_policy.cases import Case, read_cases
-from strongroom_policy.checks import check, warnings
+from strongroom_policy.checks import check
 from strongroom_policy.decision import Decision, Request, View
 from strongroom_policy.errors import Finding, PolicyError
-from strongroom_policy.index import Index, Objects, Subjects
+from strongroom_policy.files import (
+    MODEL_FILE,
+    TESTS_FILE,
+    digest_of,
+    is_rules,
+    rank,
+    read_folder,
+)
+from strongroom_policy.index import Index, Objects, Subjects, path
 from strongroom_policy.labels import Label
 from strongroom_policy.matcher import Matcher, Words
 from strongroom_policy.misses import near_misses
+from strongroom_policy.notes import Rows, notes
 from strongroom_policy.obligations import Obligations, due_from
-from strongroom_policy.profiles import MISSING, PROFILES_FILE, Profile, read_profiles
-from strongroom_policy.rows import Duty, Member, Need, Reader, Row, Rule, Tagging, Typed, invisible
-from strongroom_policy.vocabulary import ACTIONS, SUBJECT, TAG, is_object, resembles, suggest
+from strongroom_policy.profiles import PROFILES_FILE, Profile, read_profiles
+from strongroom_policy.questions import MalformedRequestError, checked
+from strongroom_policy.reader import Reader
+from strongroom_policy.rows import Duty, Member, Need, Row, Rule, Tagging, Typed
+from strongroom_policy.settings import LABELS_FILE, Settings, read_settings
+from strongroom_policy.vocabulary import MASKS, SUBJECT
 
 log = logging.getLogger(__name__)
 
-MODEL_FILE, RULES_FILE, LABELS_FILE, TESTS_FILE = "model.conf", "policy.csv", "labels.toml", "tests.csv"
-FILES = (MODEL_FILE, RULES_FILE, LABELS_FILE, PROFILES_FILE, TESTS_FILE)
 _SHORT = 12
-
-
-class MalformedRequestError(ValueError):
-    """A question that makes no sense; the text says which part."""
+_NO_GROUPS: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,8 @@ class Sources:
     settings: Settings
     profiles: tuple[Profile, ...]
     cases: tuple[Case, ...]
+    masks: tuple[str, ...]
+    """The methods of masking that the enforcement point carries out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,40 +67,38 @@ class Outcome:
     problem: str
 
 
-def load(folder: Path, extra: Iterable[Row] = (), *, now: datetime | None = None) -> Policy:
+def load(
+    folder: Path, extra: Iterable[Row] = (), *, now: datetime | None = None, masks: Collection[str] = MASKS
+) -> Policy:
     """Read, check and test the policy in `folder`, joined by the rows of the database in `extra`.
 
-    `now` (default: the clock) says which memberships hold. The folder's own tests run without `extra`: what they expect
-    must not change with the grants of the day. Raises PolicyError with everything that is wrong.
+    `now` (default: the clock) says which memberships hold; `masks`: the methods that the vault carries out. The
+    folder's own tests run without `extra`: what they expect must not change with the grants of the day. Raises
+    PolicyError with everything that is wrong.
     """
-    sources = read_sources(folder)
+    sources = read_sources(folder, masks)
     failed = [outcome for outcome in run_cases(sources) if outcome.problem]
     if failed:
         raise PolicyError(tuple(Finding(TESTS_FILE, one.case.line, one.problem) for one in failed))
     return Policy.build(sources, extra, now or datetime.now(UTC))
 
 
-def read_sources(folder: Path) -> Sources:
-    """The files, each row understood on its own. Raises PolicyError."""
+def read_sources(folder: Path, masks: Collection[str] = MASKS) -> Sources:
+    """The files of `folder`, each row understood on its own. Raises PolicyError."""
+    return parse_sources(read_folder(folder), masks)
+
+
+def parse_sources(files: Mapping[str, bytes], masks: Collection[str] = MASKS) -> Sources:
+    """The same from the files' contents, by their names in the folder. Raises PolicyError."""
     findings: list[Finding] = []
-    raw: dict[str, bytes] = {}
-    for name in FILES:
-        try:
-            raw[name] = (folder / name).read_bytes()
-        except OSError as error:
-            hint = f"it belongs into {folder}"
-            if name == PROFILES_FILE:
-                hint += f": {MISSING}"
-            findings.append(Finding(name, 0, f"cannot be read: {error.strerror}", hint))
-    _refuse(findings)
-    settings = read_settings(raw[LABELS_FILE], LABELS_FILE, findings)
+    settings = read_settings(files[LABELS_FILE], LABELS_FILE, findings)
     model_findings: list[Finding] = []
-    check_model(raw[MODEL_FILE], MODEL_FILE, model_findings)
-    profiles = read_profiles(raw[PROFILES_FILE], findings)
-    rows = read_rows(raw[RULES_FILE], RULES_FILE, findings)
-    cases = read_cases(raw[TESTS_FILE], TESTS_FILE, findings)
+    check_model(files[MODEL_FILE], MODEL_FILE, model_findings)
+    profiles = read_profiles(files[PROFILES_FILE], findings)
+    rows = [row for name in sorted(files, key=rank) if is_rules(name) for row in read_rows(files[name], name, findings)]
+    cases = read_cases(files[TESTS_FILE], TESTS_FILE, findings)
     _refuse([*model_findings, *findings])
-    return Sources(_digest(raw), tuple(rows), settings, profiles, tuple(cases))
+    return Sources(digest_of(files), tuple(rows), settings, profiles, tuple(cases), tuple(masks))
 
 
 def run_cases(sources: Sources) -> list[Outcome]:
@@ -126,15 +133,21 @@ class Policy:
     """SHA-256 (hex) over names and bytes of the files. Rows of the database do not change it."""
     valid_from: datetime
     valid_until: datetime
-    warnings: tuple[Finding, ...]
+    _built_at: datetime
     settings: Settings
     profiles: tuple[Profile, ...]
     """All there are, in file order; who may take which, says `profiles_for`."""
+    rules: tuple[Rule, ...]
+    """All `p` rows, those of the database included; denials first."""
+    duties: tuple[Duty, ...]
+    """All `p2` rows."""
+    members: tuple[Member, ...]
+    """All `g` rows, whether or not they hold now."""
+    taggings: tuple[Tagging, ...]
+    """All `g2` rows."""
     _sources: Sources
-    _rules: tuple[Rule, ...]
     _casbin_rows: tuple[list[str], ...]
     _rule_index: Index
-    _duties: tuple[Duty, ...]
     _duty_index: Index
     _subjects: Subjects
     _objects: Objects
@@ -144,42 +157,48 @@ class Policy:
     @classmethod
     def build(cls, sources: Sources, extra: Iterable[Row], now: datetime) -> Policy:
         """Join the files' rows with those of the database. Raises PolicyError."""
-        reader = Reader(sources.settings.tags)
+        reader = Reader(sources.settings, sources.masks)
         rows = reader.read([*built_in_rows(), *sources.rows, *extra])
         _refuse(reader.findings)
-        _refuse(check(rows, [profile.name for profile in sources.profiles]))
+        _refuse(check(rows, sources.settings, [profile.name for profile in sources.profiles]))
         instant = times.canonical(now)
         start, end = _validity(rows, instant)
-        current = [
-            row
-            for row in rows
-            if isinstance(row, Member) and row.since <= instant and (not row.until or instant < row.until)
-        ]
+        members = tuple(row for row in rows if isinstance(row, Member))
+        current = [row for row in members if row.since <= instant and (not row.until or instant < row.until)]
         # denies first: Casbin stops at the first one that matches
         rules = tuple(sorted((row for row in rows if isinstance(row, Rule)), key=lambda rule: rule.allows))
         duties = tuple(row for row in rows if isinstance(row, Duty))
         subjects = Subjects(current)
-        objects = Objects([row for row in rows if isinstance(row, Tagging)])
-        words = Words(subjects, objects, [row for row in rows if isinstance(row, Need)])
+        taggings = tuple(row for row in rows if isinstance(row, Tagging))
+        objects = Objects(taggings)
+        words = Words(objects, [row for row in rows if isinstance(row, Need)])
         return cls(
             version=sources.digest[:_SHORT],
             digest=sources.digest,
             valid_from=datetime.fromisoformat(start),
             valid_until=datetime.fromisoformat(end),
-            warnings=tuple(warnings(rows, instant)),
+            _built_at=now,
             settings=sources.settings,
             profiles=sources.profiles,
+            rules=rules,
+            duties=duties,
+            members=members,
+            taggings=taggings,
             _sources=sources,
-            _rules=rules,
             _casbin_rows=tuple(rule.casbin_row() for rule in rules),
             _rule_index=Index((rule.subject, rule.object) for rule in rules),
-            _duties=duties,
             _duty_index=Index((duty.subject, duty.object) for duty in duties),
             _subjects=subjects,
             _objects=objects,
             _words=words,
             _matcher=Matcher(words),
         )
+
+    @cached_property
+    def warnings(self) -> tuple[Finding, ...]:
+        """What an admin may want to tidy up (rows that are over, dead, shadowed); none of it makes a policy wrong."""
+        rows = Rows(self.rules, self.duties, self.members, self._objects, self._words)
+        return notes(rows, self.profiles, self._built_at)
 
     def rebuilt(self, extra: Iterable[Row] = (), *, now: datetime | None = None) -> Policy:
         """The same files with other rows of the database, or at another time.
@@ -196,7 +215,7 @@ class Policy:
     def decide(self, request: Request) -> Decision:
         """Allow or deny, with reasons. Never raises: whatever goes wrong inside is a denial that says so."""
         try:
-            return self._decide(_checked(request, self.settings))
+            return self._decide(checked(request, self.settings))
         except MalformedRequestError as error:
             return self._denied(request, f"could not decide: {error}")
         except Exception:  # an error in deciding is a deny
@@ -210,7 +229,9 @@ class Policy:
 
         Raises ValueError for a request that makes no sense. Does not ask whether anything is allowed.
         """
-        return self._obligations(_checked(request, self.settings))
+        asked = checked(request, self.settings)
+        who = self._subjects.closure(asked.subject, asked.groups)
+        return due_from(self._binding(asked, who, self._around(asked)), self.settings.defaults)
 
     def view(self, request: Request, columns: Mapping[str, Iterable[str]]) -> View:
         """Decide `request` (its object a dataset) for each of `columns`: `{name: its tags, as "tag:..."}`.
@@ -226,37 +247,61 @@ class Policy:
             }
         )
 
-    def profiles_for(self, user: str, project: str, now: datetime) -> tuple[Profile, ...]:
+    def profiles_for(
+        self, user: str, project: str, now: datetime, groups: frozenset[str] = _NO_GROUPS
+    ) -> tuple[Profile, ...]:
         """The profiles that `user:NAME` may take in `project:NAME`, in file order; the first one is the default."""
         return tuple(
             profile
             for profile in self.profiles
-            if self.decide(Request(user, "use", f"profile:{profile.name}", project, now=now)).allowed
+            if self.decide(Request(user, "use", f"profile:{profile.name}", project, now=now, groups=groups)).allowed
         )
 
-    def is_member(self, user: str, group: str, now: datetime) -> bool:
-        """Whether `user:NAME` belongs to `project:NAME` (or a role, a group) at `now`; no, where that is not known."""
+    def is_member(self, user: str, group: str, now: datetime, groups: frozenset[str] = _NO_GROUPS) -> bool:
+        """Whether `user:NAME` belongs to `project:NAME` (or a role, a group) at `now`; no, where that is not known.
+
+        `groups`, here and below: those `group:NAME` that the identity provider says the user belongs to.
+        """
         named = SUBJECT.fullmatch(user) and SUBJECT.fullmatch(group) and user != group
-        return bool(named) and self.holds_at(now) and self._words.is_a(user, group)
+        return bool(named) and self.holds_at(now) and group in self._subjects.closure(user, groups)
 
-    def roles_of(self, user: str) -> tuple[str, ...]:
+    def roles_of(self, user: str, groups: frozenset[str] = _NO_GROUPS) -> tuple[str, ...]:
         """All `role:NAME` that `user:NAME` holds, sorted."""
-        return self._groups(user, "role:")
+        return self._groups(user, groups, "role:")
 
-    def projects_of(self, user: str) -> tuple[str, ...]:
+    def projects_of(self, user: str, groups: frozenset[str] = _NO_GROUPS) -> tuple[str, ...]:
         """All `project:NAME` that `user:NAME` belongs to, sorted."""
-        return self._groups(user, "project:")
+        return self._groups(user, groups, "project:")
 
-    def clearance_of(self, user: str) -> Label:
+    def clearance_of(self, user: str, groups: frozenset[str] = _NO_GROUPS) -> Label:
         """The highest label that `user:NAME` is cleared for."""
-        return self._words.clearance(user)
+        return self._words.clearance(self._subjects.closure(user, groups))
+
+    def membership(self, user: str, groups: frozenset[str] = _NO_GROUPS) -> Mapping[str, str]:
+        """Everything that `user:NAME` is now, each with the name through which it is; for `index.path`."""
+        return self._subjects.closure(user, groups)
+
+    def matching(self, request: Request) -> tuple[tuple[Rule, ...], tuple[Duty, ...]]:
+        """All rules that match, allows and denials, and all duties that bind: what a decision is made of.
+
+        Raises ValueError for a request that makes no sense, or at a time that this policy was not built for.
+        """
+        asked = checked(request, self.settings)
+        if not self.holds_at(asked.now):
+            raise MalformedRequestError("this policy was not built for that time")
+        around = self._around(asked)
+        who = self._subjects.closure(asked.subject, asked.groups)
+        rules = [self.rules[number] for number in self._rule_index.find(who, around)]
+        # one by one: Casbin stops at the first denial
+        matched = tuple(rule for rule in rules if self._ask(asked, who, [rule.casbin_row()])[1])
+        return matched, tuple(self._binding(asked, who, around))
 
     def tags_of(self, name: str) -> frozenset[str]:
         """The tags that g2 rows give an object, or anything that it is part of."""
         return self._objects.tags(name)
 
-    def _groups(self, user: str, prefix: str) -> tuple[str, ...]:
-        return tuple(sorted(name for name in self._subjects.closure(user) if name.startswith(prefix)))
+    def _groups(self, user: str, groups: frozenset[str], prefix: str) -> tuple[str, ...]:
+        return tuple(sorted(name for name in self._subjects.closure(user, groups) if name.startswith(prefix)))
 
     def _denied(self, request: Request, reason: str) -> Decision:
         return Decision(False, request, self.version, reason=reason)
@@ -268,46 +313,47 @@ class Policy:
                 f"could not decide: this policy was built for the time from {_when(self.valid_from)} to "
                 f"{_when(self.valid_until)}, then memberships change; it must be rebuilt",
             )
-        marks = _marks(request)
-        around = self._objects.closure(request.object) | marks
-        numbers = self._rule_index.find(self._subjects.closure(request.subject), around)
+        around = self._around(request)
+        who = self._subjects.closure(request.subject, request.groups)
+        numbers = self._rule_index.find(who, around)
         allowed, matched = False, []
         if numbers:
-            now = times.canonical(request.now)
-            who, what = (request.subject, request.purpose), (request.object, marks, str(request.label))
-            rows = [self._casbin_rows[number] for number in numbers]
-            allowed, places = self._matcher.ask((*who, *what, request.action, now), rows)
-            matched = [self._rules[numbers[place]] for place in places]
+            allowed, places = self._ask(request, who, [self._casbin_rows[number] for number in numbers])
+            matched = [self.rules[numbers[place]] for place in places]
         if not allowed:
             denying = tuple(rule for rule in matched if not rule.allows)
-            return self._denial(request, denying, numbers, around)
+            return self._denial(request, who, denying, numbers, around)
         rules = tuple(matched)
-        path = self._subjects.path(request.subject, rules[0].subject)
-        return Decision(True, request, self.version, rules, path, obligations=self._obligations(request))
+        owed = due_from(self._binding(request, who, around), self.settings.defaults)
+        return Decision(True, request, self.version, rules, path(who, rules[0].subject), obligations=owed)
+
+    def _ask(self, request: Request, who: Mapping[str, str], rows: list[list[str]]) -> tuple[bool, list[int]]:
+        what = (request.object, _marks(request), str(request.label), request.action, times.canonical(request.now))
+        return self._matcher.ask((who, request.purpose, *what), rows)
 
     def _denial(
-        self, request: Request, denying: tuple[Rule, ...], numbers: list[int], around: frozenset[str]
+        self,
+        request: Request,
+        who: Mapping[str, str],
+        denying: tuple[Rule, ...],
+        numbers: list[int],
+        around: frozenset[str],
     ) -> Decision:
         if denying:
-            path = self._subjects.path(request.subject, denying[0].subject)
-            return Decision(False, request, self.version, denying, path)
+            return Decision(False, request, self.version, denying, path(who, denying[0].subject))
         others = self._rule_index.about(around, _SCANNED)
-        rules = [self._rules[number] for number in dict.fromkeys([*numbers, *others])]
-        misses = near_misses(request, rules, self._words)
+        rules = [self.rules[number] for number in dict.fromkeys([*numbers, *others])]
+        misses = near_misses(request, who, rules, self._words)
         return Decision(False, request, self.version, near_misses=misses, reason="no rule grants it")
 
-    def _obligations(self, request: Request) -> Obligations:
-        closure = self._subjects.closure(request.subject)
-        around = self._objects.closure(request.object) | _marks(request)
-        found = (self._duties[number] for number in self._duty_index.find(closure, around))
-        return due_from(
-            (
-                duty
-                for duty in found
-                if duty.purpose in ("*", request.purpose) and not (duty.unless and duty.unless in closure)
-            ),
-            self.settings.defaults,
-        )
+    def _around(self, request: Request) -> frozenset[str]:
+        return self._objects.closure(request.object) | _marks(request)
+
+    def _binding(self, request: Request, who: Mapping[str, str], around: frozenset[str]) -> Iterable[Duty]:
+        for number in self._duty_index.find(who, around):
+            duty = self.duties[number]
+            if duty.purpose in ("*", request.purpose) and not (duty.unless and duty.unless in who):
+                yield duty
 
 
 _SCANNED = 500
@@ -317,29 +363,6 @@ _SCANNED = 500
 def _marks(request: Request) -> frozenset[str]:
     """What the data carries: tags and its label, as rules name them."""
     return request.tags | {f"label:{request.label}"}
-
-
-def _checked(request: Request, settings: Settings) -> Request:
-    """The request with its label parsed. Raises MalformedRequestError for whatever is not a question."""
-    found = SUBJECT.fullmatch(request.subject)
-    if found is None or found[1] != "user":
-        raise MalformedRequestError(f"the subject {request.subject!r} is no user")
-    if request.action not in ACTIONS:
-        raise MalformedRequestError(f"unknown action {request.action!r} - {suggest(request.action, ACTIONS)}")
-    if not is_object(request.object):
-        raise MalformedRequestError(f"{request.object!r} is no object")
-    if request.purpose:
-        found = SUBJECT.fullmatch(request.purpose)
-        if found is None or found[1] != "project":
-            raise MalformedRequestError(f"the purpose {request.purpose!r} is no project")
-    for tag in request.tags:
-        if tag not in settings.tags and (not TAG.fullmatch(tag) or resembles(tag, settings.tags)):
-            raise MalformedRequestError(f"unknown tag {tag!r} - {suggest(tag, settings.tags)}")
-    if request.now.utcoffset() is None:
-        raise MalformedRequestError("the time has no time zone")
-    if invisible(request.object):
-        raise MalformedRequestError("the object's name holds an invisible character")
-    return replace(request, label=Label.parse(request.label), tags=frozenset(request.tags))
 
 
 def _validity(rows: Iterable[Typed], now: str) -> tuple[str, str]:
@@ -352,15 +375,6 @@ def _when(moment: datetime) -> str:
     return times.readable(times.canonical(moment))
 
 
-def _digest(raw: Mapping[str, bytes]) -> str:
-    whole = hashlib.sha256()
-    for name in FILES:
-        whole.update(f"{name} {len(raw[name])}\n".encode())
-        whole.update(raw[name])
-    return whole.hexdigest()
-
-
 def _refuse(findings: list[Finding]) -> None:
     if findings:
-        order = {name: number for number, name in enumerate(FILES)}
-        raise PolicyError(tuple(sorted(findings, key=lambda one: (order.get(one.file, len(order)), one.line))))
+        raise PolicyError(tuple(sorted(findings, key=lambda one: (rank(one.file), one.line))))

@@ -24,14 +24,13 @@ class Index:
             self._by_subject.setdefault(subject, {}).setdefault(what, []).append(number)
             self._by_object.setdefault(what, []).append(number)
 
-    def find(self, subjects: Iterable[str], objects: AbstractSet[str]) -> list[int]:
+    def find(self, subjects: Mapping[str, str], objects: AbstractSet[str]) -> list[int]:
         """Numbers, ascending, of all rows whose subject and object are among these."""
         found: list[int] = []
-        for subject in subjects:
-            by_object = self._by_subject.get(subject)
-            if by_object is not None:
-                for what in by_object.keys() & objects:
-                    found += by_object[what]
+        for subject in subjects.keys() & self._by_subject.keys():
+            by_object = self._by_subject[subject]
+            for what in by_object.keys() & objects:
+                found += by_object[what]
         found.sort()
         return found
 
@@ -52,10 +51,13 @@ class Subjects:
             self._above.setdefault(member.who, []).append(member.of)
         self.closure = lru_cache(maxsize=_REMEMBERED)(self._closure)
 
-    def _closure(self, name: str) -> Mapping[str, str]:
-        """Everything that `name` is, itself and `*` included, each with the name through which it is."""
-        through = {name: "", ANYONE: ""}
-        queue = deque([name])
+    def _closure(self, name: str, groups: frozenset[str] = frozenset()) -> Mapping[str, str]:
+        """Everything that `name` is, itself and `*` included, each with the name through which it is.
+
+        `groups`: what it belongs to besides the g rows, as the identity provider says.
+        """
+        through = {name: "", ANYONE: ""} | dict.fromkeys(sorted(groups - {name}), name)
+        queue = deque([name, *through.keys() - {name, ANYONE}])
         while queue:
             low = queue.popleft()
             for high in self._above.get(low, ()):
@@ -64,15 +66,16 @@ class Subjects:
                     queue.append(high)
         return through
 
-    def path(self, name: str, group: str) -> tuple[str, ...]:
-        """`("user:alice", "role:analyst")`: the shortest membership path; empty where there is none."""
-        through = self.closure(name)
-        if group not in through or group == ANYONE:
-            return (name,) if group == ANYONE else ()
-        found = [group]
-        while found[-1] != name:
-            found.append(through[found[-1]])
-        return tuple(reversed(found))
+
+def path(through: Mapping[str, str], group: str) -> tuple[str, ...]:
+    """`("user:alice", "role:analyst")`: the shortest membership path in a closure; empty where there is none."""
+    name = next(iter(through))
+    if group not in through or group == ANYONE:
+        return (name,) if group == ANYONE else ()
+    found = [group]
+    while found[-1] != name:
+        found.append(through[found[-1]])
+    return tuple(reversed(found))
 
 
 class Objects:
@@ -96,10 +99,10 @@ class Objects:
 
 
 def ancestors(name: str) -> tuple[str, ...]:
-    """The patterns that cover `name`: itself, its dataset, each namespace as `ns/**`, and `*`."""
+    """The patterns that cover `name`: itself, its dataset, each namespace as `ns/**` up to `/**`, and `*`."""
     dataset, hash_sign, _ = name.partition("#")
     found = [name, dataset] if hash_sign else [name]
     if "/" in dataset:
         parts = dataset.split("/")
-        found += ["/".join(parts[:count]) + "/**" for count in range(len(parts), 0, -1)]
+        found += ["/".join(parts[:count]) + "/**" for count in range(len(parts), -1, -1)]
     return (*found, ANYONE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +16,7 @@ from casbin.model import FunctionMap
 from casbin.util import SimpleEval
 
 from strongroom_policy.adapter import MODEL
-from strongroom_policy.index import Objects, Subjects
+from strongroom_policy.index import Objects
 from strongroom_policy.labels import Label
 from strongroom_policy.rows import Need
 from strongroom_policy.vocabulary import ANYONE, UNCLEARED_ACTIONS
@@ -25,19 +25,24 @@ _SILENT = logging.Logger("strongroom_policy.casbin")  # noqa: LOG001 - not in th
 _SILENT.disabled = True
 
 
-class Words:
-    """The functions of the matcher over one snapshot. Instants are canonical texts, patterns as rows have them."""
+_CLEARANCES = tuple((label, f"clearance:{label}") for label in reversed(Label))
 
-    def __init__(self, subjects: Subjects, objects: Objects, needs: Sequence[Need]) -> None:
-        self._subjects = subjects
+
+class Words:
+    """The functions of the matcher over one snapshot. Instants are canonical texts, patterns as rows have them.
+
+    `who` is the closure of the one who asks: everything that they are.
+    """
+
+    def __init__(self, objects: Objects, needs: Sequence[Need]) -> None:
         self._objects = objects
         above: dict[str, list[str]] = {}
         for need in needs:
             above.setdefault(need.action, []).append(need.needs)
         self._needed = {action: _reachable(action, above) for action in above}
 
-    def is_a(self, subject: str, name: str) -> bool:
-        return name in self._subjects.closure(subject)
+    def is_a(self, who: Mapping[str, str], name: str) -> bool:
+        return name in who
 
     def within(self, name: str, tags: frozenset[str], pattern: str) -> bool:
         return pattern in tags or pattern in self._objects.closure(name)
@@ -45,28 +50,29 @@ class Words:
     def act_is(self, action: str, acts: str, effect: str) -> bool:
         """An allow grants exactly what it lists; a deny also denies whatever needs that."""
         listed = acts.split("|")
-        if action in listed:
-            return True
-        return effect == "deny" and not self._needed.get(action, frozenset()).isdisjoint(listed)
+        return action in listed or (effect == "deny" and self.denies(action, listed))
 
-    def for_purpose(self, subject: str, purpose: str, wanted: str, effect: str) -> bool:
+    def for_purpose(self, who: Mapping[str, str], purpose: str, wanted: str, effect: str) -> bool:
         """Nothing is allowed for a project to somebody outside it; a deny does not ask."""
-        if effect == "allow" and purpose and not self.is_a(subject, purpose):
+        if effect == "allow" and purpose and purpose not in who:
             return False
         return wanted in (ANYONE, purpose)
 
     def in_window(self, now: str, since: str, until: str) -> bool:
         return (not since or since <= now) and (not until or now < until)
 
-    def cleared(self, subject: str, action: str, label: str, effect: str) -> bool:
+    def cleared(self, who: Mapping[str, str], action: str, label: str, effect: str) -> bool:
         if effect == "deny" or action in UNCLEARED_ACTIONS:
             return True
-        return self.clearance(subject) >= Label.parse(label)
+        return self.clearance(who) >= Label.parse(label)
 
-    def clearance(self, subject: str) -> Label:
+    def clearance(self, who: Mapping[str, str]) -> Label:
         """The highest clearance; everybody is cleared for public."""
-        closure = self._subjects.closure(subject)
-        return max((label for label in Label if f"clearance:{label}" in closure), default=Label.PUBLIC)
+        return next((label for label, name in _CLEARANCES if name in who), Label.PUBLIC)
+
+    def denies(self, action: str, acts: Collection[str]) -> bool:
+        """Whether a denial of `acts` denies `action`."""
+        return action in acts or not self._needed.get(action, frozenset()).isdisjoint(acts)
 
     def functions(self) -> dict[str, Any]:
         """By their names in model.conf."""

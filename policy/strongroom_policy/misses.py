@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from strongroom_policy import times
 from strongroom_policy.decision import Request
@@ -15,48 +15,48 @@ _TOLD = 3
 _FAR = 2
 
 
-def near_misses(request: Request, rules: Iterable[Rule], words: Words) -> tuple[str, ...]:
+def near_misses(request: Request, who: Mapping[str, str], rules: Iterable[Rule], words: Words) -> tuple[str, ...]:
     """Sentences, the nearest first, about at most three of `rules` (all of them about the object).
 
-    What was granted to other users in person is not told.
+    `who`: the closure of the subject. What was granted to other users in person is not told.
     """
-    notes = list(_not_cleared(request, words))
+    notes = list(_not_cleared(request, words.clearance(who)))
     ranked: list[tuple[int, str]] = []
     for rule in rules:
         if not rule.allows or (rule.subject.startswith("user:") and rule.subject != request.subject):
             continue
-        lacks = _lacks(request, rule, words)
+        lacks = _lacks(request, who, rule, words)
         if len(lacks) <= _FAR and words.act_is(request.action, rule.acts, "allow"):
             ranked.append((len(lacks), f"{rule.name} would, but {' and '.join(lacks)}"))
     ranked.sort(key=lambda pair: pair[0])
     return (*notes, *(sentence for _, sentence in ranked[:_TOLD]))
 
 
-def _not_cleared(request: Request, words: Words) -> Iterable[str]:
+def _not_cleared(request: Request, clearance: Label) -> Iterable[str]:
     label = Label.parse(request.label)
-    if request.action not in UNCLEARED_ACTIONS and words.clearance(request.subject) < label:
+    if request.action not in UNCLEARED_ACTIONS and clearance < label:
         yield (
-            f"the label {label} needs a clearance: {request.subject} is cleared up to "
-            f"{words.clearance(request.subject)}, so no rule can grant this"
+            f"the label {label} needs a clearance: {request.subject} is cleared up to {clearance}, "
+            "so no rule can grant this"
         )
 
 
-def _lacks(request: Request, rule: Rule, words: Words) -> list[str]:
+def _lacks(request: Request, who: Mapping[str, str], rule: Rule, words: Words) -> list[str]:
     now = times.canonical(request.now)
     label = Label.parse(request.label)
     lacks = []
-    if not words.is_a(request.subject, rule.subject):
+    if not words.is_a(who, rule.subject):
         lacks.append(f"it is for {rule.subject}, which {request.subject} is not")
-    if not words.for_purpose(request.subject, request.purpose, rule.purpose, "allow"):
-        lacks.append(_purpose(request, rule, words))
+    if not words.for_purpose(who, request.purpose, rule.purpose, "allow"):
+        lacks.append(_purpose(request, who, rule))
     if not words.in_window(now, rule.since, rule.until):
         lacks.append(f"it holds{rule.window}, and now is {times.readable(now)}")
-    if not words.cleared(request.subject, request.action, label, "allow"):
+    if not words.cleared(who, request.action, label, "allow"):
         lacks.append(f"the data is {label} and {request.subject} holds no such clearance")
     return lacks
 
 
-def _purpose(request: Request, rule: Rule, words: Words) -> str:
-    if request.purpose and not words.is_a(request.subject, request.purpose):
+def _purpose(request: Request, who: Mapping[str, str], rule: Rule) -> str:
+    if request.purpose and request.purpose not in who:
         return f"{request.subject} is not a member of {request.purpose}"
     return f"it holds for {rule.purpose} only" + ("" if request.purpose else ", and no project was given")

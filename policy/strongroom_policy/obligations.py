@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
 from strongroom_policy.rows import Duty
-from strongroom_policy.values import NOTHING, Budget, Value, contributes, stricter
+from strongroom_policy.values import (
+    NO_ROWS,
+    NOTHING,
+    Budget,
+    DpBudget,
+    Rows,
+    Session,
+    Training,
+    Value,
+    contributes,
+    stricter,
+)
 from strongroom_policy.vocabulary import KINDS, TIERS
 
 T = TypeVar("T")
@@ -27,7 +38,7 @@ class Obligations:
     """What is owed, whatever the action: a caller takes the part that it is about to carry out."""
 
     mask: Due[str | None]
-    """How a column is shown on read: null, redact, hash, or None = as it is."""
+    """How a column is shown on read, as policy.csv has it (`hash`, `prefix(3)`), or None = as it is."""
     display: Due[Budget]
     review: Due[int]
     """How many reviewers have to approve an export."""
@@ -37,12 +48,17 @@ class Obligations:
     """The longest grant."""
     sandbox: Due[str]
     """The weakest tier of a kernel that may read it, one of TIERS."""
+    rows: Due[Rows | None]
+    """Which rows are read; a reading of several columns gets what `strictest` makes of all of theirs."""
+    dp_budget: Due[DpBudget | None]
+    training: Due[Training | None]
+    session: Due[Session | None]
 
     def as_json(self) -> dict[str, object]:
         """`{"display": {"value": "cell=64KiB", "rule": "O5 (policy.csv:31)"}, ...}`."""
         named = {kind: self.due(kind) for kind in KINDS}
         return {
-            kind: {"value": str(due.value) if isinstance(due.value, Budget) else due.value, "rule": due.rule}
+            kind: {"value": due.value if isinstance(due.value, int | None) else str(due.value), "rule": due.rule}
             for kind, due in named.items()
         }
 
@@ -54,7 +70,33 @@ class Obligations:
         """The value of the obligation of that kind."""
         return self.due(kind).value
 
+    def of(self, action: str) -> dict[str, Due[Value]]:
+        """What is owed for `action`, by kind."""
+        return {kind: due for kind, due in self.all().items() if KINDS[kind] == action}
 
+    def all(self) -> dict[str, Due[Value]]:
+        """All that is owed, by kind."""
+        dues = {kind: self.due(kind) for kind in KINDS}
+        return {kind: cast("Due[Value]", due) for kind, due in dues.items() if due.value is not None}
+
+    def unmet(self, action: str, carried_out: Collection[str]) -> tuple[str, ...]:
+        """Why `action` must be refused all the same: each obligation that the caller cannot carry out, with its rule.
+
+        `carried_out`: the kinds that the caller does carry out. What nobody carries out must not be ignored.
+        """
+        return tuple(
+            f"{kind} {due.value} is owed by rule {due.rule}, but {_CANNOT.get(kind, 'that is not carried out here')}"
+            for kind, due in self.of(action).items()
+            if kind not in carried_out
+        )
+
+
+_CANNOT = {
+    "rows": "this installation's vault does not filter rows yet",
+    "dp-budget": "this installation does not answer differentially private queries yet",
+    "training": "this installation does not know yet who took which course",
+    "session": "this installation does not end kernels after a time yet",
+}
 _CLOSED = "nothing is allowed"
 CLOSED = Obligations(
     mask=Due("null", _CLOSED),
@@ -63,6 +105,10 @@ CLOSED = Obligations(
     min_count=Due(100_000, _CLOSED),
     max_days=Due(0, _CLOSED),
     sandbox=Due(TIERS[-1], _CLOSED),
+    rows=Due(NO_ROWS, _CLOSED),
+    dp_budget=Due(DpBudget(0.0), _CLOSED),
+    training=Due(None, _CLOSED),
+    session=Due(Session(0), _CLOSED),
 )
 """What stands beside a denial: a caller that forgets to look at the verdict still shows nothing."""
 
@@ -96,7 +142,8 @@ def _fold(kind: str, dues: list[Due[Value]]) -> Due[Value]:
     result = dues[0].value
     for due in dues[1:]:
         result = stricter(kind, result, due.value)
-    made_it = [due for due in dues if contributes(due.value, result)]
+    # masks that cannot be compared make a third one together
+    made_it = [due for due in dues if contributes(kind, due.value, result)] or dues
     rules = list(dict.fromkeys(due.rule for due in made_it))
     reasons = list(dict.fromkeys(due.why for due in made_it if due.why))
     return Due(result, ", ".join(rules), "; ".join(reasons))
@@ -104,11 +151,16 @@ def _fold(kind: str, dues: list[Due[Value]]) -> Due[Value]:
 
 def _obligations(due: Mapping[str, Due[Value]], standing: Mapping[str, Due[Value]]) -> Obligations:
     held = {**standing, **due}
+    none: Due[Value | None] = Due(None, "")
     return Obligations(
-        mask=cast("Due[str | None]", held.get("mask", Due(None, ""))),
+        mask=cast("Due[str | None]", held.get("mask", none)),
         display=cast("Due[Budget]", held["display"]),
         review=cast("Due[int]", held["review"]),
         min_count=cast("Due[int]", held["min-count"]),
         max_days=cast("Due[int]", held["max-days"]),
         sandbox=cast("Due[str]", held["sandbox"]),
+        rows=cast("Due[Rows | None]", held.get("rows", none)),
+        dp_budget=cast("Due[DpBudget | None]", held.get("dp-budget", none)),
+        training=cast("Due[Training | None]", held.get("training", none)),
+        session=cast("Due[Session | None]", held.get("session", none)),
     )

@@ -41,10 +41,14 @@ KINDS = {
     "min-count": "export",
     "max-days": "read",
     "sandbox": "read",
+    "rows": "read",
+    "dp-budget": "read",
+    "training": "read",
+    "session": "read",
 }
 """Each obligation kind and the action it is tied to."""
 MASKS = ("null", "redact", "hash")
-"""Strongest first."""
+"""The masks that the vault of this release carries out, strongest first; a policy that names another is refused."""
 TIERS = ("launcher", "bubblewrap", "gvisor")
 """How strong the box of a kernel is, weakest first."""
 
@@ -54,8 +58,10 @@ ROW_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SUBJECT = re.compile(rf"(user|role|project|group|clearance):({NAME})")
 TAG = re.compile(rf"tag:{NAME}")
 DATASET = re.compile(rf"{NAME}(?:/{NAME})+")
-NAMESPACE = re.compile(rf"({NAME}(?:/{NAME})*)/\*\*")
+NAMESPACE = re.compile(rf"(?:({NAME}(?:/{NAME})*))?/\*\*")
+"""`ns/**`, everything below a namespace; `/**`, every dataset."""
 PROFILE = re.compile(rf"profile:({NAME})")
+COURSE = re.compile(NAME)
 EXPORT = re.compile(rf"export:{NAME}")
 CLEARANCES = tuple(f"clearance:{label}" for label in Label)
 LABEL_OBJECTS = tuple(f"label:{label}" for label in Label)

@@ -3,10 +3,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strongroom_policy.adapter import MODEL, CellError, cells, check_model, read_rows, read_settings
+from strongroom_policy.adapter import MODEL, CellError, cells, check_model, read_rows
 from strongroom_policy.cases import read_cases
 from strongroom_policy.errors import Finding
-from strongroom_policy.rows import Reader
+from strongroom_policy.reader import Reader
+from strongroom_policy.settings import Settings, read_settings
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_hidden_characters_are_findings(raw: bytes, line: int, says: str) -> Non
 @given(st.binary(max_size=400))
 def test_rubbish_bytes_never_crash_a_reader(raw: bytes) -> None:
     findings: list[Finding] = []
-    reader = Reader({})
+    reader = Reader(Settings())
     reader.read(read_rows(raw, "policy.csv", findings))
     read_cases(raw, "tests.csv", findings)
     read_settings(raw, "labels.toml", findings)
@@ -96,7 +97,7 @@ _WORDS = st.sampled_from(["", *_TEXT.split()])
 @given(st.lists(st.lists(_WORDS, max_size=11).map(",".join), max_size=5))
 def test_rubbish_rows_never_crash_the_reader(lines: list[str]) -> None:
     findings: list[Finding] = []
-    reader = Reader({"tag:direct-identifier": ""})
+    reader = Reader(Settings(tags={"tag:direct-identifier": ""}))
     rows = read_rows("\n".join(lines).encode(), "policy.csv", findings)
     typed = reader.read(rows)
     written = [line for line in lines if line.strip() and not line.strip().startswith("#")]

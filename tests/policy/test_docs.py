@@ -40,6 +40,11 @@ def test_explanations_are_as_printed(documented, session: str) -> None:
     assert printed[: len(expected)] == expected
 
 
+def test_further_rows_are_rows(documented, make, noon) -> None:
+    for rows in blocks("csv more"):
+        make(blocks("csv policy")[0] + rows)
+
+
 def test_refused_rows_are_refused_in_these_words(documented, problems) -> None:
     good = blocks("csv policy")[0]
     pairs = blocks("csv refused")[0].splitlines()

@@ -38,10 +38,11 @@ def test_an_allow_names_rule_file_line_path_and_reason(make, noon) -> None:
     assert decision.why() == (
         'rule R1 (policy.csv:6) allows read|display on lab/** to role:r for project:x: "contract, part 2"',
     )
-    assert decision.explain().splitlines() == [
+    assert decision.explain().splitlines()[:2] == [
         f"ALLOW: user:a read lab/d (label internal) for project:x  policy {decision.policy_version}",
         '  because rule R1 (policy.csv:6) allows read|display on lab/** to role:r for project:x ; user:a -> role:r ; "contract, part 2"',  # noqa: E501
     ]
+    assert "  owing display 0 by default (labels.toml) display" in decision.explain().splitlines()[2:]
 
 
 def test_nothing_is_allowed_by_default(make, noon) -> None:

@@ -14,7 +14,6 @@ import pytest
 from casbin.persist.adapters import StringAdapter
 from strongroom_policy.adapter import MODEL
 from strongroom_policy.decision import Request
-from strongroom_policy.index import Subjects
 from strongroom_policy.matcher import Matcher, Words
 
 ALLOW = "g, user:a, role:r\np, A, *, read, lab/**, *, , , allow,\np, S, role:r, audit, log, *, , , allow,\n"
@@ -93,9 +92,9 @@ def test_8_an_empty_policy_allows_nothing_not_even_emptiness(make, noon) -> None
     policy = make("")
     assert not policy.decide(ask(noon)).allowed
     assert not policy.decide(Request("", "", "", now=noon)).allowed
-    words = Words(Subjects([]), policy._objects, [])
+    words = Words(policy._objects, [])
     with pytest.raises(ValueError, match="empty fields"):
-        Matcher(words).ask(("", "", "", frozenset(), "", "", ""), [])
+        Matcher(words).ask(({}, "", "", frozenset(), "", "", ""), [])
 
 
 @pytest.mark.parametrize("pattern", ["lab/*/phi", "lab/*", "*/d", "lab/**/phi", "**", "lab**", "lab/d*"])

@@ -3,10 +3,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strongroom_policy.adapter import SAFE
 from strongroom_policy.decision import Request
+from strongroom_policy.masks import METHODS
 from strongroom_policy.obligations import CLOSED, due_from, strictest
-from strongroom_policy.rows import Reader, Row
+from strongroom_policy.reader import Reader
+from strongroom_policy.rows import Row
+from strongroom_policy.settings import SAFE, Settings
 from strongroom_policy.values import NOTHING, UNLIMITED, Budget, read_value, stricter
 from strongroom_policy.vocabulary import KINDS
 
@@ -24,7 +26,7 @@ _kind_and_value = st.sampled_from([(kind, value) for kind, values in VALUES.item
 
 
 def duties(pairs):
-    reader = Reader({})
+    reader = Reader(Settings(), METHODS)
     rows = [
         Row("p2", (f"O{n}", "*", KINDS[kind], "*", "*", kind, value, "", f"why {n}"), "policy.csv", n + 1)
         for n, (kind, value) in enumerate(pairs)

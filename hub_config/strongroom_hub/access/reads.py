@@ -38,6 +38,8 @@ from strongroom_hub.projects.service import (
 )
 
 MAX_VIEW_BYTES = 4 << 30
+CARRIED_OUT = ("mask", "max-days", "sandbox")
+"""The obligations on reading that control and vault carry out; a reading that owes another one is refused."""
 WHY_LINES = 12
 """Lines of reasons that a refusal carries: wide datasets repeat themselves."""
 
@@ -111,6 +113,7 @@ def _decide(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted) -> _
         check_member(tx.session, context, caller.user, caller.project)
         view = _known_view(tx.session, context, caller, wanted)
         rulings = _allowed_columns(tx.session, context, caller, view, wanted.columns)
+        _check_carried_out(view, rulings)
         _check_tier(context, caller, kernel, view, rulings)
     except Problem as problem:
         if problem.status == 422:  # noqa: PLR2004 - a question that makes no sense is no decision
@@ -142,6 +145,20 @@ def _allowed_columns(
     if (wanted is not None and refused) or not granted:
         raise _refusal(session, context, caller, view, refused, partly=bool(granted))
     return granted
+
+
+def _check_carried_out(view: View, rulings: dict[str, Decision]) -> None:
+    """Raises Problem 403 `not-carried-out` where something is owed that nobody here can do: it is never ignored."""
+    unmet = strictest(ruling.obligations for ruling in rulings.values()).unmet("read", CARRIED_OUT)
+    if unmet:
+        raise Problem(
+            403,
+            "not-carried-out",
+            "This data comes with a condition that cannot be met here",
+            f"You may read {view.name}, but on conditions that this installation cannot carry out yet.",
+            why=unmet[:WHY_LINES],
+            next="Ask an administrator: the rule stands in the policy files.",
+        )
 
 
 def _check_tier(

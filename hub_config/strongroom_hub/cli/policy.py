@@ -10,8 +10,9 @@ from typing import Annotated, NoReturn
 import typer
 from strongroom_policy import times
 from strongroom_policy.decision import Request
-from strongroom_policy.engine import RULES_FILE, load, read_sources, run_cases
+from strongroom_policy.engine import load, read_sources, run_cases
 from strongroom_policy.errors import Finding, PolicyError
+from strongroom_policy.files import RULES_FILE
 from strongroom_policy.labels import Label
 
 from strongroom_hub.config import Instance
@@ -98,11 +99,6 @@ def explain(  # noqa: PLR0917 - the arguments and options of one command
         typer.echo(json.dumps(decision.as_json()))
         return
     typer.echo(decision.explain())
-    if decision.allowed:
-        owed = decision.obligations.as_json()
-        for kind, due in owed.items():
-            if isinstance(due, dict) and due["value"] is not None:
-                typer.echo(f"  owing {kind} {due['value']} by {due['rule']}")
     typer.echo(f"({RULES_FILE} alone; grants of approved requests are kept by the control service)")
 
 

@@ -21,8 +21,9 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlmodel import Session, select
 from strongroom_policy.decision import Decision, Request
-from strongroom_policy.engine import FILES, Policy, load
+from strongroom_policy.engine import Policy, load
 from strongroom_policy.errors import Finding, PolicyError
+from strongroom_policy.files import file_names
 from strongroom_policy.grants import rows_for_grant
 from strongroom_policy.labels import Label
 from strongroom_policy.obligations import CLOSED, Obligations, strictest
@@ -93,7 +94,12 @@ class PolicyKeeper:
 
     def poll(self, writer: AuditWriter) -> None:
         """Look whether the files changed; call each second. Raises AuditUnavailableError."""
-        content = {name: _read(self._folder / name) for name in FILES}
+        try:
+            content = {name: _read(self._folder / name) for name in file_names(self._folder)}
+        except PolicyError as error:
+            self._refuse(writer, error.problems)
+            self._seen = ""  # whatever is there once that is mended, it is looked at
+            return
         digest = _digest(content)
         if digest == self._seen:
             return
@@ -131,7 +137,7 @@ class PolicyKeeper:
     def _load(self, folder: Path) -> _Force:
         now = self._clock()
         policy = load(folder, self._grant_rows(now), now=now)
-        texts = tuple((name, (folder / name).read_text(encoding="utf-8")) for name in FILES)
+        texts = tuple((name, (folder / name).read_text(encoding="utf-8")) for name in file_names(folder))
         return _Force(policy, texts, now)
 
     def _grant_rows(self, now: datetime) -> list[Row]:
@@ -348,4 +354,5 @@ def _write(folder: Path, content: Mapping[str, bytes | None]) -> None:
     folder.mkdir(mode=0o700, parents=True)
     for name, raw in content.items():
         if raw is not None:
+            (folder / name).parent.mkdir(mode=0o700, exist_ok=True)
             (folder / name).write_bytes(raw)

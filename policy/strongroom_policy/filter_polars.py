@@ -1,0 +1,115 @@
+"""Row filters as polars expressions. The one module here that needs polars: only what touches data imports it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, time
+from functools import reduce
+from operator import and_, eq, ge, gt, le, lt, ne, or_
+
+import polars as pl
+
+from strongroom_policy.filter_types import Kind, type_problems
+from strongroom_policy.filters import (
+    And,
+    Between,
+    Column,
+    Compare,
+    Condition,
+    Day,
+    In,
+    Is,
+    IsNull,
+    Not,
+    Number,
+    Operand,
+    Or,
+    Text,
+    Truth,
+    columns,
+)
+
+Types = Mapping[str, pl.DataType]
+
+_OPERATORS = {"=": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
+
+
+def kind_of(dtype: pl.DataType) -> Kind:
+    """What a column of this type holds, as far as filters care."""
+    if dtype.is_numeric():
+        return Kind.NUMBER
+    if dtype in (pl.String, pl.Categorical, pl.Enum):
+        return Kind.TEXT
+    if dtype == pl.Date:
+        return Kind.DATE
+    if dtype == pl.Datetime:
+        return Kind.TIME
+    return Kind.TRUTH if dtype == pl.Boolean else Kind.OTHER
+
+
+def to_polars(condition: Condition, types: Types) -> pl.Expr:
+    """A boolean expression for a table of these column types; a row whose value is null is to be dropped.
+
+    `condition` must be bound: no `today()`, no `user.project`. Raises ValueError where it is not, or does not fit.
+    """
+    needed = columns(condition)
+    schema = {name: kind_of(dtype) for name, dtype in types.items()}
+    problems = type_problems(condition, schema)
+    if problems:
+        raise ValueError("; ".join(problems))
+    return _condition(condition, {name: types[name] for name in needed})
+
+
+def _condition(condition: Condition, types: Types) -> pl.Expr:  # noqa: PLR0911 - one a node
+    match condition:
+        case And(parts):
+            return reduce(and_, (_condition(part, types) for part in parts))
+        case Or(parts):
+            return reduce(or_, (_condition(part, types) for part in parts))
+        case Not(part):
+            return ~_condition(part, types)
+        case Is(operand):
+            return _operand(operand, types)
+        case IsNull(operand, negated):
+            missing = _operand(operand, types).is_null()
+            return ~missing if negated else missing
+        case Compare(operator, left, right):
+            compared: pl.Expr = _OPERATORS[operator](_operand(left, types), _operand(right, types))
+            return compared
+        case In(operand, among, negated):
+            value = _operand(operand, types)
+            # not is_in: that would compare by the list's type, this by each value's
+            found = reduce(or_, (value == _operand(one, types) for one in among))
+            return ~found if negated else found
+        case Between(operand, low, high, negated):
+            value = _operand(operand, types)
+            within = (value >= _operand(low, types)) & (value <= _operand(high, types))
+            return ~within if negated else within
+
+
+def _operand(operand: Operand, types: Types) -> pl.Expr:
+    match operand:
+        case Column(name):
+            return _column(name, types[name])
+        case Day(value):
+            # a day beside a time means its first instant in UTC
+            return pl.lit(datetime.combine(value, time(), tzinfo=UTC), dtype=_INSTANT)
+        case Text(value) | Number(value) | Truth(value):
+            return pl.lit(value)
+    raise ValueError(f"{operand} is not bound to a value yet")
+
+
+_INSTANT = pl.Datetime("us", "UTC")
+
+
+def _column(name: str, dtype: pl.DataType) -> pl.Expr:
+    column = pl.col(name)
+    kind = kind_of(dtype)
+    if kind is Kind.TEXT:
+        return column.cast(pl.String)  # the order of categories is not that of their names
+    if kind is Kind.DATE:
+        return column.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    if isinstance(dtype, pl.Datetime):
+        zoned = column.dt.convert_time_zone("UTC") if dtype.time_zone else column.dt.replace_time_zone("UTC")
+        return zoned.cast(_INSTANT)
+    return column
