@@ -33,7 +33,7 @@ _SYSTEM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/etc/fonts", "/etc/alternatives")
 _THREAD_BYTES = 32 * 1024 * 1024 * (os.cpu_count() or 1)
 """Stacks of libraries' thread pools, which count as a process's data though nothing is in them."""
-DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "pts", "ptmx"))
+DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty"))
 
 
 class BoxError(Exception):

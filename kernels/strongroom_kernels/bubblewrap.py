@@ -255,7 +255,9 @@ class Bubblewrap:
             *(word for link in inside.system_links() for word in ("--symlink", *link)),
             *_proc_options(),
             *("--dev", "/dev", "--size", str(box.limits.shm_bytes), "--tmpfs", "/dev/shm"),  # noqa: S108
-            *("--remount-ro", "/dev", "--size", str(box.limits.tmp_bytes), "--tmpfs", "/tmp"),  # noqa: S108
+            # No pseudo-terminals: all boxes would share the host's few thousand.
+            *("--tmpfs", "/dev/pts", "--remount-ro", "/dev/pts", "--remount-ro", "/dev"),
+            *("--size", str(box.limits.tmp_bytes), "--tmpfs", "/tmp"),  # noqa: S108
             *(
                 word
                 for mount in mounts

@@ -7,6 +7,7 @@ ACCESS is the JSON of `box.Box.access()`. Exits with status 120 when a protectio
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import ctypes
 import fcntl
@@ -15,6 +16,7 @@ import os
 import resource
 import signal
 import socket
+import subprocess
 import sys
 import termios
 from pathlib import Path
@@ -84,6 +86,27 @@ def _checked(what: str, result: int) -> int:
 def landlock_abi() -> int:
     """The version of Landlock that runs here; 0 without it."""
     return max(0, _syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1)))
+
+
+_LANDLOCK_GREW = (
+    (2, "Landlock of this Linux (before 5.19) cannot tell moves between folders apart and refuses all of them."),
+    (3, "Landlock of this Linux (before 6.2) does not guard against truncation; the read-only mounts alone do."),
+    (NET_ABI, "Landlock of this Linux (before 6.7) does not refuse TCP; seccomp and the empty network alone do."),
+    (5, "Landlock of this Linux (before 6.10) does not guard the controls of devices; seccomp alone does."),
+    (
+        SCOPE_ABI,
+        "Landlock of this Linux (before 6.12) does not hold back signals and abstract sockets; namespaces alone do.",
+    ),
+)
+
+
+def landlock_weaknesses(abi: int) -> list[str]:
+    """What is weaker here than with all the rights that this launcher knows, in sentences; empty when nothing is."""
+    if abi == 0:
+        return [
+            "Landlock does not run here (Linux 5.13 or later, `lsm=` including landlock): the mounts alone guard files."
+        ]
+    return [text for first, text in _LANDLOCK_GREW if abi < first]
 
 
 def restrict_files(access: dict[str, Any], abi: int) -> None:
@@ -236,6 +259,28 @@ def keep_prints_of_forks() -> None:
     IOPubThread._setup_pipe_out = setup_pipe_out  # type: ignore[method-assign]  # noqa: SLF001
 
 
+def run_commands_by_pipe() -> None:
+    """Let `!command` use pipes. IPython would take a pseudo-terminal; a host has few, so no box gets any."""
+    from IPython.utils import process  # noqa: PLC0415
+    from IPython.utils._process_common import process_handler  # noqa: PLC0415
+
+    def show(child: subprocess.Popen[bytes]) -> int:
+        assert child.stdin  # noqa: S101 - process_handler makes both pipes
+        assert child.stdout  # noqa: S101
+        child.stdin.close()
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        while piece := os.read(child.stdout.fileno(), 1 << 16):
+            print(decoder.decode(piece), end="", flush=True)  # noqa: T201 - this is what the command says
+        print(decoder.decode(b"", final=True), end="", flush=True)  # noqa: T201
+        return child.wait()
+
+    def system(cmd: str) -> int:
+        status = process_handler(cmd, show, subprocess.STDOUT)
+        return -signal.SIGINT if status is None else status
+
+    process.system = system  # type: ignore[attr-defined]
+
+
 def main(arguments: list[str]) -> None:
     """Close the box, say so, and become what was asked for."""
     access, mode, *rest = arguments
@@ -250,6 +295,7 @@ def main(arguments: list[str]) -> None:
         os.execvp(rest[0], rest)  # noqa: S606
     del sys.path[0]  # the launcher's own folder; notebooks import from their current folder, as everywhere
     keep_prints_of_forks()
+    run_commands_by_pipe()
     from ipykernel import kernelapp  # noqa: PLC0415
 
     sys.argv = ["ipykernel_launcher", "-f", *rest]

@@ -91,7 +91,7 @@ def test_kernel_runs_and_prints_also_from_forks(trial: Trial) -> None:
 
     ran, shell, forked, widget, module = trial(scenario)
     assert ran == ("ok", "2")
-    assert shell == ("ok", "shell\r\n")
+    assert shell == ("ok", "shell\n")
     assert forked == ("ok", "from a fork\n")
     assert module == ("ok", "(7, False)")
     assert widget == ("ok", "IntSlider(value=0)")
