@@ -20,6 +20,7 @@ from strongroom_hub.authenticator import StrongroomAuthenticator
 from strongroom_hub.config import ENVIRONMENT_VARIABLE, Instance
 from strongroom_hub.internal import ControlClient
 from strongroom_hub.locks import AlreadyRunningError, lock
+from strongroom_hub.machine.start import StartCheck
 from strongroom_hub.roles import ROLES
 from strongroom_hub.spawner import StrongroomSpawner, end_server, markers
 
@@ -56,6 +57,7 @@ class StrongroomHub(JupyterHub):
         self._watch.start()
         place = Instance.load()
         control = ControlClient(place.control_socket, place.hub_token_file)
+        StrongroomSpawner.machine.begin(control, self.log)
         left = [path.name for path in markers(place).glob("*")] if markers(place).is_dir() else []
         self._leftovers = [
             asyncio.ensure_future(end_server(control, place, server, "the hub was restarted", self.log))
@@ -106,6 +108,7 @@ def configure(c: Any) -> None:
     c.JupyterHub.spawner_class = StrongroomSpawner
     c.StrongroomSpawner.place = place
     c.StrongroomSpawner.control = control
+    StrongroomSpawner.machine = StartCheck(place)
     c.Spawner.env_keep = []
     c.Spawner.poll_interval = 2
     c.Spawner.start_timeout = 60

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import httpx
 from jupyterhub.spawner import LocalProcessSpawner, SpawnException
@@ -26,6 +26,7 @@ from strongroom_hub import pages, run_as, run_folders
 from strongroom_hub.config import Instance
 from strongroom_hub.ground import Ground, private_folder
 from strongroom_hub.internal import ControlClient
+from strongroom_hub.machine.start import StartCheck
 from strongroom_hub.problems import Problem
 
 SERVER_PROGRAM = "from strongroom_lab.main import main; main()"
@@ -43,6 +44,8 @@ class StrongroomSpawner(LocalProcessSpawner):
 
     place = InstanceOf(Instance, help="The instance this hub runs.").tag(config=True)
     control = InstanceOf(ControlClient, help="Control's internal API with the hub's credential.").tag(config=True)
+    machine: ClassVar[StartCheck]
+    """What the doctor found at the hub's start. Not a trait: each spawner would get a copy."""
 
     _server_id = ""
     _uid: int | None = None
@@ -68,6 +71,10 @@ class StrongroomSpawner(LocalProcessSpawner):
         self._server_id = str(grant["server"])
         self._marker.parent.mkdir(mode=0o700, exist_ok=True)
         self._marker.touch(mode=0o600)
+        weak = await self.machine.refusal(str(grant["profile"]["sandbox"]))
+        if weak is not None:
+            self.log.error("no server starts: %s", weak)
+            raise _refusal(weak)
         uids = self.place.uids
         self._uid = uids.first_server + int(grant["uid_index"]) if uids is not None else None
         self.port = random_port()

@@ -11,6 +11,8 @@ from strongroom_hub.boxes import rules, service
 from strongroom_hub.control.callers import Caller, Ctx, Writer, require_hub
 from strongroom_hub.control.permissions import check_may_look_after
 from strongroom_hub.control.session import Person
+from strongroom_hub.machine.check import Check as Found
+from strongroom_hub.machine.check import State
 
 internal = APIRouter()
 public = APIRouter()
@@ -28,7 +30,7 @@ class NewViolation(BaseModel):
 
 class Check(BaseModel):
     name: Name
-    state: rules.State
+    state: State
     text: Text
     next: Text = ""
 
@@ -51,7 +53,7 @@ def report(body: NewViolation, context: Ctx, writer: Writer, caller: Caller) -> 
 
 @internal.post("/machine", status_code=204, dependencies=[Depends(require_hub)])
 def machine(body: Machine, writer: Writer) -> None:
-    checks = [service.Check(one.name, one.state, one.text, one.next) for one in body.checks]
+    checks = [Found(one.name, one.state, one.text, one.next) for one in body.checks]
     service.record_machine(writer, checks)
 
 

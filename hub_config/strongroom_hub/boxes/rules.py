@@ -22,14 +22,6 @@ class Kind(StrEnum):
     """Questions and reads that came too fast, and were not looked at."""
 
 
-class State(StrEnum):
-    """How something about the machine is; worst last."""
-
-    FINE = "fine"
-    WEAKER = "weaker"
-    BROKEN = "broken"
-
-
 ACTIONS = {kind: Action.KERNEL_LIMIT if kind is Kind.LIMIT else Action.KERNEL_VIOLATION for kind in Kind}
 INTERVAL = timedelta(seconds=10)
 """A kernel's violations of one kind become at most one entry in this time."""

@@ -16,6 +16,7 @@ from strongroom_hub.boxes.models import MachineCheck, Violation, violation_json
 from strongroom_hub.boxes.rates import Unread
 from strongroom_hub.control.callers import ServerCaller
 from strongroom_hub.control.context import Context
+from strongroom_hub.machine.check import Check, State
 from strongroom_hub.projects.models import Kernel
 from strongroom_hub.projects.rules import unknown_kernel
 
@@ -104,16 +105,6 @@ def counted(context: Context) -> dict[str, int]:
 # -- the machine --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """CHECK of the wire formats."""
-
-    name: str
-    state: rules.State
-    text: str
-    next: str
-
-
 def record_machine(writer: AuditWriter, checks: list[Check]) -> None:
     """Keep what the hub found at its start in place of what it found before; one entry says what is not fine."""
 
@@ -127,7 +118,7 @@ def record_machine(writer: AuditWriter, checks: list[Check]) -> None:
             Entry(
                 action=Action.MACHINE_CHECK,
                 actor="system:hub",
-                detail={state: [check.name for check in checks if check.state is state] for state in rules.State},
+                detail={state: [check.name for check in checks if check.state is state] for state in State},
             )
         )
 

@@ -27,10 +27,11 @@ from strongroom_hub.audit import reader
 from strongroom_hub.audit.entries import Action
 from strongroom_hub.audit.models import LogEntry
 from strongroom_hub.boxes.models import MachineCheck
-from strongroom_hub.boxes.rules import Kind, State
+from strongroom_hub.boxes.rules import Kind
 from strongroom_hub.boxes.service import kernels_running
 from strongroom_hub.control.context import Context
 from strongroom_hub.control.times import parse
+from strongroom_hub.machine.check import State
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PIECE = 5_000

@@ -97,6 +97,12 @@ async def register(request: Request) -> Response:
     return JSONResponse(answer | {"profile": taken, "profiles": allowed})
 
 
+@internal.post("/internal/v1/machine")
+async def machine(request: Request) -> Response:
+    note("machine", await request.json())
+    return Response(status_code=204)
+
+
 @internal.delete("/internal/v1/servers/{server}")
 async def end(server: str, request: Request) -> Response:
     note("end", {"server": server, **(await request.json())})
