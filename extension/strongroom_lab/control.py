@@ -6,47 +6,68 @@ silent.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-import httpx
+import aiohttp
 from strongroom_hub.problems import Problem
 
 from strongroom_lab.problems import control_silent
 
-TIMEOUT = httpx.Timeout(15.0, connect=3.0)
-QUICK = httpx.Timeout(1.5)
+TIMEOUT = aiohttp.ClientTimeout(total=15.0, connect=3.0)
+QUICK = aiohttp.ClientTimeout(total=1.5)
 """For the display decision, on which waiting output depends."""
+KEPT_OPEN = 60.0
+"""Seconds that an idle connection is kept: less than control does, so that no call meets one that it just closed."""
 
 
 class Control:
     """Control's internal API as one server sees it, with the server's own credential."""
 
     def __init__(self, socket: Path, credential: str) -> None:
-        self._client = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=str(socket)),
-            base_url="http://control/internal/v1/",
-            headers={"Authorization": f"Bearer {credential}"},
-            timeout=TIMEOUT,
-            trust_env=False,
-        )
+        self._socket = socket
+        self._headers = {"Authorization": f"Bearer {credential}", "Content-Type": "application/json"}
+        self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
-        await self._client.aclose()
+        if self._session is not None:
+            await self._session.close()
+
+    def _client(self) -> aiohttp.ClientSession:
+        """Made at the first call, because it belongs to the loop that runs then."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                "http://control/internal/v1/",
+                connector=aiohttp.UnixConnector(str(self._socket), keepalive_timeout=KEPT_OPEN),
+                headers=self._headers,
+                skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=TIMEOUT,
+            )
+        return self._session
 
     async def _call(
-        self, method: str, path: str, body: dict[str, Any] | None = None, patience: httpx.Timeout = TIMEOUT
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        patience: aiohttp.ClientTimeout = TIMEOUT,
     ) -> dict[str, Any]:
+        sent = None if body is None else json.dumps(body).encode()
         try:
-            response = await self._client.request(method, path, json=body, timeout=patience)
-        except httpx.TransportError as error:
+            async with self._client().request(
+                method, path, data=sent, timeout=patience, allow_redirects=False
+            ) as response:
+                status, raw = response.status, await response.read()
+        except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
             raise control_silent() from error
         try:
-            answer = response.json() if response.content else {}
+            answer = json.loads(raw) if raw else {}
         except ValueError:
             answer = None
-        if not response.is_success or not isinstance(answer, dict):
-            raise Problem.from_json(answer, response.status_code)
+        if not 200 <= status < 300 or not isinstance(answer, dict):  # noqa: PLR2004 - HTTP's successes
+            raise Problem.from_json(answer, status)
         return answer
 
     async def session(self) -> dict[str, Any]:

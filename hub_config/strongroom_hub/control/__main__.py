@@ -37,6 +37,8 @@ from strongroom_hub.problems import Problem
 
 log = logging.getLogger("strongroom.control")
 POLL_SECONDS = 1.0
+KEEP_ALIVE_SECONDS = 120
+"""Longer than any caller keeps an idle connection: a call must not meet one that was just closed here."""
 
 
 def open_context(instance: Instance) -> Context:
@@ -119,7 +121,14 @@ class _Server(uvicorn.Server):
 
 def _server(app: FastAPI) -> _Server:
     return _Server(
-        uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3)
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=3,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        )
     )
 
 
