@@ -70,8 +70,8 @@ class Ground:
             self._lay_groups(self.uid)
             self._lay_overlays()
             if image is not None:
-                image.attach(self.profile)
-                self.weaker += image.weaknesses()
+                image.attach()
+                self.weaker += image.weaknesses(self.profile)
 
     def _lack_root(self) -> None:
         self.weaker += [" ".join(line.removeprefix("- ") for line in setup.separation(self.place))]

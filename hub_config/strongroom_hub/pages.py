@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.utils import url_path_join
+from strongroom_kernels.profiles import words_for_bytes
 from tornado import web
 
 from strongroom_hub.internal import quoted
@@ -14,6 +16,14 @@ from strongroom_hub.problems import Problem
 
 ASSETS = Path(__file__).parent / "assets"
 TEMPLATES = Path(__file__).parent / "templates"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where servers look for programs."""
+SANDBOX_WORDS = {
+    "launcher": "a box within the server's own",
+    "bubblewrap": "a box of its own",
+    "gvisor": "a box with an operating system of its own (gVisor)",
+}
+LACKS_GVISOR = "This machine cannot run it: gVisor (runsc) is not installed."
 CONSOLE_GROUPS = frozenset({"role:steward", "role:admin", "role:auditor"})
 
 
@@ -40,14 +50,14 @@ class ProjectsHandler(BaseHandler):
         groups = {group.name for group in user.orm_user.groups}
         page = await self.render_template(
             "home.html",
-            projects=[{**project, **self._server(project["name"])} for project in projects],
+            projects=[_choices({**project, **self._server(project["name"])}) for project in projects],
             problem=problem,
             console_url=url_path_join(self.base_url, "services", "control/") if groups & CONSOLE_GROUPS else "",
         )
         self.finish(page)
 
-    def _server(self, project: str) -> dict[str, str]:
-        """State and address of this person's server of a project."""
+    def _server(self, project: str) -> dict[str, Any]:
+        """State and address of this person's server of a project, and the profile they took last."""
         user = self.current_user
         spawner = user.spawners.get(project)
         state = "stopped"
@@ -57,10 +67,42 @@ class ProjectsHandler(BaseHandler):
             state = str(spawner.pending)
         return {
             "state": state,
+            "last_profile": spawner.last_profile if spawner is not None else "",
             "url": user.server_url(project),
             "start_url": url_path_join(self.hub.base_url, "spawn", user.escaped_name, quoted(project)),
             "stop_url": url_path_join(self.hub.base_url, "api/users", user.escaped_name, "servers", quoted(project)),
         }
+
+
+def _choices(project: dict[str, Any]) -> dict[str, Any]:
+    """The project with what each profile has in words; chosen is the last one taken, or the first that can start."""
+    profiles = [
+        {
+            "name": profile["name"],
+            "title": profile["title"],
+            "has": profile_words(profile),
+            "lacks": LACKS_GVISOR if profile["sandbox"] == "gvisor" and not shutil.which("runsc", path=PATH) else "",
+        }
+        for profile in project["profiles"]
+    ]
+    startable = [profile["name"] for profile in profiles if not profile["lacks"]]
+    last = project["last_profile"]
+    chosen = last if last in startable else next(iter(startable), None)
+    return {**project, "profiles": profiles, "chosen": chosen}
+
+
+def profile_words(profile: dict[str, Any]) -> str:
+    """What a kernel of this profile may use, as one line: `4 GiB memory, 2 processors, ...`."""
+    cpus = f"{profile['cpus']:g}"
+    return ", ".join(
+        (
+            f"{words_for_bytes(profile['memory_bytes'])} memory",
+            f"{cpus} processor{'' if cpus == '1' else 's'}",
+            f"{profile['processes']:,} processes",
+            f"{words_for_bytes(profile['work_bytes'])} work folder",
+            SANDBOX_WORDS[profile["sandbox"]],
+        )
+    )
 
 
 class ChooseProjectHandler(BaseHandler):

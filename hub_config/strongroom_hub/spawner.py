@@ -31,7 +31,6 @@ from strongroom_hub.problems import Problem
 
 SERVER_PROGRAM = "from strongroom_lab.main import main; main()"
 SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 READY_POLL_SECONDS = 0.1
 STOP_GRACE_SECONDS = 10
 END_RETRIES, END_RETRY_SECONDS = 10, 1.0
@@ -46,6 +45,9 @@ class StrongroomSpawner(LocalProcessSpawner):
     control = InstanceOf(ControlClient, help="Control's internal API with the hub's credential.").tag(config=True)
     machine: ClassVar[StartCheck]
     """What the doctor found at the hub's start. Not a trait: each spawner would get a copy."""
+
+    last_profile = ""
+    """What the server was started with last, for the page that offers a choice."""
 
     _server_id = ""
     _uid: int | None = None
@@ -63,12 +65,12 @@ class StrongroomSpawner(LocalProcessSpawner):
             raise _refusal(_no_project())
         if self._server_id:
             await self._clean_up("left over from an earlier start")
-        asked = {"user": self.user.name, "project": self.name, "profile": self.user_options.get("profile")}
+        asked = {"user": self.user.name, "project": self.name, "profile": self._choice()}
         try:
             grant = await self.control.call_async("POST", "servers", asked)
         except Problem as problem:
             raise _refusal(problem) from None
-        self._server_id = str(grant["server"])
+        self._server_id, self.last_profile = str(grant["server"]), str(grant["profile"]["name"])
         self._marker.parent.mkdir(mode=0o700, exist_ok=True)
         self._marker.touch(mode=0o600)
         weak = await self.machine.refusal(str(grant["profile"]["sandbox"]))
@@ -90,6 +92,17 @@ class StrongroomSpawner(LocalProcessSpawner):
             raise _refusal(_no_folders(error)) from error
         await self._wait_until_ready()
         return f"http://127.0.0.1:{self.port}"
+
+    def _choice(self) -> str | None:
+        """The profile that this start asks for; None for the default. A choice counts once.
+
+        Where a choice is refused, JupyterHub tries again without it: then the page's own question is still the answer.
+        """
+        chosen = self.user_options.get("profile")
+        self.orm_spawner.user_options = {}
+        if chosen is None and self.handler is not None:
+            chosen = self.handler.get_query_argument("opt-profile", None)
+        return None if chosen is None else str(chosen)
 
     def _start_process(self, environment: dict[str, str], cwd: Path) -> None:
         command = run_as.wrap(
@@ -139,7 +152,7 @@ class StrongroomSpawner(LocalProcessSpawner):
         console = url_path_join(self.hub.base_url.removesuffix("hub/"), "services", "control/")
         told = hub | ground.environment()
         return told | {
-            "PATH": PATH,
+            "PATH": pages.PATH,
             "LANG": "C.UTF-8",
             "HOME": str(state),
             "TMPDIR": str(private_folder(ground.run / "tmp", self._uid)),

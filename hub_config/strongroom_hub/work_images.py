@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import math
+import logging
 import os
 import shutil
-import struct
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -26,17 +25,16 @@ from typing import Any
 from strongroom_hub import mounts
 from strongroom_hub.config import Instance
 
+log = logging.getLogger(__name__)
 PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
-PROGRAMS = ("mkfs.ext4", "e2fsck", "resize2fs", "mount", "umount", "cp", "rm")
+PROGRAMS = ("mkfs.ext4", "e2fsck", "mount", "umount", "du", "cp", "rm")
 OPTIONS = "loop,nosuid,nodev,noexec,noatime,errors=remount-ro"
 JOURNAL_MIB = 16
-SMALLEST_BYTES = 64 << 20
+OVERHEAD_BYTES = 64 << 20
 """What the file system itself needs beside the content."""
 RESERVED_SHARE = 10
 """An image is set aside on the disk in full when it takes at most one part in so many of what is free."""
 DETACH_PATIENCE, POLL_SECONDS = 10.0, 0.05
-BLOCK_LOG, BLOCKS, MAGIC = 1024 + 24, 1024 + 4, 1024 + 56
-EXT_MAGIC = 0xEF53
 CHECKED = frozenset({0, 1})
 """e2fsck's exit codes after which the file system is clean."""
 NO_LOOP = (
@@ -46,6 +44,7 @@ NO_LOOP = (
 NO_ROOT = (
     "Your work folder has no fixed size, because the hub is not root: it can fill the disk that it shares with others."
 )
+NOT_GROWN = "Your work folder is smaller than the profile says, because the disk has no room for a larger one."
 NOT_RESERVED = (
     "The disk below your work folder has not set aside all of its size; if that disk fills up, writing fails "
     "(input/output error)."
@@ -69,35 +68,29 @@ class WorkImage:
         )
 
     def prepare(self, profile: Mapping[str, Any]) -> bool:
-        """Make the image where there is none, and move in what the plain folder holds. May take as long as a copy.
+        """Make the image where there is none, and a larger one where the profile has more. May take as long as a copy.
 
         Returns whether there is an image now: not where this machine has no loop devices. Raises OSError, and
-        BlockingIOError while another start does the same.
+        BlockingIOError while another start does the same or what ran before still ends.
         """
         self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.file.parent.parent.chmod(0o700)
         with self._locked():
             mounts.unmount(self.point)
             self._await_release()
-            if self.file.exists():
-                self._empty_point()
-                return True
-            if not usable():
-                return False
-            return self._make(profile)
-
-    def attach(self, profile: Mapping[str, Any]) -> None:
-        """Check the image, mount it, and let it grow to the profile's size; it never shrinks. Raises OSError."""
-        with self._locked():
-            if _run("e2fsck", "-p", str(self.file)) not in CHECKED:
-                raise OSError(f"the file system in {self.file} is damaged: an administrator must run e2fsck on it")
+            if not self.file.exists():
+                return usable() and self._make(profile, self.point)
+            self._empty_point()
             if self.file.stat().st_size < profile["work_bytes"]:
-                _extend(self.file, profile["work_bytes"])
-            _do("mount", "-t", "ext4", "-o", OPTIONS, str(self.file), str(self.point))
+                self._grow(profile)
+            return True
+
+    def attach(self) -> None:
+        """Check the image and mount it. Raises OSError."""
+        with self._locked():
+            self._check()
+            self._mount(self.file, self.point)
             try:
-                # Mounted, growing goes through the journal: a crash in the middle of it harms nothing.
-                if _size_inside(self.file) + SMALLEST_BYTES <= self.file.stat().st_size:
-                    _do("resize2fs", devices_of(self.file)[0])
                 self._own()
             except BaseException:
                 mounts.unmount(self.point)
@@ -107,30 +100,34 @@ class WorkImage:
         """Unmount; the loop device goes when the last user of it has gone. Raises OSError."""
         mounts.unmount(self.point)
 
-    def weaknesses(self) -> list[str]:
-        """Sentences for people about a mounted image."""
+    def weaknesses(self, profile: Mapping[str, Any]) -> list[str]:
+        """Sentences for people about an image that should have the profile's size."""
         about = self.file.stat()
-        return [] if about.st_blocks * 512 >= about.st_size else [NOT_RESERVED]
+        reserved = about.st_blocks * 512 >= about.st_size
+        grown = about.st_size >= profile["work_bytes"]
+        return [sentence for sentence, true in ((NOT_RESERVED, reserved), (NOT_GROWN, grown)) if not true]
 
-    def _make(self, profile: Mapping[str, Any]) -> bool:
+    def _make(self, profile: Mapping[str, Any], source: Path) -> bool:
+        """Put an image in place that has the profile's size and all that `source` holds; False where none mounts."""
         made, inside = self.file.with_suffix(".new"), self.file.with_suffix(".mnt")
-        inside.mkdir(exist_ok=True)
         mounts.unmount(inside)
+        inside.mkdir(exist_ok=True)
         made.unlink(missing_ok=True)
-        bytes_used, files_used = _usage(self.point)
-        size = max(int(profile["work_bytes"]), bytes_used + bytes_used // 4 + SMALLEST_BYTES)
-        files = max(int(profile["work_files"]), files_used + files_used // 4 + 100)
-        os.close(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        bytes_used, files_used = _usage(source)
+        size = max(int(profile["work_bytes"]), bytes_used + bytes_used // 4 + OVERHEAD_BYTES)
+        files = max(int(profile["work_files"]), files_used + files_used // 4)
         try:
-            _extend(made, size)
+            _allocate(made, size)
             _do("mkfs.ext4", *_layout(files), str(made))
             try:
-                _do("mount", "-t", "ext4", "-o", OPTIONS, str(made), str(inside))
+                self._mount(made, inside)
             except OSError:
-                return False
+                if source == self.point:
+                    return False
+                raise
             (inside / "lost+found").rmdir()
             # As root, because people may have files that their own uid cannot read; nothing runs under it now.
-            _do("cp", "--archive", "--one-file-system", f"{self.point}/.", str(inside))
+            _do("cp", "--archive", "--one-file-system", f"{source}/.", str(inside))
             _do("umount", str(inside))
             _flush(made)
             made.rename(self.file)
@@ -141,6 +138,28 @@ class WorkImage:
             made.unlink(missing_ok=True)
             inside.rmdir()
         return True
+
+    def _grow(self, profile: Mapping[str, Any]) -> None:
+        """A larger image with the same content takes the place of this one; where that fails, this one stays."""
+        old = self.file.with_suffix(".old")
+        mounts.unmount(old)
+        old.mkdir(exist_ok=True)
+        try:
+            self._check()
+            self._mount(self.file, old)
+            self._make(profile, old)
+        except OSError as error:
+            log.error("the work folder %s keeps its size: %s", self.point, error)  # noqa: TRY400 - words suffice
+        finally:
+            mounts.unmount(old)
+            old.rmdir()
+
+    def _mount(self, file: Path, point: Path) -> None:
+        _do("mount", "-t", "ext4", "-o", OPTIONS, str(file), str(point))
+
+    def _check(self) -> None:
+        if _run("e2fsck", "-p", str(self.file)) not in CHECKED:
+            raise OSError(f"the file system in {self.file} is damaged: an administrator must run e2fsck on it")
 
     def _empty_point(self) -> None:
         """Remove the plain copy of what is in the image."""
@@ -211,45 +230,19 @@ def _layout(files: int) -> list[str]:
     return ["-q", "-F", "-N", str(files), "-m", "0", "-J", f"size={JOURNAL_MIB}", "-E", extended]
 
 
-def _extend(file: Path, size: int) -> None:
-    """Give a file this size: set aside on the disk where there is plenty, else as a hole."""
-    with file.open("r+b") as image:
+def _allocate(file: Path, size: int) -> None:
+    """A new file of this size: set aside on the disk where there is plenty, else as a hole."""
+    with os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "r+b") as image:
         about = os.fstatvfs(image.fileno())
-        before = os.fstat(image.fileno()).st_size
         os.truncate(image.fileno(), size)
-        if (size - before) * RESERVED_SHARE <= about.f_bavail * about.f_frsize:
-            os.posix_fallocate(image.fileno(), before, size - before)
-        os.fsync(image.fileno())
-
-
-def _size_inside(file: Path) -> int:
-    """Bytes that the file system in an image takes up, from its superblock. Raises OSError where there is none."""
-    with file.open("rb") as image:
-        head = image.read(2048)
-    magic, blocks, log = (
-        struct.unpack_from(kind, head, at)[0] for kind, at in (("<H", MAGIC), ("<I", BLOCKS), ("<I", BLOCK_LOG))
-    )
-    if magic != EXT_MAGIC:
-        raise OSError(f"{file} holds no ext4 file system")
-    return int(blocks) * (1024 << int(log))
+        if size * RESERVED_SHARE <= about.f_bavail * about.f_frsize:
+            os.posix_fallocate(image.fileno(), 0, size)
 
 
 def _usage(path: Path) -> tuple[int, int]:
-    """Bytes and files of a tree, by blocks, without following links."""
-    total, count = 0, 0
-    pending = [path]
-    while pending:
-        with os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                about = entry.stat(follow_symlinks=False)
-                total += max(
-                    about.st_blocks * 512,
-                    math.ceil(about.st_size / 4096) * 4096 if entry.is_dir(follow_symlinks=False) else 0,
-                )
-                count += 1
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(Path(entry.path))
-    return total, count
+    """Bytes and files of a tree; links are not followed. Raises OSError."""
+    count = [_do("du", "--summarize", how, str(path)).split()[0] for how in ("--block-size=1", "--inodes")]
+    return int(count[0]), int(count[1])
 
 
 def _flush(path: Path) -> None:
@@ -260,11 +253,12 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _do(program: str, *arguments: str) -> None:
-    """Raises OSError with what the program said."""
+def _do(program: str, *arguments: str) -> str:
+    """What the program printed. Raises OSError with what it said."""
     done = _started(program, arguments)
     if done.returncode:
         raise OSError(f"{program}: {done.stderr.strip() or f'exit code {done.returncode}'}")
+    return done.stdout
 
 
 def _run(program: str, *arguments: str) -> int:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import ssl
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from strongroom_hub import setup, supervisor
+from strongroom_hub import cgroups, setup, supervisor, work_images
 from strongroom_hub.internal import ControlClient
 from strongroom_hub.problems import Problem
 from strongroom_hub.tour.person import Person, TourError
@@ -252,6 +253,77 @@ def test_control_runs_apart_from_the_hub(running, analyst):
     assert told["uid"] == (running.instance.uids.control if AS_ROOT else os.geteuid())
 
 
+# -------------------------------------------------------------------------------- profiles and limits
+
+
+@pytest.fixture(scope="module")
+def large(running, analyst):
+    """What a server saw that was opened with the larger profile; the standard one runs again afterwards."""
+    stop(analyst, "cardio")
+    analyst.open_project("cardio", profile="large")
+    before = look(running, "cardio")
+    yield before
+    stop(analyst, "cardio")
+    wait_until(lambda: all_gone(running, before), "the larger server")
+
+
+def test_home_says_what_each_profile_has(running, analyst):
+    with person(running, "newcomer") as somebody:
+        somebody.login()
+        page = somebody.follow("/hub/home").text
+    cardio = page.partition('data-project="cardio"')[2].partition("</section>")[0]
+    assert re.findall(r'value="(\w+)"', cardio) == ["standard", "large", "sealed"]
+    assert "2 GiB memory, 1 processor, 128 processes, 256 MiB work folder" in cardio
+    assert re.search(r'value="standard"[^>]*checked', cardio)
+    stubborn = page.partition('data-project="stubborn"')[2].partition("</section>")[0]
+    assert "radio" not in stubborn
+
+
+def test_the_chosen_profile_reaches_control_and_server(running, large):
+    assert running.calls("register")[-1] == {"user": "analyst", "project": "cardio", "profile": "large"}
+    told = large["environment"]
+    assert json.loads(told["STRONGROOM_PROFILE"])["memory_bytes"] == 2 << 30
+    assert [one["name"] for one in json.loads(told["STRONGROOM_PROFILES"])] == ["standard", "large", "sealed"]
+
+
+def test_a_profile_that_is_not_allowed_starts_nothing_and_is_not_remembered(running, analyst):
+    with pytest.raises(TourError, match="You may not take this profile"):
+        analyst.open_project("stubborn", profile="large")
+    headers = {"X-XSRFToken": analyst.cookie("_xsrf", "/hub/")}
+    address = "/hub/api/users/analyst/servers/stubborn"
+    assert analyst.http.post(address, json={"profile": "large"}, headers=headers).status_code == 403
+    analyst.open_project("stubborn")
+    assert running.calls("register")[-1]["profile"] is None
+    stop(analyst, "stubborn")
+    wait_until(lambda: len(list(running.instance.servers_run.iterdir())) <= 1, "the server is gone")
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="mounting needs root")
+def test_work_is_an_image_of_the_profiles_size(running, large):
+    work = running.instance.projects_dir / "cardio" / "work" / "analyst"
+    about = os.statvfs(work)
+    assert about.f_flag & os.ST_NOSUID
+    assert about.f_flag & os.ST_NODEV
+    assert about.f_flag & os.ST_NOEXEC
+    assert 200 << 20 < about.f_blocks * about.f_frsize <= 256 << 20
+
+
+@pytest.mark.skipif(not AS_ROOT or cgroups.find() is None, reason="control groups need root")
+def test_the_server_and_its_kernels_have_groups_of_their_own(running, large):
+    told = json.loads(large["environment"]["STRONGROOM_CGROUP"])
+    uid = large["uids"][0]
+    for folder in map(Path, told["folders"].values()):
+        assert folder.stat().st_uid == uid
+        server = folder.parent / "server" / "cgroup.procs"
+        assert str(large["pid"]) in server.read_text(encoding="ascii").split()
+        assert server.stat().st_uid == 0
+    memory = Path(told["folders"].get("memory") or told["folders"][""])
+    limit = memory / ("memory.limit_in_bytes" if told["version"] == 1 else "memory.max")
+    assert int(limit.read_text(encoding="ascii")) == 4 << 30
+    assert limit.stat().st_uid == 0
+    assert not limit.stat().st_mode & 0o022
+
+
 # -------------------------------------------------------------------------------- what is left behind
 
 
@@ -272,7 +344,11 @@ def all_gone(running, seen) -> bool:
     run = Path(seen["environment"]["STRONGROOM_RUN_DIR"])
     mounted = str(run) in Path("/proc/self/mounts").read_text(encoding="utf-8")
     child_left = AS_ROOT and alive(seen["child"])  # in one-uid mode the sandbox, not the spawner, ends kernels
-    return not (alive(seen["pid"]) or child_left or run.exists() or mounted)
+    image = work_images.folder(running.instance) / seen["environment"]["STRONGROOM_PROJECT"] / "analyst.ext4"
+    left = mounted or work_images.devices_of(image)
+    groups = json.loads(seen["environment"].get("STRONGROOM_CGROUP", '{"folders": {}}'))["folders"].values()
+    grouped = [folder for folder in groups if Path(folder).parent.exists()]
+    return not (alive(seen["pid"]) or child_left or run.exists() or left or grouped)
 
 
 def ended(running, seen) -> bool:

@@ -93,12 +93,12 @@ class Person:
         found = [c for c in self.http.cookies.jar if c.name == name and (c.path or "/").startswith(path_prefix)]
         return (max(found, key=lambda c: len(c.path or "/")).value or "") if found else ""
 
-    def open_project(self, project: str) -> Server:
+    def open_project(self, project: str, profile: str = "") -> Server:
         """Start (or find) this person's server of a project and wait until JupyterLab answers.
 
-        Raises TourError with the hub's words when the project is refused.
+        `profile`: the name of the one to choose. Raises TourError with the hub's words when the project is refused.
         """
-        page = self.follow(f"/hub/spawn/{self.name}/{project}")
+        page = self.follow(f"/hub/spawn/{self.name}/{project}" + (f"?opt-profile={profile}" if profile else ""))
         deadline = time.monotonic() + SPAWN_PATIENCE
         server = Server(self, project)
         while time.monotonic() < deadline:
