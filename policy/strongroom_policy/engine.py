@@ -145,6 +145,8 @@ class Policy:
     """All `g` rows, whether or not they hold now."""
     taggings: tuple[Tagging, ...]
     """All `g2` rows."""
+    needs: tuple[Need, ...]
+    """All `g3` rows."""
     _sources: Sources
     _casbin_rows: tuple[list[str], ...]
     _rule_index: Index
@@ -171,7 +173,8 @@ class Policy:
         subjects = Subjects(current)
         taggings = tuple(row for row in rows if isinstance(row, Tagging))
         objects = Objects(taggings)
-        words = Words(objects, [row for row in rows if isinstance(row, Need)])
+        needs = tuple(row for row in rows if isinstance(row, Need))
+        words = Words(objects, needs)
         return cls(
             version=sources.digest[:_SHORT],
             digest=sources.digest,
@@ -184,6 +187,7 @@ class Policy:
             duties=duties,
             members=members,
             taggings=taggings,
+            needs=needs,
             _sources=sources,
             _casbin_rows=tuple(rule.casbin_row() for rule in rules),
             _rule_index=Index((rule.subject, rule.object) for rule in rules),
@@ -299,6 +303,16 @@ class Policy:
     def tags_of(self, name: str) -> frozenset[str]:
         """The tags that g2 rows give an object, or anything that it is part of."""
         return self._objects.tags(name)
+
+    def names_of(self, name: str) -> frozenset[str]:
+        """All that rows may call an object by: itself, what it is part of, and the tags of g2 rows."""
+        return self._objects.closure(name)
+
+    def named(self, prefix: str) -> tuple[str, ...]:
+        """All subjects of that kind (`user:`, `role:`, `project:`, `group:`) in any row, sorted."""
+        subjects = {name for row in self.members for name in (row.who, row.of)}
+        subjects |= {name for rule in (*self.rules, *self.duties) for name in (rule.subject, rule.purpose)}
+        return tuple(sorted(name for name in subjects | set(self.settings.groups) if name.startswith(prefix)))
 
     def _groups(self, user: str, groups: frozenset[str], prefix: str) -> tuple[str, ...]:
         return tuple(sorted(name for name in self._subjects.closure(user, groups) if name.startswith(prefix)))

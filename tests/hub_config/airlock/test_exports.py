@@ -252,7 +252,7 @@ def test_a_policy_that_is_put_back_does_not_bring_voided_approvals_back(cardio: 
 
 def test_new_checking_rules_need_a_new_request(cardio: Enclave, server: Caller) -> None:
     made = export(cardio, server)
-    cardio.edit_policy("label:confidential   , *      , min-count, 10", "label:confidential   , *      , min-count, 20")
+    cardio.edit_policy("label:confidential, *, min-count, 10", "label:confidential, *, min-count, 20")
     assert refused(vote, cardio, "steward", made["id"]).slug == "checks-outdated"
 
 

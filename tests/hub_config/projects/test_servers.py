@@ -109,7 +109,7 @@ def test_a_stopped_kernel_runs_no_cells_and_a_restart_keeps_its_id(cardio: Encla
 def test_who_lost_membership_runs_nothing_and_sees_nothing(cardio: Enclave) -> None:
     server = cardio.server()
     kernel = cardio.kernel(server)
-    cardio.edit_policy("g, user:analyst   , project:cardio\n", "")
+    cardio.edit_policy("g, user:analyst , project:cardio\n", "")
     assert refused(server, "POST", "cells", {"kernel": kernel, "kind": "execute", "code": "1"}).slug == "not-a-member"
     assert refused(server, "POST", "kernels", {"kernel": "another"}).slug == "not-a-member"
     assert server("GET", "display")["display"]["allowed"] is False
