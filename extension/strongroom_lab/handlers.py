@@ -98,7 +98,8 @@ class Session(Handler):
         mark = self.workspace.mark
         session = await self.workspace.control.session()
         self.workspace.learn(session, mark)
-        self.answer({**session, **self.workspace.label_event(), "console_url": self.server.console_url})
+        own = {"console_url": self.server.console_url, "weaker": self.server.weaker}
+        self.answer({**session, **self.workspace.label_event(), **own})
 
 
 class Stream(Handler):

@@ -56,6 +56,7 @@ class KernelManager(ServerKernelManager):
     """Whether the kernel ended without having been asked to."""
 
     _recorded = False
+    _limits_told: set[str]
     _door: AskDoor | None = None
     _gate: KernelGate | None = None
 
@@ -92,13 +93,23 @@ class KernelManager(ServerKernelManager):
             raise in_words(problem) from problem
         self._recorded = True
         self.died = False
+        self._limits_told = set()
         try:
             command: tuple[list[str], dict[str, Any]] = await super()._async_pre_start_kernel(**kw)
+            provisioner: Any = self.provisioner
+            provisioner.on_violation = self._note_violation
             await self._open_door()
         except Exception as error:
             await self._failed(error)
             raise
         return command
+
+    def _note_violation(self, kind: str, counts: dict[str, int], text: str) -> None:
+        """Report it; a limit is told to the person too, each once in a kernel's life: more would carry a message."""
+        self.workspace.violations.note(self.kernel_id, kind, counts, text)
+        if kind == "limit" and not self._limits_told & counts.keys():
+            self._limits_told |= counts.keys()
+            self.workspace.publish("notice", {"kernel": self.kernel_id, "rule": "limit", "text": text, "bytes": 0})
 
     async def _open_door(self) -> None:
         if self._door is None:
@@ -154,6 +165,12 @@ class MappingManager(AsyncMappingKernelManager):
         return started
 
     start_kernel = _async_start_kernel  # type: ignore[assignment]  # as the base class does it
+
+    async def _async_shutdown_all(self, now: bool = False) -> None:  # noqa: ARG002 - the base class's signature
+        """End all kernels at once: the server stops, and asking a busy one first would only take time."""
+        await super()._async_shutdown_all(now=True)
+
+    shutdown_all = _async_shutdown_all  # type: ignore[assignment]  # as the base class does it
 
     def start_watching_activity(self, kernel_id: str) -> None:
         kernel = self._kernels[kernel_id]

@@ -35,6 +35,9 @@ from strongroom_lab.workspace import Workspace
 
 MESSAGE_LIMIT = 16 << 20
 BODY_LIMIT = 64 << 20
+IDLE_KERNEL_SECONDS = 8 * 3600
+"""A kernel that runs nothing and that no page shows ends after this time, and gives its memory back."""
+CULL_SECONDS = 300
 LAB = Path(sys.prefix) / "share" / "jupyter"
 HUB = "JUPYTERHUB_SERVICE_URL"
 
@@ -68,6 +71,10 @@ def fixed(settings: Settings) -> Config:
     }
     config.MappingKernelManager.buffer_offline_messages = False
     config.MappingKernelManager.default_kernel_name = NAME
+    config.MappingKernelManager.cull_idle_timeout = IDLE_KERNEL_SECONDS
+    config.MappingKernelManager.cull_interval = CULL_SECONDS
+    config.MappingKernelManager.cull_connected = False
+    config.MappingKernelManager.cull_busy = False
     config.MultiKernelManager.kernel_manager_class = f"{KernelManager.__module__}.{KernelManager.__qualname__}"
     config.KernelProvisionerFactory.default_provisioner_name = PROVISIONER
     config.ContentsManager.allow_hidden = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,8 @@ class Settings:
     """Jupyter's own state for this person and project, invisible to kernels: page settings, trust of notebooks."""
     data_dir: Path
     credential: str = field(repr=False)
+    weaker: tuple[str, ...] = ()
+    """What this machine lacks, in sentences for people."""
 
     @classmethod
     def from_environment(cls, environment: MutableMapping[str, str]) -> Settings:
@@ -69,4 +72,5 @@ class Settings:
             config_dir=Path(environment.get("JUPYTER_CONFIG_DIR") or run_dir / "jupyter" / "config"),
             data_dir=Path(environment.get("JUPYTER_DATA_DIR") or run_dir / "jupyter" / "data"),
             credential=credential,
+            weaker=tuple(json.loads(environment.get("STRONGROOM_WEAKER") or "[]")),
         )

@@ -45,8 +45,6 @@ def kernel_folder(kernel_id: str, places: Places | None = None) -> KernelFolder:
 class StrongroomProvisioner(KernelProvisionerBase):
     """One kernel in its box, from launch to removal of its folder."""
 
-    sandboxes: ClassVar[Callable[[str], Sandbox]] = staticmethod(sandbox_of)
-    """The way to build boxes of a tier."""
     _sound: ClassVar[set[tuple[str, Places]]] = set()
     """Boxes that held when this process tried them."""
 
@@ -156,6 +154,11 @@ class StrongroomProvisioner(KernelProvisionerBase):
     def resolve_path(self, path: str) -> str | None:  # noqa: ARG002
         """Never: the answer would tell a client which paths exist on the host."""
         return None
+
+    @staticmethod
+    def sandboxes(tier: str) -> Sandbox:
+        """The way to build boxes of a tier. Raises BoxError."""
+        return sandbox_of(tier)
 
     def _require_sound_box(self, places: Places) -> None:
         sandbox = self.sandboxes(places.tier)
