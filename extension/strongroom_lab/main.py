@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from jupyter_server.auth.identity import IdentityProvider
 from jupyter_server.serverapp import ServerApp
-from jupyterhub.singleuser.extension import JupyterHubSingleUser
 from jupyterlab.handlers.announcements import NeverCheckForUpdate
 from strongroom_hub.problems import Problem
 from strongroom_kernels.kernelspec import NAME, PROVISIONER
@@ -28,6 +27,7 @@ from strongroom_lab.control import Control
 from strongroom_lab.gate import Gate
 from strongroom_lab.handlers import routes
 from strongroom_lab.kernels import KernelManager, MappingManager, OnlyStrongroom, Sessions
+from strongroom_lab.lean import JupyterHubSingleUser
 from strongroom_lab.routes import SERVICES, prune
 from strongroom_lab.settings import Settings
 from strongroom_lab.vault import Vault
