@@ -8,7 +8,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def drop_root() -> None:
         os.setuid(UID)
 
 
-def fork_unprivileged(action: Callable[[Callable[[Any], None]], None]) -> tuple[int, int]:
+def fork_unprivileged(action: Callable[[Callable[[Any], None]], None], join: Path | None = None) -> tuple[int, int]:
     """Run `action(send)` in a fork without root; returns its pid and the descriptor of what it sends (pickles)."""
     reader, writer = os.pipe()
     with warnings.catch_warnings():
@@ -47,6 +47,8 @@ def fork_unprivileged(action: Callable[[Callable[[Any], None]], None]) -> tuple[
                 pipe.flush()
 
             try:
+                if join is not None and join.exists():
+                    (join / "cgroup.procs").write_text("0")
                 drop_root()
                 action(send)
             except BaseException:  # noqa: BLE001 - all of it is for the parent
@@ -64,8 +66,9 @@ def received(reader: int) -> Any:
     return value
 
 
-def run_unprivileged(function: Callable[[], Any]) -> Any:
-    pid, reader = fork_unprivileged(lambda send: send(function()))
+def run_unprivileged(function: Callable[[], Any], join: Path | None = None) -> Any:
+    """What the function returns in a fork without root; `join`: a control group for that fork, where it exists."""
+    pid, reader = fork_unprivileged(lambda send: send(function()), join)
     try:
         return received(reader)
     finally:
@@ -134,11 +137,11 @@ def box(places: Places, root_folder: Path) -> Box:
     )
 
 
-def run_in_box(sandbox: Sandbox, box: Box, *command: str) -> tuple[int, str]:
+def run_in_box(sandbox: Sandbox, box: Box, *command: str, files: Mapping[str, bytes] | None = None) -> tuple[int, str]:
     """Exit status and output of a program in a box. Must run unprivileged."""
     log = OutputLog(box.work.parent / "output")
-    boxed = sandbox.start(box, ["exec", *command], log)
-    deadline = time.monotonic() + 30
+    boxed = sandbox.start(box, ["exec", *command], log, files)
+    deadline = time.monotonic() + 60
     while boxed.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     boxed.kill()
