@@ -461,19 +461,29 @@ class Watched:
     """To be added to the launcher's ACCESS."""
 
 
-@functools.cache
 def watched(watch_fd: int) -> Watched:
     """For a box whose launcher inherits `watch_fd`, one end of a `watch.channel()`.
 
     The launcher ends the start (status 120) when neither of its programs can be loaded.
     """
     return Watched(
-        compile_programs(watch=True),
-        {NOTIFY: compile_last(notify=True), REFUSE: compile_last(notify=False)},
+        _let_through(),
+        _last(),
         {"watch_fd": watch_fd, "watch_filters": [NOTIFY, REFUSE]},
     )
 
 
+@functools.cache
+def _let_through() -> tuple[bytes, ...]:
+    return compile_programs(watch=True)
+
+
+@functools.cache
+def _last() -> dict[str, bytes]:
+    return {NOTIFY: compile_last(notify=True), REFUSE: compile_last(notify=False)}
+
+
+@functools.cache
 def refusals() -> dict[str, int]:
     """Name -> errno of all watched calls that are refused."""
     return {

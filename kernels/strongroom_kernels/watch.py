@@ -57,8 +57,9 @@ def receive(server_end: socket.socket, memory_bytes: int | None = None) -> Watch
     `memory_bytes`: what programs in the box shall take for the machine's memory; without, the machine's. Never blocks.
     """
     with server_end:
+        server_end.setblocking(False)
         try:
-            said, descriptors, _, _ = socket.recv_fds(server_end, 1, 1, socket.MSG_DONTWAIT)
+            said, descriptors, _, _ = socket.recv_fds(server_end, 1, 1)
         except (BlockingIOError, ConnectionError):
             return None
     if len(descriptors) == 1 and said == _GREETING and _is_listener(descriptors[0]):
