@@ -63,22 +63,31 @@ def _over(rows: Iterable[Rule | Member], now: str) -> Iterator[Finding]:
 
 def _needless(rules: Sequence[Rule], subjects: Subjects, objects: Objects, words: Words) -> Iterator[Finding]:
     index = Index((rule.subject, rule.object) for rule in rules)
+
+    def needless_beside(rule: Rule) -> dict[Rule, str]:
+        found = (rules[number] for number in index.find(subjects.closure(rule.subject), objects.closure(rule.object)))
+        return {other: text for other in found if other is not rule and (text := _saying_nothing(rule, other, words))}
+
     for rule in rules:
-        for number in index.find(subjects.closure(rule.subject), objects.closure(rule.object)):
-            other = rules[number]
-            if other is rule or not _wider(other, rule):
-                continue
-            if not other.allows and all(words.denies(action, other.actions) for action in rule.actions):
-                text = f"{rule.id} allows nothing: {other.name} denies all of it"
-                if not rule.allows:
-                    text = f"{rule.id} denies nothing that {other.name} does not deny"
-            elif other.allows and rule.allows and rule.actions <= other.actions:
-                text = f"{rule.id} allows nothing that {other.name} does not allow"
-            else:
-                continue
-            if not (_later(other, rule) and _wider(rule, other) and rule.allows == other.allows):
+        for other, text in needless_beside(rule).items():
+            # of two that say the same, the later one
+            if not _later(other, rule) or rule not in needless_beside(other):
                 yield _note(rule.row, text)
                 break
+
+
+def _saying_nothing(rule: Rule, other: Rule, words: Words) -> str:
+    """Why `rule` adds nothing to `other`, whose subject and object cover its own; empty where it does."""
+    if not _wider(other, rule):
+        return ""
+    if other.allows:
+        covered = rule.allows and rule.actions <= other.actions
+        return f"{rule.id} allows nothing that {other.name} does not allow" if covered else ""
+    if not all(words.denies(action, other.actions) for action in rule.actions):
+        return ""
+    if rule.allows:
+        return f"{rule.id} allows nothing: {other.name} denies all of it"
+    return f"{rule.id} denies nothing that {other.name} does not deny"
 
 
 def _wider(wide: Rule, narrow: Rule) -> bool:

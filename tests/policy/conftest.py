@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 from strongroom_policy.engine import Policy, load
 from strongroom_policy.errors import Finding, PolicyError
 from strongroom_policy.rows import Row
+
+sys.path.insert(0, str(Path(__file__).parent))  # `import filter_texts`: shared by several tests
 
 DEFAULT = Path(__file__).parents[2] / "policy"
 NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strongroom_policy.adapter import MODEL, CellError, cells, check_model, read_rows
 from strongroom_policy.cases import read_cases
+from strongroom_policy.decision import Request
 from strongroom_policy.errors import Finding
 from strongroom_policy.reader import Reader
 from strongroom_policy.settings import Settings, read_settings
@@ -140,6 +141,63 @@ def test_a_changed_model_is_refused_with_the_whole_policy(make, problems, folder
 )
 def test_labels_file(default_folder, old: str, new: str, says: str) -> None:
     text = (default_folder / "labels.toml").read_text()
+    assert old in text
+    findings: list[Finding] = []
+    read_settings(text.replace(old, new).encode(), "labels.toml", findings)
+    assert any(says in str(finding) for finding in findings), findings
+
+
+WORDS = """
+[groups]
+guests = "Visitors"
+[clearances]
+internal = "After an interview"
+[actions]
+discover = ""
+read = ""
+display = ""
+export = ""
+[obligations]
+mask = ""
+display = ""
+review = ""
+min-count = ""
+max-days = ""
+sandbox = ""
+"""
+
+
+def test_an_installation_may_use_fewer_words(make, problems, folder, noon) -> None:
+    file = folder / "labels.toml"
+    file.write_text(file.read_text() + WORDS)
+    make("g, user:a, clearance:internal\np, A, group:guests, read, lab/d, *, , , allow,\n")
+    refused = {
+        "g, user:a, clearance:secret\n": "clearance 'clearance:secret' is not used in this installation - labels.toml",
+        "p, A, *, train, lab/d, *, , , allow,\n": "action 'train' is not used in this installation",
+        "p, A, *, trian, lab/d, *, , , allow,\n": "unknown action 'trian'",
+        "p2, O, *, read, lab/d, *, session, 8h, ,\n": "obligation 'session' is not used in this installation",
+        "p2, O, *, read, lab/d, *, sessoin, 8h, ,\n": "unknown obligation 'sessoin'",
+    }
+    for row, says in refused.items():
+        assert says in str(problems(row)[0])
+    request = Request("user:a", "train", "lab/d", label="public", now=noon)
+    assert "unknown action 'train'" in make("").decide(request).reason
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('export = ""', "", "[actions] export is missing: grants and defaults need it"),
+        ('export = ""', 'exprt = ""', "did you mean 'export'?"),
+        ('sandbox = ""', "", "[obligations] sandbox is missing"),
+        ("internal = ", "intern = ", "[clearances] unknown word 'intern'"),
+        ("guests = ", '"a b" = ', "'a b' cannot be a group's name"),
+        ('"Visitors"', "1", "[groups] guests must be a text"),
+        ("[actions]", "[action]", "did you mean 'actions'?"),
+    ],
+)
+def test_words_of_an_installation_are_checked(default_folder, old: str, new: str, says: str) -> None:
+    text = (default_folder / "labels.toml").read_text() + WORDS
     assert old in text
     findings: list[Finding] = []
     read_settings(text.replace(old, new).encode(), "labels.toml", findings)

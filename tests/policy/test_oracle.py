@@ -26,7 +26,17 @@ USERS = ["user:a", "user:b"]
 GROUPS = ["role:r1", "role:r2", "role:r3", "project:x", "project:y"]
 CLEARANCES = [f"clearance:{label}" for label in Label]
 DATA = ["lab/d", "lab/d#c", "lab/d#ssn", "lab/e/f", "lab2/d", "workspace"]
-PATTERNS = [*DATA, "*", "lab/**", "lab/e/**", "lab/d/**", "tag:sensitive", "tag:direct-identifier", "label:internal"]
+PATTERNS = [
+    *DATA,
+    "*",
+    "/**",
+    "lab/**",
+    "lab/e/**",
+    "lab/d/**",
+    "tag:sensitive",
+    "tag:direct-identifier",
+    "label:internal",
+]
 ACTIONS = ["read", "display", "export", "train", "discover", "approve-export"]
 TAGGED = ["lab/d", "lab/d#ssn", "lab/**"]
 TAGS = ["tag:sensitive", "tag:direct-identifier"]
@@ -119,6 +129,8 @@ def holds(since: date | None, until: date | None, now: datetime) -> bool:
 
 def covers(pattern: str, what: str) -> bool:
     dataset = what.partition("#")[0]
+    if pattern == "/**":
+        return "/" in dataset
     if pattern.endswith("/**"):
         return (dataset + "/").startswith(pattern[:-2])
     return pattern in ("*", what, dataset)
