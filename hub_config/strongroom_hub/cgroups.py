@@ -14,6 +14,7 @@ import errno
 import hashlib
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ TOGETHER = 2
 END_PATIENCE, POLL_SECONDS = 5.0, 0.02
 MOUNTINFO = Path("/proc/self/mountinfo")
 OWN = Path("/proc/self/cgroup")
+_making = threading.Lock()
+"""Held while a server's group is made, and while the instance's is removed because it is empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +82,11 @@ def make(hierarchy: Hierarchy, instance: Instance, server: str, uid: int, profil
     """Make the groups of a server; returns what STRONGROOM_CGROUP tells it. Raises OSError."""
     folders = {name: root / _name(instance) / server for name, root in hierarchy.folders.items()}
     for name, folder in folders.items():
+        with _making:
+            folder.mkdir(parents=True)
         if hierarchy.version == V2:
             _enable(hierarchy.folders[name])
-            folder.parent.mkdir(exist_ok=True)
             _enable(folder.parent)
-        folder.mkdir(parents=True)
         for passage in (folder.parent, folder):
             passage.chmod(0o711)  # whatever the hub's umask: the server has to reach its own group below
         for part in ("server", "kernels"):
@@ -150,7 +153,10 @@ def remove(hierarchy: Hierarchy, instance: Instance, server: str) -> None:
     Raises OSError when a process does not end within five seconds.
     """
     for root in hierarchy.folders.values():
-        _remove(root / _name(instance) / server)
+        top = root / _name(instance)
+        _remove(top / server)
+        with _making, contextlib.suppress(OSError):  # other servers' groups are in it
+            top.rmdir()
 
 
 def sweep(hierarchy: Hierarchy, instance: Instance) -> None:
