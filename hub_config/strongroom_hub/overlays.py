@@ -6,7 +6,9 @@ bytes) is not seen by any other. Memory is still shared: the pages are those of 
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 from pathlib import Path
 
 from strongroom_kernels.box import BoxError, base_prefixes
@@ -16,6 +18,8 @@ from strongroom_hub import mounts
 FOLDERS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc/fonts", "/etc/alternatives")
 FILES = ("/etc/ld.so.cache", "/etc/localtime")
 PREFIX = "prefix"
+DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
+"""Major and minor number of what each box finds in /dev: the host's own nodes are one inode for all."""
 
 
 def make(run: Path, kernel_prefix: Path) -> Path:
@@ -35,6 +39,7 @@ def make(run: Path, kernel_prefix: Path) -> Path:
                 copy = _folder(system, str(file.parent)) / file.name
                 shutil.copyfile(file, copy)
                 copy.chmod(0o644)
+        _devices(_folder(system, "dev"))
     except OSError:
         remove(run)
         raise
@@ -66,6 +71,14 @@ def _overlay(empty: Path, lower: Path, target: Path) -> None:
     flags = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV
     # Two layers, because an overlay of one that nobody writes to is refused.
     mounts.mount("strongroom", target, "overlay", flags, f"lowerdir={_escaped(empty)}:{_escaped(lower)}")
+
+
+def _devices(folder: Path) -> None:
+    # On a file system of their own: that of the run folder takes no devices.
+    mounts.mount("strongroom", folder, "tmpfs", mounts.MS_NOSUID | mounts.MS_NOEXEC, "size=4k,nr_inodes=16,mode=0755")
+    for name, numbers in DEVICES.items():
+        os.mknod(folder / name, stat.S_IFCHR | 0o666, os.makedev(*numbers))
+        (folder / name).chmod(0o666)
 
 
 def _escaped(path: Path) -> str:

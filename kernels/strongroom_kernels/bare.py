@@ -131,9 +131,10 @@ class Bare:
             ],
             "read": [
                 *(path for path in readable if os.path.exists(path)),  # noqa: PTH110 - a string is what is wanted
-                *map(str, (folder / "files", own / "home", box.notebooks, box.ask, box.data)),
+                *map(str, (folder / "files", own / "home", box.notebooks)),
                 *(str(mount.source) for mount in box.extra),
             ],
+            "files": [],
             "write": [str(box.work)],
             "scratch": [str(own / "tmp"), "/dev/shm"],  # noqa: S108 - the pod's own
             "sockets": [str(box.sockets)],

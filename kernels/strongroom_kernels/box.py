@@ -209,6 +209,11 @@ class Box:
         refuse_mounts_below_writable(mount.target for mount in mounts)
         return mounts
 
+    def devices(self) -> tuple[Mount, ...]:
+        """Device nodes of this box's own, in place of the host's: locks on those would be seen in every box."""
+        own = tuple(Mount(self._shared(name.lstrip("/"), Path(name)), name) for name in DEVICES)
+        return tuple(mount for mount in own if str(mount.source) != mount.target)
+
     def _shared(self, name: str, host: Path) -> Path:
         """This box's own overlay of a folder that all boxes show, or the host's folder where there is none.
 
@@ -221,7 +226,8 @@ class Box:
         """What Landlock and rlimits grant inside, for the launcher: lists of paths by right, and limits."""
         return {
             "execute": ["/usr", *real_system_folders(), PREFIX, *map(str, base_prefixes(self.prefix))],
-            "read": ["/etc", "/proc", "/opt/strongroom", "/run/strongroom", HOME, *(m.target for m in self.extra)],
+            "read": ["/etc", "/proc", "/opt/strongroom", HOME, *(m.target for m in self.extra)],
+            "files": ["/run/strongroom"],
             "write": [WORK],
             "scratch": ["/tmp", "/dev/shm"],  # noqa: S108 - names inside the box
             "sockets": [SOCKETS],

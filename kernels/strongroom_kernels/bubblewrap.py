@@ -254,7 +254,9 @@ class Bubblewrap:
             *("--clearenv", *(word for item in inside.ENVIRONMENT.items() for word in ("--setenv", *item))),
             *(word for link in inside.system_links() for word in ("--symlink", *link)),
             *_proc_options(),
-            *("--dev", "/dev", "--size", str(box.limits.shm_bytes), "--tmpfs", "/dev/shm"),  # noqa: S108
+            *("--dev", "/dev"),
+            *(word for node in box.devices() for word in ("--dev-bind", str(node.source), node.target)),
+            *("--size", str(box.limits.shm_bytes), "--tmpfs", "/dev/shm"),  # noqa: S108
             # No pseudo-terminals: all boxes would share the host's few thousand.
             *("--tmpfs", "/dev/pts", "--remount-ro", "/dev/pts", "--remount-ro", "/dev"),
             *("--size", str(box.limits.tmp_bytes), "--tmpfs", "/tmp"),  # noqa: S108

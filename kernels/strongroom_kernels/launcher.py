@@ -47,6 +47,8 @@ _WRITE = _READ | _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_RE
 RIGHTS = {
     "execute": _READ | _EXECUTE,
     "read": _READ,
+    # Folders that all boxes share are not opened themselves: a lock on one would be seen in every box.
+    "files": _READ_FILE,
     "write": _WRITE,
     "scratch": _WRITE | _MAKE_SOCK | _MAKE_FIFO,
     "sockets": _READ_DIR | _MAKE_SOCK | _REMOVE_FILE,

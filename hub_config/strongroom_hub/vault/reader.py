@@ -1,4 +1,8 @@
-"""From a read ticket to a sealed memory file. Kernels of one project with the same view share one copy of it."""
+"""From a read ticket to a sealed memory file. Kernels of one workspace with the same view share one copy of it.
+
+Not those of other people: who holds a file in common can signal by it (locks, times of access, mapped pages), and two
+workspaces of one project may have different labels.
+"""
 
 from __future__ import annotations
 
@@ -102,9 +106,9 @@ def _bad_view(detail: str) -> Problem:
     )
 
 
-def _cache_key(view: View) -> tuple[object, ...]:
-    masks = tuple(sorted((name, mask.method) for name, mask in view.masks.items()))
-    return (view.dataset, view.version, tuple(view.columns), masks, view.project)
+def _cache_key(ticket: ReadTicket) -> tuple[object, ...]:
+    masks = tuple(sorted((name, mask.method) for name, mask in ticket.masks.items()))
+    return (ticket.dataset, ticket.version, tuple(ticket.columns), masks, ticket.project, ticket.user)
 
 
 class _Cache:

@@ -54,14 +54,16 @@ def test_a_shared_file_can_never_change(room: Any, people: pl.DataFrame) -> None
     os.close(again)
 
 
-def test_kernels_of_one_project_share_one_copy_but_no_offset(room: Any, people: pl.DataFrame) -> None:
+def test_kernels_of_one_workspace_share_one_copy_but_no_offset(room: Any, people: pl.DataFrame) -> None:
     room.publish("health/people", people)
     one, two = (room.read("health/people", ["age"], kernel=kernel) for kernel in ("k1", "k2"))
     other = room.read("health/people", ["age"], project="elections")
-    assert os.fstat(one.fd).st_ino == os.fstat(two.fd).st_ino != os.fstat(other.fd).st_ino
+    colleague = room.read("health/people", ["age"], user="somebody-else")
+    assert os.fstat(one.fd).st_ino == os.fstat(two.fd).st_ino
+    assert len({os.fstat(answer.fd).st_ino for answer in (one, other, colleague)}) == 3
     os.lseek(one.fd, 77, os.SEEK_SET)
     assert os.lseek(two.fd, 0, os.SEEK_CUR) == 0
-    for answer in (one, two, other):
+    for answer in (one, two, other, colleague):
         os.close(answer.fd)
 
 
