@@ -111,7 +111,7 @@ class Notebook:
         self._connect()
 
     def run(self, code: str) -> None:
-        """Run a cell; returns when both its reply and *idle* have come."""
+        """Run a cell; returns when both its reply and *idle* have come. Exits where the cell did not run well."""
         mine = uuid.uuid4().hex
         date = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
         header = {"msg_id": mine, "msg_type": "execute_request", "session": "s", "username": "u", "date": date,
@@ -128,7 +128,10 @@ class Notebook:
             head, parent, _metadata, body = parts[:4]
             if json.loads(parent).get("msg_id") == mine:
                 kind = json.loads(head)["msg_type"]
-                replied = replied or kind == "execute_reply"
+                if kind == "execute_reply":
+                    replied = True
+                    if json.loads(body)["status"] != "ok":
+                        sys.exit(f"the cell {code!r} was refused or failed")
                 idle = idle or (kind == "status" and json.loads(body)["execution_state"] == "idle")
 
 

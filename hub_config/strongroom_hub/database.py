@@ -48,8 +48,13 @@ def open_engine(path: Path) -> Engine:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """A transaction that may write and holds the write lock from its start; committed at the end of the block."""
-    with engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
+    with writing_connection(engine) as connection, connection.begin():
         yield connection
+
+
+def writing_connection(engine: Engine) -> Connection:
+    """A connection each of whose transactions is as `writing` makes them. Raises sqlalchemy's errors."""
+    return engine.connect().execution_options(**{_WRITES: True})
 
 
 class Statement:

@@ -27,7 +27,7 @@ from strongroom_hub.audit.entries import Entry, EntryRefusedError, PayloadRefere
 from strongroom_hub.audit.keys import LogKeys
 from strongroom_hub.audit.note import NoteError
 from strongroom_hub.audit.tree import Edge, Growth, leaf_hash
-from strongroom_hub.database import Statement, writing
+from strongroom_hub.database import Statement, writing, writing_connection
 from strongroom_hub.problems import Problem
 
 log = logging.getLogger(__name__)
@@ -249,6 +249,7 @@ class AuditWriter:
         self._batch_size = batch
         self._timeout = timeout
         self._seen: _HeadRow | None = None
+        self._connection: Connection | None = None
         self._queue: queue.Queue[_Unit | None] = queue.Queue(waiting)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="audit-committer", daemon=True)
@@ -270,13 +271,24 @@ class AuditWriter:
 
     async def transact_async(self, work: Callable[[Tx], T]) -> T:
         """As `transact`, for a caller on an event loop, which goes on meanwhile. Raises as `transact`."""
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[T] = loop.create_future()
+
+        def tell(future: Future[T]) -> None:
+            if not outcome.done() and future.cancelled():
+                outcome.set_exception(self._too_late())
+            elif not outcome.done() and (error := future.exception()) is not None:
+                outcome.set_exception(error)
+            elif not outcome.done():
+                outcome.set_result(future.result())
+
         unit = self._queued(work, 0)
-        outcome = asyncio.wrap_future(unit.future)
-        done, _ = await asyncio.wait([outcome], timeout=self._timeout)
-        if not done and unit.future.cancel():
-            raise self._too_late()
-        result: T = await outcome
-        return result
+        unit.future.add_done_callback(lambda future: loop.is_closed() or loop.call_soon_threadsafe(tell, future))
+        patience = loop.call_later(self._timeout, unit.future.cancel)
+        try:
+            return await outcome
+        finally:
+            patience.cancel()
 
     def _queued(self, work: Callable[[Tx], Any], patience: float) -> _Unit:
         """A unit that waits for its transaction; `patience`: seconds for a place in the queue."""
@@ -312,6 +324,7 @@ class AuditWriter:
             running = [unit for unit in units if unit.future.set_running_or_notify_cancel()]
             if running:
                 self._commit(running)
+        self._disconnect()
 
     def _next_units(self) -> tuple[list[_Unit], bool]:
         """All that waits (at least one unit, at most a batch), and whether there may be more."""
@@ -331,12 +344,15 @@ class AuditWriter:
         """One transaction for all units; then, and only then, tell each how it went."""
         outcomes: list[tuple[_Unit, Any, BaseException | None]] = []
         try:
-            with writing(self._engine) as connection:
+            connection = self._connection or writing_connection(self._engine)
+            self._connection = connection
+            with connection.begin():
                 head, edge = self._head(connection)
                 batch = _Batch(connection, self._keys, edge)
                 outcomes.extend((unit, *_run_unit(batch, unit.work)) for unit in units)
                 written = batch.write() or head
         except BaseException as error:  # noqa: BLE001 - whatever it is, every caller must hear of it and the thread live on
+            self._disconnect()
             self._refuse(units, error)
             return
         self._seen = written
@@ -345,6 +361,13 @@ class AuditWriter:
                 unit.future.set_exception(failure)
             else:
                 unit.future.set_result(result)
+
+    def _disconnect(self) -> None:
+        """Begin anew with another connection after a failure: nobody knows what state this one is in."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(SQLAlchemyError):
+                connection.close()
 
     def _refuse(self, units: list[_Unit], error: BaseException) -> None:
         self._seen = None

@@ -22,6 +22,7 @@ from strongroom_hub.control.oauth import HubLogin
 from strongroom_hub.control.session import Person, Sessions
 from strongroom_hub.identity import routes as identity
 from strongroom_hub.projects import routes as projects
+from strongroom_hub.projects.cell_routes import CellRoutes
 
 INTERNAL_PREFIX = "/internal/v1"
 PUBLIC_PREFIX = "/services/control/"
@@ -43,6 +44,7 @@ def create_internal(context: Context, writer: AuditWriter, principals: Principal
     for room in (identity, projects, catalog, access, airlock, audit, boxes, control):
         app.include_router(room.internal, prefix=INTERNAL_PREFIX)
     app.include_router(control.scraped, prefix=INTERNAL_PREFIX)
+    app.add_middleware(CellRoutes, prefix=INTERNAL_PREFIX)
     return app
 
 

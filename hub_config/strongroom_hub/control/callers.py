@@ -152,4 +152,3 @@ def uid_index(workspace: Workspace) -> int:
 Ctx = Annotated[Context, Depends(context_of)]
 Writer = Annotated[AuditWriter, Depends(writer_of)]
 Caller = Annotated[ServerCaller, Depends(require_server)]
-KnownCaller = Annotated[ServerCaller, Depends(require_known_server)]

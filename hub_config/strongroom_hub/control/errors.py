@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -27,8 +29,13 @@ def _on_problem(_: Request, error: Exception) -> JSONResponse:
 
 def _on_invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type only
+    return invalid(error.errors())
+
+
+def invalid(found: Sequence[Mapping[str, Any]]) -> JSONResponse:
+    """The answer to a request that does not fit its types; `found` as pydantic tells it."""
     # Only where and what, never the value: it may be a password.
-    why = tuple(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
+    why = tuple(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in found)
     return answer(
         Problem(
             422,

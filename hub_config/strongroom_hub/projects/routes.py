@@ -9,9 +9,9 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 from strongroom_policy.vocabulary import TIERS
 
-from strongroom_hub.control.callers import Caller, Ctx, KnownCaller, Writer, require_hub, require_operator
+from strongroom_hub.control.callers import Caller, Ctx, Writer, require_hub, require_operator
 from strongroom_hub.control.times import end_of_day, parse
-from strongroom_hub.projects import cells, rules, service
+from strongroom_hub.projects import rules, service
 
 internal = APIRouter()
 Name = Annotated[str, Field(max_length=64)]
@@ -43,29 +43,6 @@ class NewKernel(BaseModel):
     notebook: Place | None = None
     tier: Name = TIERS[0]
     """Of its box; a server that does not say counts as the weakest."""
-
-
-class NewCell(BaseModel):
-    kernel: Name
-    notebook: Place | None = None
-    cell: Place | None = None
-    kind: rules.CellKind
-    code: str
-
-
-class Output(BaseModel):
-    mime: str = Field(max_length=200)
-    bytes: Count
-    sha256: str = Field(max_length=64)
-
-
-class CellEnd(BaseModel):
-    status: Literal["ok", "error", "aborted", "died"]
-    shown: Count
-    withheld: Count
-    charged: Count
-    outputs: list[Output] = Field(default_factory=list)
-    duration_ms: Count
 
 
 class ShownOutside(BaseModel):
@@ -145,20 +122,6 @@ def stop_kernel(
 ) -> dict[str, int]:
     reason = body.reason if body else ""
     return {"entry": service.stop_kernel(writer, context, caller, kernel=kernel, reason=reason)}
-
-
-@internal.post("/cells", status_code=201)
-async def begin_cell(body: NewCell, context: Ctx, writer: Writer, caller: KnownCaller) -> dict[str, Any]:
-    start = cells.CellStart(body.kernel, body.notebook, body.cell, body.kind, body.code)
-    entry, known = await cells.begin_cell(writer, context, caller, start)
-    return {"entry": entry, **known.as_json()}
-
-
-@internal.post("/cells/{entry}/end")
-async def end_cell(entry: int, body: CellEnd, context: Ctx, writer: Writer, caller: KnownCaller) -> dict[str, int]:
-    outputs = [output.model_dump() for output in body.outputs]
-    end = cells.CellEnd(body.status, body.shown, body.withheld, body.charged, outputs, body.duration_ms)
-    return {"entry": await cells.end_cell(writer, context, caller, entry, end)}
 
 
 @internal.get("/display")

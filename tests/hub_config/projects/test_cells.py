@@ -177,3 +177,36 @@ def test_a_credential_that_never_was_begins_no_cell(cardio: Enclave) -> None:
         with pytest.raises(Problem) as refused:
             Caller(cardio.client, token)("POST", "cells", {"kernel": kernel, "kind": "execute", "code": "1"})
         assert refused.value.status == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "slug"),
+    [
+        (b"{", 422, "invalid-request"),
+        (b'{"kernel": "k", "kind": "nothing", "code": "a-secret"}', 422, "invalid-request"),
+        (b'{"kernel": "k", "kind": "execute", "code": {"a-secret": 1}}', 422, "invalid-request"),
+        (b'{"kernel": "' + b"k" * 65 + b'", "kind": "execute", "code": "a-secret"}', 422, "invalid-request"),
+        (b'{"code": "' + b"x" * (9 << 20) + b'"}', 413, "too-large"),
+    ],
+)
+def test_what_is_no_cell_is_refused_in_the_one_shape_and_never_quoted(
+    cardio: Enclave, body: bytes, status: int, slug: str
+) -> None:
+    server = cardio.server()
+    recorded = len(cardio.entries())
+    for path in ("cells", "cells/1/end"):
+        answer = cardio.client.post(
+            f"/internal/v1/{path}", content=body, headers={"Authorization": f"Bearer {server.token}"}
+        )
+        problem = Problem.from_json(answer.json())
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert (answer.status_code, problem.status, problem.slug) == (status, status, slug)
+        assert "a-secret" not in answer.text
+    assert len(cardio.entries()) == recorded
+
+
+@pytest.mark.parametrize("path", ["cells/", "cells/x/end", "cells/-1/end", "cells/1/end/", "cells/1", "Cells"])
+def test_nothing_beside_the_two_addresses_of_cells_answers(cardio: Enclave, path: str) -> None:
+    with pytest.raises(Problem) as refused:
+        cardio.server()("POST", path, {})
+    assert refused.value.status in {404, 405}
