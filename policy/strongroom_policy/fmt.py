@@ -15,6 +15,7 @@ from strongroom_policy.cases import COLUMNS
 from strongroom_policy.errors import Finding, PolicyError
 from strongroom_policy.files import TESTS_FILE
 from strongroom_policy.rows import FIELDS
+from strongroom_policy.vocabulary import suggest
 
 _COMMENT = re.compile(r"\s#")
 
@@ -32,7 +33,7 @@ class _Line:
 def formatted(raw: bytes, file: str) -> str:
     """The text of a file of rules or of tests as it should be written. Formatting it again changes nothing.
 
-    Raises PolicyError for lines that cannot be divided into cells: what is not understood is not touched.
+    Raises PolicyError for lines that are no rows: what is not understood is not touched.
     """
     lines, findings = _read(raw, file)
     if findings:
@@ -68,7 +69,11 @@ def _read(raw: bytes, file: str) -> tuple[list[_Line], list[Finding]]:
 def _row(whole: str, file: str) -> _Line:
     found = cells(whole.rstrip("\r\n"))
     kind = "" if file == TESTS_FILE else found[0]
-    named = COLUMNS if file == TESTS_FILE else ("", *FIELDS.get(kind, ()))
+    if kind not in FIELDS and file != TESTS_FILE:
+        raise CellError(f"unknown kind of row {kind!r} - {suggest(kind, FIELDS)}")
+    named = ("", *FIELDS[kind]) if kind else COLUMNS
+    if not kind and len(found) != len(COLUMNS):
+        raise CellError(f"a test has {len(COLUMNS)} fields, this one has {len(found)}")
     reason = len(named) - 1 if named[-1] == "why" else None
     return _Line(whole, kind, tuple(_written(cell, always=number == reason) for number, cell in enumerate(found)))
 

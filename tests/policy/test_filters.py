@@ -111,14 +111,18 @@ def attempted(text: str):
         return error, None
 
 
-@given(texts)
-def test_rubbish_is_refused_in_words_or_says_what_it_prints(text: str) -> None:
+def read_or_refuse(text: str) -> None:
     refused, condition = attempted(text)
     if refused is not None:
         assert str(refused).endswith(f"(character {refused.at} of the filter)")
         assert 1 <= refused.at <= len(text) + 1
     else:
         assert parse(str(condition)) == condition
+
+
+@given(texts)
+def test_rubbish_is_refused_in_words_or_says_what_it_prints(text: str) -> None:
+    read_or_refuse(text)
 
 
 @given(fitting)
@@ -254,12 +258,35 @@ class Oracle:
                 return self.inverse(self.inverse(self.any(self.inverse(end) for end in ends)), negated)
 
 
-@settings(deadline=None, max_examples=150)
-@given(fitting, st.permutations(range(len(ROWS))))
-def test_polars_keeps_the_rows_that_plain_python_keeps(condition, order) -> None:
+def compare(condition, order) -> None:
     condition = bound(condition, project="cardio", today=TODAY)
     rows = [{"#": number, **ROWS[number]} for number in order]
     frame = pl.DataFrame(rows, schema={"#": pl.Int64(), **TYPES})
     expected = [row["#"] for row in rows if Oracle(row).answer(condition) is True]
     assert frame.filter(to_polars(condition, TYPES))["#"].to_list() == expected, str(condition)
     assert frame.lazy().filter(to_polars(condition, TYPES)).collect()["#"].to_list() == expected
+
+
+_order = st.permutations(range(len(ROWS)))
+
+
+@settings(deadline=None, max_examples=150)
+@given(fitting, _order)
+def test_polars_keeps_the_rows_that_plain_python_keeps(condition, order) -> None:
+    compare(condition, order)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+@settings(deadline=None, max_examples=20_000)
+@given(fitting, _order)
+def test_polars_keeps_them_twenty_thousand_times(condition, order) -> None:
+    compare(condition, order)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+@settings(deadline=None, max_examples=50_000)
+@given(texts)
+def test_rubbish_is_refused_fifty_thousand_times(text: str) -> None:
+    read_or_refuse(text)

@@ -52,10 +52,12 @@ def test_the_shipped_files_are_written_that_way(default_folder, name: str) -> No
 
 
 def test_what_is_not_understood_is_not_touched() -> None:
-    for text, line in (('g, a, "b\n', 1), ("# x\np, R # now\n", 2)):
+    for text, line in (('g, a, "b\n', 1), ("# x\np, R # now\n", 2), ('""', 1), ("q, x", 1)):
         with pytest.raises(PolicyError) as caught:
             formatted(text.encode(), "policy.csv")
         assert [problem.line for problem in caught.value.problems] == [line]
+    with pytest.raises(PolicyError, match="a test has 10 fields"):
+        formatted(b'""', "tests.csv")
     with pytest.raises(PolicyError, match="UTF-8"):
         formatted(b"# caf\xe9\n", "policy.csv")
 

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import casbin
+import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from strongroom_policy.adapter import MODEL
@@ -23,7 +24,8 @@ MOMENTS = [
     datetime(2026, 1, day, tzinfo=UTC) + timedelta(microseconds=tick) for day in (1, 2, 3, 4) for tick in (-1, 0, 1)
 ]
 USERS = ["user:a", "user:b"]
-GROUPS = ["role:r1", "role:r2", "role:r3", "project:x", "project:y"]
+PROVIDED = ["group:s", "group:t"]
+GROUPS = [*PROVIDED, "role:r1", "role:r2", "role:r3", "project:x", "project:y"]
 CLEARANCES = [f"clearance:{label}" for label in Label]
 DATA = ["lab/d", "lab/d#c", "lab/d#ssn", "lab/e/f", "lab2/d", "workspace"]
 PATTERNS = [
@@ -91,6 +93,7 @@ _request = st.builds(
     label=st.sampled_from(["public", "public", "public", "internal", "internal", "confidential", *Label, None]),
     tags=st.sets(st.sampled_from(TAGS), max_size=1).map(frozenset),
     now=st.sampled_from(MOMENTS),
+    groups=st.sets(st.sampled_from(PROVIDED), max_size=2).map(frozenset),
 )
 
 
@@ -139,8 +142,8 @@ def covers(pattern: str, what: str) -> bool:
 class Oracle:
     """Casbin's own enforcer with its own role managers, at one time; windows by comparing dates."""
 
-    def __init__(self, world: World, now: datetime) -> None:
-        self.world, self.now = world, now
+    def __init__(self, world: World, request: Request) -> None:
+        self.world, self.request, self.now = world, request, request.now
         model = casbin.Model()
         model.load_model_from_text(MODEL)
         self.enforcer = casbin.Enforcer(model)
@@ -150,7 +153,8 @@ class Oracle:
             self.enforcer.add_policy(
                 f"R{n}", rule.who, "|".join(rule.acts), rule.what, rule.purpose, str(n), str(n), effect, "why"
             )
-        links = [(who, of) for who, of, since, until in world.g if holds(since, until, now)]
+        links = [(who, of) for who, of, since, until in world.g if holds(since, until, self.now)]
+        links += [(request.subject, group) for group in request.groups]
         for low, high in (*links, *zip(CLEARANCES[1:], CLEARANCES, strict=False)):
             self.enforcer.add_named_grouping_policy("g", low, high)
         for action in ("display", "export", "train", "reidentify"):
@@ -183,7 +187,8 @@ class Oracle:
         free = effect == "deny" or action == "discover" or label == "public"
         return free or self.is_link(who, f"clearance:{label}")
 
-    def allows(self, request: Request) -> bool:
+    def allows(self) -> bool:
+        request = self.request
         label = str(request.label or "secret")
         tags = request.tags | {f"label:{label}"}
         return self.enforcer.enforce(
@@ -201,14 +206,26 @@ def decide(policy: Policy, request: Request) -> bool:
     return decision.allowed
 
 
+def compare(world: World, requests: Sequence[Request]) -> None:
+    policy = build(world)
+    for request in requests:
+        expected = Oracle(world, request).allows()
+        event(f"allowed: {expected}")
+        assert decide(policy, request) == expected, f"{request}\n{written(world)}"
+
+
 @settings(max_examples=80, deadline=None)
 @given(_world, st.lists(_request, min_size=1, max_size=12))
 def test_no_disagreement_with_plain_casbin(world: World, requests: Sequence[Request]) -> None:
-    policy = build(world)
-    for request in requests:
-        expected = Oracle(world, request.now).allows(request)
-        event(f"allowed: {expected}")
-        assert decide(policy, request) == expected, f"{request}\n{written(world)}"
+    compare(world, requests)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@settings(max_examples=10_000, deadline=None)
+@given(_world, st.lists(_request, min_size=1, max_size=6))
+def test_no_disagreement_in_ten_thousand_policies(world: World, requests: Sequence[Request]) -> None:
+    compare(world, requests)
 
 
 @settings(max_examples=30, deadline=None)
