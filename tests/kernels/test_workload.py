@@ -72,8 +72,8 @@ CELLS = {
     ),
     "matplotlib": (
         (
-            "import matplotlib.pyplot as plt; plt.plot([1, 3, 2]); plt.savefig('p.png'); plt.savefig('p.svg'); plt.close();"
-            "import os; print(os.path.getsize('p.png') > 1000)"
+            "import matplotlib.pyplot as plt; plt.plot([1, 3, 2]); plt.savefig('p.png'); plt.savefig('p.svg');"
+            "plt.close(); import os; print(os.path.getsize('p.png') > 1000)"
         ),
         "True",
     ),
@@ -195,7 +195,8 @@ class Attended:
         self._thread = threading.Thread(target=self._answer, args=(found,))
         self._thread.start()
         self.client = BlockingKernelClient()
-        self.client.load_connection_info({**connection, "ip": str(box.sockets / "c")})
+        connection["ip"] = str(box.sockets / "c")
+        self.client.load_connection_info(connection)
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
 
