@@ -24,6 +24,7 @@ from typing import Any
 
 READY = "strongroom: the box is closed"
 FAILED = 120
+NOT_RUN = 127
 
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
@@ -294,7 +295,11 @@ def main(arguments: list[str]) -> None:
         sys.exit(FAILED)
     os.write(rights.get("ready_fd", 1), f"{READY}\n".encode())  # the sandbox waits for this line
     if mode == "exec":
-        os.execvp(rest[0], rest)  # noqa: S606
+        try:
+            os.execvp(rest[0], rest)  # noqa: S606
+        except OSError as error:
+            print(f"strongroom: {rest[0]} cannot be run in the box: {error.strerror}", file=sys.stderr)  # noqa: T201
+            sys.exit(NOT_RUN)
     del sys.path[0]  # the launcher's own folder; notebooks import from their current folder, as everywhere
     keep_prints_of_forks()
     run_commands_by_pipe()
