@@ -90,8 +90,7 @@ TABLE: tuple[Group, ...] = (
         "processes and threads",
         None,
         "pools, subprocesses, shells; all within the box's own process numbers",
-        """clone fork vfork execve execveat exit exit_group wait4 waitid kill tkill tgkill pidfd_open
-        pidfd_send_signal getpid getppid gettid getpgid setpgid getpgrp getsid setsid futex futex_waitv futex_wait
+        """clone fork vfork execve execveat exit exit_group wait4 waitid kill tkill tgkill getpid getppid gettid getpgid setpgid getpgrp getsid setsid futex futex_waitv futex_wait
         futex_wake futex_requeue set_robust_list get_robust_list set_tid_address rseq arch_prctl prctl personality
         sched_yield sched_getaffinity sched_setaffinity sched_getparam sched_setparam sched_getscheduler
         sched_setscheduler sched_getattr sched_setattr sched_get_priority_max sched_get_priority_min
@@ -266,6 +265,28 @@ TABLE: tuple[Group, ...] = (
         _has(0, *_NEW_NAMESPACE),
         "any CLONE_NEW* flag",
         watched=True,
+    ),
+    Group(
+        "handles of processes",
+        errno.ENOSYS,
+        "their inode numbers count every process that the machine starts; programs wait for children without them",
+        "pidfd_open pidfd_send_signal",
+    ),
+    Group(
+        "handles of new processes",
+        errno.EPERM,
+        "as above",
+        "clone",
+        _has(0, 0x1000),
+        "CLONE_PIDFD",
+    ),
+    Group(
+        "numbers of sockets",
+        errno.ENOPROTOOPT,
+        "cookies are numbered through for all boxes; handles of processes come this way too",
+        "getsockopt setsockopt",
+        _is(2, 57, 76, 77),
+        "SO_COOKIE, SO_PASSPIDFD, SO_PEERPIDFD",
     ),
     Group(
         "terminal tricks",

@@ -112,6 +112,7 @@ def test_ordinary_arguments_pass() -> None:
         "personality": (0xFFFFFFFF,),
         "prctl": (15,),
         "setsockopt": (0, 1, 7),
+        "getsockopt": (0, 1, 17),
         "pwritev2": (0,),
     }
     assert {*calls, "fadvise64"} == CONDITIONAL
@@ -244,6 +245,8 @@ class Opened(Bubblewrap):
 _ARGUMENTS = {
     "sockets of other families": ("tried(lambda: socket.socket(socket.AF_INET))", errno.EAFNOSUPPORT),
     "netlink sockets": ("tried(lambda: socket.socket(16, socket.SOCK_RAW))", errno.EOPNOTSUPP),
+    "handles of new processes": ("errno_of(NUMBER_clone, 0x1000 | 0x100000, 0)", errno.EPERM),
+    "numbers of sockets": ("tried(lambda: socket.socket(1).getsockopt(1, 57, 8))", errno.ENOPROTOOPT),
     "new namespaces": ("errno_of(NUMBER_clone, 0x10000000 | 0x1000000 * 0x40, 0)", errno.EPERM),
     "terminal tricks": ("tried(lambda: fcntl.ioctl(file, 0x5412, b'x'))", errno.EPERM),
     "file-system controls": ("tried(lambda: fcntl.ioctl(file, 0x80086601, bytearray(8)))", errno.ENOTTY),
