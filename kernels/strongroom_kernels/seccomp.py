@@ -90,12 +90,12 @@ TABLE: tuple[Group, ...] = (
         "processes and threads",
         None,
         "pools, subprocesses, shells; all within the box's own process numbers",
-        """clone fork vfork execve execveat exit exit_group wait4 waitid kill tkill tgkill getpid getppid gettid getpgid setpgid getpgrp getsid setsid futex futex_waitv futex_wait
-        futex_wake futex_requeue set_robust_list get_robust_list set_tid_address rseq arch_prctl prctl personality
-        sched_yield sched_getaffinity sched_setaffinity sched_getparam sched_setparam sched_getscheduler
-        sched_setscheduler sched_getattr sched_setattr sched_get_priority_max sched_get_priority_min
-        sched_rr_get_interval getpriority setpriority ioprio_get ioprio_set getrlimit setrlimit prlimit64 getrusage
-        times getcpu uname getrandom restart_syscall""",
+        """clone fork vfork execve execveat exit exit_group wait4 waitid kill tkill tgkill getpid getppid gettid getpgid
+        setpgid getpgrp getsid setsid futex futex_waitv futex_wait futex_wake futex_requeue set_robust_list
+        get_robust_list set_tid_address rseq arch_prctl prctl personality sched_yield sched_getaffinity
+        sched_setaffinity sched_getparam sched_setparam sched_getscheduler sched_setscheduler sched_getattr
+        sched_setattr sched_get_priority_max sched_get_priority_min sched_rr_get_interval getpriority setpriority
+        ioprio_get ioprio_set getrlimit setrlimit prlimit64 getrusage times getcpu uname getrandom restart_syscall""",
     ),
     Group(
         "identity",
