@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -31,6 +31,9 @@ FRESH = 1.0
 """Seconds for which a display decision counts as new; after that the next output asks again."""
 STALE = 5.0
 """Seconds after which a decision that could not be renewed counts for nothing."""
+GATHER = 0.1
+"""Seconds that the end of a cell waits for others: they share a commit, and the next cell's begin has the disk."""
+ENDS_AT_ONCE = 8
 RETRY = (0.2, 0.5, 1.0, 2.0, 5.0)
 WATCH_INTERVAL = 5.0
 CELLS_KEPT = 10_000
@@ -104,6 +107,15 @@ class _Report:
 
     send: Callable[[], Any]
     amount: int
+    ends_cell: bool = False
+
+
+def _together(reports: list[_Report]) -> Iterator[list[_Report]]:
+    """In order: neighbouring ends of cells some at a time, everything else alone."""
+    for ends, run in itertools.groupby(reports, key=lambda report: report.ends_cell):
+        group = list(run)
+        size = ENDS_AT_ONCE if ends else 1
+        yield from (group[at : at + size] for at in range(0, len(group), size))
 
 
 class Workspace:
@@ -128,6 +140,7 @@ class Workspace:
         self._told: set[bytes] = set()
         self._late: dict[str, int] = defaultdict(int)
         self._reports: asyncio.Queue[_Report] = asyncio.Queue()
+        self._hurry = asyncio.Event()
         self._listeners: set[asyncio.Queue[tuple[str, dict[str, Any]]]] = set()
         self._cells: deque[tuple[str, dict[str, Any]]] = deque(maxlen=CELLS_KEPT)
         self._states: dict[tuple[str, str], str] = {}
@@ -146,6 +159,7 @@ class Workspace:
     async def stop(self, patience: float = 3.0) -> None:
         """Send what is still to be reported, for at most `patience` seconds."""
         self._flush_late()
+        self._hurry.set()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._reports.join(), patience)
         for task in self._tasks:
@@ -277,23 +291,33 @@ class Workspace:
         self._reports.put_nowait(_Report(partial(self.control.close_kernel, kernel, reason), 0))
 
     def end_cell(self, entry: int, end: dict[str, Any], charged: int) -> None:
-        """Queue a cell's end; it is sent in order and repeated until control has it."""
-        self._reports.put_nowait(_Report(partial(self.control.end_cell, entry, end), charged))
+        """Queue a cell's end; it is sent soon, before whatever is queued after it, and repeated until control has it.
+
+        Ends alone may overtake each other.
+        """
+        self._reports.put_nowait(_Report(partial(self.control.end_cell, entry, end), charged, ends_cell=True))
 
     async def reported(self, patience: float = 15.0) -> None:
         """Return when control has got all that was queued until now. Raises Problem where it does not answer."""
+        self._hurry.set()
         try:
             await asyncio.wait_for(self._reports.join(), patience)
         except TimeoutError:
             raise control_silent() from None
+        finally:
+            self._hurry.clear()
 
     async def _report(self) -> None:
         while True:
-            report = await self._reports.get()
-            try:
-                await self._deliver(report)
-            finally:
-                self._reports.task_done()
+            waiting = [await self._reports.get()]
+            if waiting[0].ends_cell:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._hurry.wait(), GATHER)
+            waiting += [self._reports.get_nowait() for _ in range(self._reports.qsize())]
+            for together in _together(waiting):
+                await asyncio.gather(*(self._deliver(report) for report in together))
+                for _ in together:
+                    self._reports.task_done()
 
     async def _deliver(self, report: _Report) -> None:
         for attempt in itertools.count():
