@@ -181,6 +181,7 @@ def test_a_cell_at_confidential_says_no_more_than_its_budget(running, bound):
     assert text + sum(pictures) <= spent + OWN
 
 
+@pytest.mark.soak
 def test_a_day_at_confidential_says_no_more_than_its_budget_over_all_routes_together(running, bound):
     seed = secrets.token_hex(8)
     with Browser(bound, "bound-day.ipynb") as browser:

@@ -210,3 +210,17 @@ def test_nothing_beside_the_two_addresses_of_cells_answers(cardio: Enclave, path
     with pytest.raises(Problem) as refused:
         cardio.server()("POST", path, {})
     assert refused.value.status in {404, 405}
+
+
+def test_after_the_projects_window_no_cell_runs(enclave: Enclave) -> None:
+    enclave.project(until="2026-11-21")
+    server = enclave.server()
+    kernel = enclave.kernel(server)
+    cell = {"kernel": kernel, "kind": "execute", "code": "1"}
+    server("POST", "cells", cell)
+    enclave.clock.forward(days=1)
+    recorded = len(enclave.entries("server:cell:begin"))
+    with pytest.raises(Problem) as refused:
+        server("POST", "cells", cell)
+    assert refused.value.status == 403
+    assert len(enclave.entries("server:cell:begin")) == recorded
