@@ -7,6 +7,7 @@ the server makes one child per kernel, sets the profile's limits and puts the bo
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 from collections.abc import Mapping
@@ -14,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from strongroom_kernels.box import BoxError
+from strongroom_kernels.box import BoxError, Limits
 from strongroom_kernels.profiles import Profile
 
 VARIABLE = "STRONGROOM_CGROUP"
 PERIOD_MICROSECONDS = 100_000
 V1, V2 = 1, 2
+_BESIDE_PROCESSES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +77,12 @@ class KernelCgroup:
         self._profile = profile
         self._folders = {controller: folder / name for controller, folder in delegation.folders.items()}
 
-    @property
-    def controllers(self) -> frozenset[str]:
-        """Of memory, pids, cpu, those that hold it."""
-        return self._delegation.controllers if self._profile is not None else frozenset()
+    def beside(self, limits: Limits) -> Limits:
+        """What the box itself still has to hold: the group comes first, because it can tell what it refused."""
+        held = self._delegation.controllers if self._profile is not None else frozenset()
+        memory = None if "memory" in held else limits.memory_bytes
+        processes = limits.processes + (_BESIDE_PROCESSES if "pids" in held else 0)
+        return dataclasses.replace(limits, memory_bytes=memory, processes=processes)
 
     def create(self) -> None:
         """Make it, empty and with the profile's limits; counters begin at zero. Raises BoxError."""

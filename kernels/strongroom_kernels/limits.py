@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from strongroom_kernels import launcher
@@ -34,15 +34,20 @@ class LimitWatch:
     profiles: Profiles
     group: KernelCgroup | None
     work: Path
-    _seen: Counters = field(default_factory=Counters)
+    _refusals: int = 0
+    """Refused processes that were told."""
+    _kills: int = 0
+    """Kills that were told as those of other processes than the kernel itself."""
+    _kills_before: int = 0
+    """Kills at the last look: the kernel that outlives one until the next look was not what was killed."""
     _full: bool = False
 
     def look(self) -> list[Told]:
         """What is new since the last look; of a kernel that lives."""
         told = []
         now = self._counters()
-        refused, killed = now.forks_refused - self._seen.forks_refused, now.oom_kills - self._seen.oom_kills
-        self._seen = now
+        refused, killed = now.forks_refused - self._refusals, self._kills_before - self._kills
+        self._refusals, self._kills, self._kills_before = now.forks_refused, self._kills_before, now.oom_kills
         if refused > 0:
             told.append(Told("processes", refused, self._refused()))
         if killed > 0:
@@ -56,7 +61,7 @@ class LimitWatch:
 
     def death(self, status: int) -> tuple[str, Told | None]:
         """Why the kernel ended, and the limit that ended it, from its exit status (128 + n after signal n)."""
-        killed = self._counters().oom_kills - self._seen.oom_kills
+        killed = self._counters().oom_kills - self._kills
         limit = None
         number = status - 128
         if number == signal.SIGKILL and killed > 0:

@@ -26,6 +26,7 @@ from strongroom_kernels.log import OutputLog
 from strongroom_kernels.probe import require_sound
 from strongroom_kernels.profiles import Profiles
 from strongroom_kernels.sandbox import Boxed, Sandbox, refuse_unfit_caller, sandbox_of, start_failure
+from strongroom_kernels.watch import Answering
 
 OnViolation = Callable[[str, dict[str, int], str], None]
 """(kind, counts by name, words) of what a kernel tried or ran into; called in the event loop's thread."""
@@ -35,6 +36,7 @@ _START_SECONDS = 20.0
 _POLL_SECONDS = 0.02
 _LOOK_SECONDS = 2.0
 _REMOVE_TRIES = 50
+_REFUSED_CALLS = "Code in the kernel made system calls that boxes refuse and that no library makes by itself."
 
 
 def kernel_folder(kernel_id: str, places: Places | None = None) -> KernelFolder:
@@ -60,6 +62,7 @@ class StrongroomProvisioner(KernelProvisionerBase):
     _group: KernelCgroup | None = None
     _limits: LimitWatch | None = None
     _looking: asyncio.Task[None] | None = None
+    _answering: Answering | None = None
 
     @property
     def has_process(self) -> bool:
@@ -101,6 +104,7 @@ class StrongroomProvisioner(KernelProvisionerBase):
         except BaseException:
             await self.cleanup()
             raise
+        self._answer_watched()
         self._looking = asyncio.create_task(self._look())
         return self.connection_info
 
@@ -177,21 +181,27 @@ class StrongroomProvisioner(KernelProvisionerBase):
     def _start(self, folder: KernelFolder, places: Places) -> None:
         profiles = Profiles.from_environment()
         group = self._make_group(folder, profiles)
-        if group is not None and "memory" in group.controllers:
-            # One bound for all of its processes, instead of one for each.
-            places = dataclasses.replace(places, limits=dataclasses.replace(places.limits, memory_bytes=None))
+        if group is not None:
+            places = dataclasses.replace(places, limits=group.beside(places.limits))
         sandbox, box = self.sandboxes(places.tier), places.box(folder.ask, folder.sockets)
         for left in folder.sockets.iterdir():
             left.unlink()  # of the process before a restart
         log = OutputLog(folder.log)
         try:
             files = {inside.CONNECTION_FILE: self._inside_view(sandbox.sockets(box))}
-            self._boxed = sandbox.start(box, ["kernel", inside.CONNECTION_FILE], log, files, cgroup=group)
+            self._boxed = sandbox.start(box, ["kernel", inside.CONNECTION_FILE], log, files, cgroup=group, watch=True)
         except BaseException:
             log.close()
             raise
         self._log, self._status, self._death, self._asked_to_end = log, None, None, False
         self._limits = LimitWatch(profiles, group, places.work)
+
+    def _answer_watched(self) -> None:
+        """Answer the calls that the box's filters pass on to this server; report those that are refused."""
+        watch = None if self._boxed is None else self._boxed.watch
+        if watch is not None:
+            self._answering = Answering(watch, lambda counts: self._report("syscall", counts, _REFUSED_CALLS))
+            self._answering.start()
 
     def _make_group(self, folder: KernelFolder, profiles: Profiles) -> KernelCgroup | None:
         delegation = Delegation.from_environment()
@@ -238,6 +248,9 @@ class StrongroomProvisioner(KernelProvisionerBase):
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
+        if self._answering is not None:
+            self._answering.stop()
+            self._answering = None
         if self._boxed is not None:
             self._boxed.close()
             self._boxed = None
