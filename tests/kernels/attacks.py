@@ -122,14 +122,14 @@ add("network", "names by dns", lambda: socket.getaddrinfo("localhost.example", 8
 def _() -> object:
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(D["socket"])
-        return client.recv(100)
+        return True
 
 
 @attack("network", "the host's abstract socket")
 def _() -> object:
     with socket.socket(socket.AF_UNIX) as client:
         client.connect("\0" + D["abstract"])
-        return client.recv(100)
+        return True
 
 
 @attack("network", "a datagram to the host's abstract socket")
