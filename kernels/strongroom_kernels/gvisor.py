@@ -194,7 +194,7 @@ def find_runsc() -> str:
     if program is None:
         raise BoxError(
             "No kernel of the tier gvisor can start: runsc is not installed. As root, on Debian 12: "
-            "apt install runsc (three times faster: apt install -t bookworm-backports runsc)"
+            "apt install runsc (faster: apt install -t bookworm-backports runsc)"
         )
     version = runsc_version(program)
     if version < _OLDEST:
