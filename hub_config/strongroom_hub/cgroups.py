@@ -28,6 +28,9 @@ V1, V2 = 1, 2
 PERIOD_MICROSECONDS = 100_000
 SERVER_WEIGHT = 10
 """How much more the server's own work counts than its kernels' when both want the processors."""
+INSTANCE_WEIGHT = 4
+"""How much all servers together count on each processor beside one process of the host, with version 1: there a group
+and a process of the root compete as equals. With version 2 they compete with other services' groups, as equals."""
 TOGETHER = 2
 """All kernels of a workspace together get this many times what each gets."""
 END_PATIENCE, POLL_SECONDS = 5.0, 0.02
@@ -117,6 +120,7 @@ def _limits(
             ("cpu", "kernels/cpu.cfs_period_us", str(PERIOD_MICROSECONDS)),
             ("cpu", "kernels/cpu.cfs_quota_us", quota),
             ("cpu", "server/cpu.shares", str(SERVER_WEIGHT * 1024)),
+            ("cpu", "../cpu.shares", str(INSTANCE_WEIGHT * 1024 * (os.cpu_count() or 1))),
         )
         if hierarchy.version == V1
         else (

@@ -443,7 +443,12 @@ def test_a_killed_hub_leaves_no_process_and_its_servers_are_ended_at_the_next_st
             family = supervisor._descendants(running.hub_pid)
             os.kill(running.hub_pid, signal.SIGKILL)
             wait_until(lambda: not any(alive(p.pid) for p in family if p.pid != seen["child"]), "all parts gone")
+            if AS_ROOT:
+                assert os.path.ismount(
+                    instance.projects_dir / "cardio" / "work" / "analyst"
+                )  # nobody was left to do it
         assert not ended(running, seen)
+        assert all_gone(running, seen)
         with running:
             wait_until(lambda: ended(running, seen), "the credential is void")
             with person(running) as somebody:
