@@ -240,7 +240,7 @@ class FakeV2:
 
 
 @pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeV2]:  # noqa: C901 - three rules of a tree
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeV2:  # noqa: C901 - three rules of a tree
     tree = FakeV2(tmp_path / "cgroup")
     real_mkdir, real_write, real_rmdir = Path.mkdir, Path.write_text, Path.rmdir
 
@@ -280,7 +280,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeV2]:  
     monkeypatch.setattr(Path, "write_text", write_text)
     monkeypatch.setattr(Path, "rmdir", rmdir)
     monkeypatch.setattr(os, "chown", lambda *_: None)
-    yield tree
+    return tree
 
 
 def test_version_2_by_its_files(fake: FakeV2, tmp_path: Path) -> None:
