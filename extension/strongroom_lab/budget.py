@@ -4,8 +4,8 @@ One `Meter` counts one request (a cell run, a completion, a widget event ...). E
 message counts: names, metadata and buffers too. Pure: the rule in force comes in as a `View`.
 
 Rules
-- Where the view is silent (revoked, denied, too old), nothing is shown.
-- Above public only the guarded types are shown, HTML reduced to text and tables.
+- Where the view is sealed (revoked, denied, too old, or a label of which nothing free is shown), nothing is shown.
+- Above public only the guarded types are shown, each in its reduced form; widgets by their own list (`widgets`).
 - A picture may be as large as the rule says; it counts for the day, not for the cell.
 - Everything else counts for cell and day. A stream is cut where the budget ends; anything else is withheld whole.
   From then on nothing more of the request is shown.
@@ -15,20 +15,24 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from strongroom_policy.labels import Label
 from strongroom_policy.sizes import size
 
-from strongroom_lab import canon
-from strongroom_lab.canon import Message
-from strongroom_lab.workspace import View
+from strongroom_lab import mime, widgets
+from strongroom_lab.canon import COMMS, Message
+from strongroom_lab.display import View
+from strongroom_lab.values import Unfit, encode
 
 OUTPUTS_LISTED = 200
 DISPLAYS = frozenset({"display_data", "update_display_data", "execute_result"})
 BUNDLES = DISPLAYS | {"inspect_reply", "execute_reply"}
 """Types whose `data` is a MIME bundle (of an execute reply: the pager's)."""
+FINEST = 1 << 10
+UNKNOWN_TYPE = "Output of its type is not shown here, for example JavaScript."
 MIME = {
     "error": "application/vnd.jupyter.error",
     "comm_open": "application/vnd.jupyter.comm",
@@ -40,10 +44,6 @@ MIME = {
     "input_request": "application/vnd.jupyter.prompt",
     "clear_output": "application/vnd.jupyter.clear",
 }
-NEXT = (
-    "Print less, or write the result to a file in ~/work and ask for its release in the Exports panel. "
-    "The kernel goes on running and keeps everything."
-)
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ class Outputs:
             self.stream(f"application/vnd.jupyter.{message.content['name']}", message.content["text"].encode())
         elif message.type in DISPLAYS:
             for mime, item in message.content["data"].items():
-                self.add(mime, item.encode() if isinstance(item, str) else canon.encode(item))
+                self.add(mime, item.encode() if isinstance(item, str) else encode(item))
         elif message.type in MIME:
             self.stream(MIME[message.type], message.body + b"".join(message.buffers))
 
@@ -81,6 +81,22 @@ class Outputs:
         return [*streams, *self.items]
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What of a message may be shown, what that costs, and why the rest may not (`reason`, empty if all may)."""
+
+    part: Message | None
+    cost: int = 0
+    cell: int = 0
+    """The part of `cost` that counts for the cell."""
+    withheld: int = 0
+    reason: str = ""
+    closes: bool = False
+    """Whether nothing more of the request is shown after this."""
+    left_out: int = 0
+    """Parts of a widget's state that no schema knows."""
+
+
 @dataclass(slots=True)
 class Meter:
     """The bytes of one request: shown, withheld, and what counts for its cell budget."""
@@ -88,7 +104,7 @@ class Meter:
     shown: int = 0
     withheld: int = 0
     charged: int = 0
-    """Bytes shown above public since the last report: they count for the day."""
+    """Bytes shown above public: they count for the day."""
     reason: str = ""
     """Why something was withheld, in words; empty while nothing was."""
     rule: str = ""
@@ -96,96 +112,105 @@ class Meter:
     outputs: Outputs = field(default_factory=Outputs)
     _cell_used: int = 0
 
-    def admit(self, message: Message, view: View) -> Message | None:
-        """The part of `message` that may be shown under `view`, counted; None where nothing may."""
-        cost = message.cost
-        if view.silence:
-            self._withhold(cost, view.silence, view.display.rule)
-            return None
-        if self.closed:
-            self.withheld += cost
-            return None
-        if view.label > Label.PUBLIC:
-            reduced = self._guard(message, view)
-            if reduced is None:
-                return None
-            message = reduced
-        return self._fit(message, view)
+    def judge(self, message: Message, view: View, comms: Mapping[str, widgets.Comm] | None = None) -> Verdict:
+        """What of `message` may be shown under `view`; `comms` are the open widgets. Nothing is counted yet."""
+        why_not = view.sealed or (self.reason if self.closed else "")
+        if not why_not and message.type in DISPLAYS and message.dropped and not message.content["data"]:
+            why_not = UNKNOWN_TYPE
+        if why_not:
+            return Verdict(None, withheld=message.cost, reason=why_not)
+        if view.label == Label.PUBLIC:
+            return self._fitting(message, _pictures(message), "", view, message.cost)
+        try:
+            if message.type in COMMS:
+                found = widgets.reduced(message, comms or {}, view.display.image_bytes)
+                verdict = self._fitting(found.message, found.pictures, "", view, message.cost)
+                return replace(verdict, left_out=found.left_out)
+        except Unfit:
+            return Verdict(None, withheld=message.cost, reason=f"A widget of a kind that is not shown at {view.label}.")
+        reduced, reason = _reduced(message, view, comms or {})
+        if message.type in BUNDLES and message.content.get("data") and not reduced.content["data"]:
+            return Verdict(None, withheld=message.cost, reason=reason or _unshown(message, view))
+        return self._fitting(reduced, _pictures(reduced), reason, view, message.cost)
 
-    def _guard(self, message: Message, view: View) -> Message | None:
-        """Drop types that are not shown above public and pictures that are too large."""
-        before = message.cost
-        if message.type not in BUNDLES or "data" not in message.content:
-            return message
-        data = canon.guarded(message.content["data"])
-        limit = view.display.image_bytes
-        large = [
-            mime for mime in canon.IMAGES if mime in data and limit is not None and len(data[mime]) * 3 // 4 > limit
-        ]
-        for mime in large:
-            del data[mime]
-        given = message.content["data"]
-        sizes = canon.image_sizes(message.content.get("metadata"), data)
-        message = message.with_content(data=data, **({"metadata": sizes} if "metadata" in message.content else {}))
-        if large:
-            self._withhold(
-                max(0, before - message.cost),
-                f"A picture is larger than the {size(limit or 0)} allowed.",
-                view.display.rule,
-            )
-        if given and not data:
-            if not large:
-                kinds = ", ".join(sorted(given))
-                self._withhold(before, f"Output of type {kinds} is not shown at label {view.label}.", view.display.rule)
-            return None
-        return message
-
-    def _fit(self, message: Message, view: View) -> Message | None:
+    def _fitting(self, message: Message, pictures: int, reason: str, view: View, whole: int) -> Verdict:
+        """The verdict on a reduced message that cost `whole` before; `reason`: why parts of it are left out."""
         cost = message.cost
-        pictures = 0
-        if message.type in DISPLAYS:
-            pictures = sum(len(item) for mime, item in message.content["data"].items() if mime in canon.IMAGES)
         cell = view.display.cell_bytes
         cell_left = None if cell is None else max(0, cell - self._cell_used)
         over_cell = cell_left is not None and cost - pictures > cell_left
         over_day = view.day_left is not None and cost > view.day_left
         if not over_cell and not over_day:
-            return self._show(message, cost, cost - pictures, view)
-        reason = "The display budget of this day is spent."
+            left_out = max(0, whole - cost) if reason else 0
+            return Verdict(message, cost, cost - pictures, left_out, reason)
+        spent = "The display budget of this day is spent."
         if over_cell:
-            reason = f"The display budget of a cell, {size(cell or 0)}, is spent."
+            spent = f"The display budget of a cell, {size(cell or 0)}, is spent."
         part = None
         if message.type == "stream":
-            left = min(value for value in (cell_left, view.day_left) if value is not None)
-            part = cut(message, left)
-        if part is not None:
-            self._show(part, part.cost, part.cost, view)
-        self._withhold(cost - (part.cost if part else 0), reason, view.display.rule)
-        self.closed = True
-        return part
+            part = cut(message, min(value for value in (cell_left, view.day_left) if value is not None))
+        shown = part.cost if part is not None else 0
+        return Verdict(part, shown, shown, cost - shown, spent, closes=True)
 
-    def _show(self, message: Message, cost: int, cell: int, view: View) -> Message:
-        self.shown += cost
-        if view.label > Label.PUBLIC:
-            self.charged += cost
-        if view.display.cell_bytes is not None:
-            self._cell_used += cell
-        self.outputs.note(message)
-        return message
+    def book(self, verdict: Verdict, view: View) -> None:
+        """Count what is shown and what is not."""
+        if verdict.part is not None:
+            self.shown += verdict.cost
+            if view.label > Label.PUBLIC:
+                self.charged += verdict.cost
+            if view.display.cell_bytes is not None:
+                self._cell_used += verdict.cell
+        if verdict.reason:
+            self.withhold(verdict.withheld, verdict.reason, view.display.rule)
+        self.closed = self.closed or verdict.closes
 
-    def _withhold(self, amount: int, reason: str, rule: str) -> None:
+    def take_back(self, verdict: Verdict, reason: str) -> None:
+        """What was booked could not be charged, so it is not shown."""
+        self.shown -= verdict.cost
+        self.charged -= verdict.cost
+        self.withhold(verdict.cost, reason, "")
+
+    def withhold(self, amount: int, reason: str, rule: str) -> None:
         self.withheld += amount
         if not self.reason:
             self.reason, self.rule = reason, rule
 
-    def notice(self) -> str:
-        """What the person reads where something was withheld."""
-        rule = f" Rule {self.rule}." if self.rule else ""
-        return (
-            f"Strongroom withheld output of this cell: {size(coarse(self.withheld))} not shown, "
-            f"{size(self.shown)} shown. "
-            f"{self.reason}{rule} {NEXT}"
-        )
+
+def _reduced(message: Message, view: View, comms: Mapping[str, widgets.Comm]) -> tuple[Message, str]:
+    """The message in the form in which it is shown above public, and why parts are left out."""
+    if message.type not in BUNDLES or "data" not in message.content:
+        return message, ""
+    limit = view.display.image_bytes
+    guarded = mime.guarded(message.content["data"])
+    data = guarded.data
+    large = [
+        kind for kind in mime.IMAGES & data.keys() if limit is not None and mime.item_bytes(kind, data[kind]) > limit
+    ]
+    data = {kind: item for kind, item in data.items() if kind not in large and not _is_unknown_view(kind, item, comms)}
+    changes: dict[str, Any] = {"data": data}
+    if "metadata" in message.content:
+        changes["metadata"] = {kind: sizes for kind, sizes in message.content["metadata"].items() if kind in data}
+    reduced = message.with_content(**changes)
+    reason = f"Active content is not shown at label {view.label}." if guarded.reduced else ""
+    if large:
+        reason = f"A picture is larger than the {size(limit or 0)} allowed."
+    return reduced, reason
+
+
+def _is_unknown_view(kind: str, item: Any, comms: Mapping[str, widgets.Comm]) -> bool:
+    """Whether this is the place of a widget that is not shown."""
+    return kind == mime.WIDGET_VIEW and item["model_id"] not in comms
+
+
+def _pictures(message: Message) -> int:
+    if message.type not in DISPLAYS:
+        return 0
+    return sum(len(item) for kind, item in message.content["data"].items() if kind in mime.IMAGES)
+
+
+def _unshown(message: Message, view: View) -> str:
+    kinds = ", ".join(sorted(message.content["data"]))
+    return f"Output of type {kinds} is not shown at label {view.label}."
 
 
 def cut(message: Message, left: int) -> Message | None:
@@ -196,6 +221,8 @@ def cut(message: Message, left: int) -> Message | None:
 
 
 def coarse(amount: int) -> int:
-    """Two significant digits, rounded up: an exact count of what was withheld would itself be a message."""
-    step = int("1" + "0" * max(0, len(str(amount)) - 2))
-    return -(-amount // step) * step
+    """Rounded up to 1 KiB, 4 KiB, 16 KiB ...: an exact count of what was withheld would itself be a message."""
+    step = FINEST
+    while step < amount:
+        step *= 4
+    return step

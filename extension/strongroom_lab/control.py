@@ -104,7 +104,7 @@ class Control:
         return await self._call("GET", "display", patience=QUICK)
 
     async def charge(self, kernel: str | None, route: str, amount: int) -> dict[str, Any]:
-        """Charge bytes that were shown outside a running cell (`route`: work or late) to the day's budget."""
+        """Charge bytes to the day's budget before they are shown (`route`: cell or work)."""
         return await self._call("POST", "display", {"kernel": kernel, "route": route, "bytes": amount})
 
     async def save_file(self, path: str, size: int, sha256: str) -> dict[str, Any]:

@@ -19,8 +19,9 @@ from tornado import web
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketHandler
 
-from strongroom_lab import canon, workfiles
+from strongroom_lab import workfiles
 from strongroom_lab.settings import Settings
+from strongroom_lab.values import encode
 from strongroom_lab.vault import Vault
 from strongroom_lab.workspace import Workspace
 
@@ -166,7 +167,7 @@ class MeteredHandler(Handler):
         files = export.get("files") if isinstance(export, dict) else None
         if not isinstance(files, list):
             return export
-        told = canon.encode(files)
+        told = encode(files)
         silence = "" if self.workspace.was_told(told) else await self.workspace.count_shown(len(told))
         if not silence:
             self.workspace.remember_told(told)
@@ -178,7 +179,7 @@ class MeteredHandler(Handler):
 
     async def metered_refusal(self, problem: Problem) -> Problem:
         """`problem` counted each time: that a file exists, what it is and how large it is are answers of a kernel."""
-        silence = await self.workspace.count_shown(len(canon.encode(problem.as_json())))
+        silence = await self.workspace.count_shown(len(encode(problem.as_json())))
         if not silence:
             return problem
         return _withheld("This was refused, and why is withheld", silence, self.workspace, "Try again tomorrow (UTC).")
@@ -200,7 +201,7 @@ class Work(MeteredHandler):
             found = await asyncio.to_thread(workfiles.listing, self.server.work, path)
         except Problem as problem:
             raise await self.metered_refusal(problem) from problem
-        raw = canon.encode(found)
+        raw = encode(found)
         silence = await self.workspace.count_shown(len(raw))
         if silence:
             raise _withheld(
@@ -212,7 +213,48 @@ class Work(MeteredHandler):
         self.finish(raw)
 
 
-class Exports(MeteredHandler):
+class ExportHandler(MeteredHandler):
+    """Makes exports: draft, stage every file in the vault, submit. Control learns hashes only, the vault bytes only."""
+
+    async def export(self, copies: list[workfiles.Copied], justification: str, cells: list[int]) -> None:
+        """Answer with the export of `copies`, which are closed; `cells`: the entries that it names."""
+        try:
+            made = await self._send(copies, justification, cells)
+        except Problem as problem:
+            raise await self.metered_refusal(problem) from problem
+        finally:
+            for copy in copies:
+                copy.file.close()
+        self.workspace.publish("export", {"id": made.get("id"), "state": made.get("state")})
+        self.answer(await self.metered(made), 201)
+
+    async def _send(self, copies: list[workfiles.Copied], justification: str, cells: list[int]) -> dict[str, Any]:
+        draft = await self.workspace.control.draft_export(
+            {
+                "justification": justification,
+                "files": [{"name": copy.name, "bytes": copy.size, "sha256": copy.sha256} for copy in copies],
+                "cells": cells,
+            }
+        )
+        identifier, tickets = str(draft.get("id", "")), draft.get("tickets")
+        if not isinstance(tickets, list) or len(tickets) != len(copies):
+            raise Problem.from_json(None)
+        receipts = [
+            await self.vault.stage(identifier, index, str(ticket), copy.file)
+            for index, (copy, ticket) in enumerate(zip(copies, tickets, strict=True))
+        ]
+        return await self.workspace.control.submit_export(identifier, receipts)
+
+
+def justification_in(body: dict[str, Any]) -> str:
+    """Raises Problem."""
+    justification = body.get("justification")
+    if not isinstance(justification, str):
+        raise Problem(400, "bad-request", "Not understood", "justification is a text.")
+    return justification
+
+
+class Exports(ExportHandler):
     @web.authenticated
     @spoken
     async def get(self) -> None:
@@ -226,43 +268,42 @@ class Exports(MeteredHandler):
     @spoken
     async def post(self) -> None:
         body = self.body()
-        paths, justification = body.get("paths"), body.get("justification")
+        paths, justification = body.get("paths"), justification_in(body)
         if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
             raise Problem(400, "bad-request", "Not understood", "paths is a list of file names below ~/work.")
-        if not isinstance(justification, str):
-            raise Problem(400, "bad-request", "Not understood", "justification is a text.")
         try:
-            export = await self._export(paths, justification)
+            copies = await asyncio.to_thread(workfiles.copy_for_export, self.server.work, paths)
         except Problem as problem:
             raise await self.metered_refusal(problem) from problem
-        self.workspace.publish("export", {"id": export.get("id"), "state": export.get("state")})
-        self.answer(await self.metered(export), 201)
+        await self.export(copies, justification, self.workspace.entries()[-CELLS_SENT:])
 
-    async def _export(self, paths: list[str], justification: str) -> dict[str, Any]:
-        copies = await asyncio.to_thread(workfiles.copy_for_export, self.server.work, paths)
-        try:
-            return await self._send(copies, justification)
-        finally:
-            for copy in copies:
-                copy.file.close()
 
-    async def _send(self, copies: list[workfiles.Copied], justification: str) -> dict[str, Any]:
-        """Draft, stage every file in the vault, submit: control learns hashes only, the vault bytes only."""
-        draft = await self.workspace.control.draft_export(
-            {
-                "justification": justification,
-                "files": [{"name": copy.name, "bytes": copy.size, "sha256": copy.sha256} for copy in copies],
-                "cells": self.workspace.entries()[-CELLS_SENT:],
-            }
-        )
-        identifier, tickets = str(draft.get("id", "")), draft.get("tickets")
-        if not isinstance(tickets, list) or len(tickets) != len(copies):
-            raise Problem.from_json(None)
-        receipts = [
-            await self.vault.stage(identifier, index, str(ticket), copy.file)
-            for index, (copy, ticket) in enumerate(zip(copies, tickets, strict=True))
-        ]
-        return await self.workspace.control.submit_export(identifier, receipts)
+class WithheldOutputs(Handler):
+    """The withheld outputs that this server keeps."""
+
+    @web.authenticated
+    @spoken
+    async def get(self) -> None:
+        self.answer({"withheld": self.workspace.withheld.listed()})
+
+
+class ReviewWithheld(ExportHandler):
+    """An export of withheld outputs, from the cell: to the airlock they are files like any other."""
+
+    @web.authenticated
+    @spoken
+    async def post(self) -> None:
+        body = self.body()
+        ids, justification = body.get("ids"), justification_in(body)
+        if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids) or len(ids) > workfiles.MAX_FILES:
+            raise Problem(
+                400,
+                "bad-request",
+                "Not understood",
+                f"ids is a list of at most {workfiles.MAX_FILES} withheld outputs.",
+            )
+        copies, cells = self.workspace.withheld.copies(ids)
+        await self.export(copies, justification, cells)
 
 
 class WithdrawExport(MeteredHandler):
@@ -382,6 +423,8 @@ def routes(
         ("exports", Exports),
         (f"exports/{_ID}/withdraw", WithdrawExport),
         (f"exports/{_ID}/download", DownloadExport),
+        ("withheld", WithheldOutputs),
+        ("withheld/review", ReviewWithheld),
         ("cells", Cells),
     ]
     shared = {"settings": settings, "workspace": workspace, "vault": vault}

@@ -14,7 +14,8 @@ from jupyter_server.services.kernels.connection.base import (
     serialize_msg_to_ws_v1,
 )
 
-from strongroom_lab.canon import Message, Unfit, encode
+from strongroom_lab.canon import Message
+from strongroom_lab.values import Unfit, encode
 
 V1 = "v1.kernel.websocket.jupyter.org"
 PARTS_LIMIT = 1024

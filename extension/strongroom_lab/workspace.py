@@ -11,8 +11,8 @@ import contextlib
 import hashlib
 import itertools
 import time
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -24,9 +24,13 @@ from strongroom_policy.labels import Label
 from tornado.log import app_log
 
 from strongroom_lab.control import Control
+from strongroom_lab.display import Display, View, nothing
 from strongroom_lab.problems import control_silent
 from strongroom_lab.violations import Violations
+from strongroom_lab.withheld import Withheld
 
+STEP, LIMITED_STEP = 128 << 10, 16 << 10
+"""Bytes of output that are charged ahead at once, without and with a limit for the day: what is not used is lost."""
 FRESH = 1.0
 """Seconds for which a display decision counts as new; after that the next output asks again."""
 STALE = 5.0
@@ -42,71 +46,11 @@ QUESTIONS, QUESTIONS_PER_SECOND = 60, 10.0
 """What all kernels of the workspace may ask at once, and each second after that."""
 
 
-@dataclass(frozen=True, slots=True)
-class Display:
-    """How much may be shown, as control decided. None = no limit."""
-
-    allowed: bool
-    cell_bytes: int | None
-    day_bytes_left: int | None
-    image_bytes: int | None
-    rule: str
-    text: str
-
-    @classmethod
-    def parse(cls, body: Any) -> Display:
-        """Read DISPLAY from the wire; whatever is not well formed allows nothing."""
-        if not isinstance(body, dict) or body.get("allowed") is not True:
-            shape = body if isinstance(body, dict) else {}
-            return nothing(str(shape.get("rule", "")), str(shape.get("text", "")))
-        return cls(
-            allowed=True,
-            cell_bytes=_limit(body.get("cell_bytes", 0)),
-            day_bytes_left=_limit(body.get("day_bytes_left", 0)),
-            image_bytes=_limit(body.get("image_bytes", 0)),
-            rule=str(body.get("rule", "")),
-            text=str(body.get("text", "")),
-        )
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "allowed": self.allowed,
-            "cell_bytes": self.cell_bytes,
-            "day_bytes_left": self.day_bytes_left,
-            "image_bytes": self.image_bytes,
-            "rule": self.rule,
-            "text": self.text,
-        }
-
-
-def _limit(value: Any) -> int | None:
-    """None is no limit; what is no number of bytes is zero."""
-    if value is None:
-        return None
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
-
-
-def nothing(rule: str, text: str) -> Display:
-    """The rule under which nothing is shown."""
-    return Display(allowed=False, cell_bytes=0, day_bytes_left=0, image_bytes=0, rule=rule, text=text)
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """The rule for the next output: label, limits, and why nothing may be shown (`silence`, empty if something may)."""
-
-    label: Label
-    display: Display
-    day_left: int | None
-    silence: str
-
-
 @dataclass(slots=True)
 class _Report:
-    """One call that control must get to see, sooner or later; `amount` are the bytes that it tells of."""
+    """One call that control must get to see, sooner or later."""
 
-    send: Callable[[], Any]
-    amount: int
+    send: Callable[[], Awaitable[Any]]
     ends_cell: bool = False
 
 
@@ -138,13 +82,14 @@ class Workspace:
         self._base = 0
         """`_acknowledged` when the decision in force was asked for: what it has counted for certain."""
         self._told: set[bytes] = set()
-        self._late: dict[str, int] = defaultdict(int)
         self._reports: asyncio.Queue[_Report] = asyncio.Queue()
         self._hurry = asyncio.Event()
         self._listeners: set[asyncio.Queue[tuple[str, dict[str, Any]]]] = set()
         self._cells: deque[tuple[str, dict[str, Any]]] = deque(maxlen=CELLS_KEPT)
         self._states: dict[tuple[str, str], str] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self.withheld = Withheld()
+        """Outputs that were not shown, for review."""
         self.violations = Violations(control, clock)
         """What the kernels tried or ran into."""
         self.questions = Buckets(lambda: datetime.now(UTC), size=QUESTIONS, per_second=QUESTIONS_PER_SECOND)
@@ -158,7 +103,6 @@ class Workspace:
 
     async def stop(self, patience: float = 3.0) -> None:
         """Send what is still to be reported, for at most `patience` seconds."""
-        self._flush_late()
         self._hurry.set()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._reports.join(), patience)
@@ -196,7 +140,7 @@ class Workspace:
         return {"label": str(self.label), "sources": self.sources, "display": self.display.as_json()}
 
     def day_left(self) -> int | None:
-        """Bytes left of the day's budget; what control may not have counted yet counts against it."""
+        """Bytes left of the day's budget: what control counts ahead and is not shown yet is still left."""
         if self.display.day_bytes_left is None:
             return None
         return max(0, self.display.day_bytes_left - (self._charged - self._base))
@@ -235,21 +179,28 @@ class Workspace:
 
     # --- bytes -----------------------------------------------------------------------------------------------------
 
-    def charge(self, amount: int) -> None:
-        """Count bytes that are about to be shown; they are reported with the cell's end."""
-        self._charged += amount
+    async def pay(self, kernel: str, amount: int) -> bool:
+        """Charge bytes of a kernel's output to the day before they are shown; False where that failed.
 
-    def charge_late(self, kernel: str, amount: int) -> None:
-        """Count bytes shown after their cell's end was recorded, or outside any cell; reported once a second."""
+        Control counts them in steps ahead, so that a server which is killed has not shown what was not counted.
+        """
         self._charged += amount
-        if not self._late:
-            asyncio.get_running_loop().call_later(1.0, self._flush_late)
-        self._late[kernel] += amount
-
-    def _flush_late(self) -> None:
-        waiting, self._late = self._late, defaultdict(int)
-        for kernel, amount in waiting.items():
-            self._reports.put_nowait(_Report(partial(self.control.charge, kernel, "late", amount), amount))
+        due = self._charged - self._acknowledged
+        if due <= 0:
+            return True
+        left = self.display.day_bytes_left
+        step = STEP if left is None else max(due, min(LIMITED_STEP, self.day_left() or 0))
+        mark = self._acknowledged
+        bought = max(due, step)
+        try:
+            answer = await self.control.charge(kernel, "cell", bought)
+        except Problem as problem:
+            app_log.warning("output could not be charged: %s", problem.title)
+            self._charged -= amount
+            return False
+        self._acknowledged += bought
+        self.learn(answer, mark + bought)
+        return True
 
     async def charge_now(self, route: str, amount: int) -> None:
         """Charge bytes of no kernel to the day before they are shown. Raises Problem: then they must not be shown."""
@@ -270,8 +221,10 @@ class Workspace:
         Raises Problem where they could not be charged: then they must not be shown either.
         """
         view = await self.view()
-        if view.silence or view.day_left is None:
-            return view.silence
+        if view.sealed or view.label == Label.PUBLIC:
+            return view.sealed
+        if view.day_left is None:
+            return ""
         if amount > view.day_left:
             return "It is longer than what is left of the day's display budget."
         await self.charge_now("work", amount)
@@ -288,14 +241,14 @@ class Workspace:
         """Queue the record of a kernel's end."""
         if reason == "shutdown":
             self.notebooks.pop(kernel, None)
-        self._reports.put_nowait(_Report(partial(self.control.close_kernel, kernel, reason), 0))
+        self._reports.put_nowait(_Report(partial(self.control.close_kernel, kernel, reason)))
 
-    def end_cell(self, entry: int, end: dict[str, Any], charged: int) -> None:
+    def end_cell(self, entry: int, end: dict[str, Any]) -> None:
         """Queue a cell's end; it is sent soon, before whatever is queued after it, and repeated until control has it.
 
         Ends alone may overtake each other.
         """
-        self._reports.put_nowait(_Report(partial(self.control.end_cell, entry, end), charged, ends_cell=True))
+        self._reports.put_nowait(_Report(partial(self.control.end_cell, entry, end), ends_cell=True))
 
     async def reported(self, patience: float = 15.0) -> None:
         """Return when control has got all that was queued until now. Raises Problem where it does not answer."""
@@ -328,9 +281,6 @@ class Workspace:
                     await asyncio.sleep(RETRY[min(attempt, len(RETRY) - 1)])
                     continue
                 app_log.error("control refused a report: %s", problem.title)
-                # The bytes stay charged here: an unrecorded one must not come back as budget.
-                return
-            self._acknowledged += report.amount
             return
 
     # --- what pages are told ---------------------------------------------------------------------------------------

@@ -127,6 +127,8 @@ class StandIn:
         if name in self.answers:
             return 200, self.answers[name]
         self.entries += 1
+        if name == "POST display" and self.display["day_bytes_left"] is not None:
+            self.display["day_bytes_left"] = max(0, self.display["day_bytes_left"] - body["bytes"])
         if name == "GET session":
             return 200, {"user": "analyst", "project": {"name": "cardio"}, "policy_version": "1", **self.state()}
         if name == "POST reads":
@@ -185,6 +187,11 @@ class Lab:
     @property
     def log(self) -> str:
         return (self.root / "server.log").read_text(encoding="utf-8", errors="replace")
+
+    def memory(self) -> int:
+        """Resident bytes of the server."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        return int(status.split("VmRSS:")[1].split()[0]) << 10
 
     def call(self, method: str, path: str, **options: Any) -> httpx.Response:
         headers = {"Authorization": f"token {self.token}"}

@@ -1,4 +1,4 @@
-"""The canonicaliser and the meter as pure functions."""
+"""The canonicaliser as a pure function."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strongroom_lab import canon
-from strongroom_lab.budget import Meter, coarse, cut
-from strongroom_lab.canon import Message, Unfit
-from strongroom_lab.workspace import Display, View
-from strongroom_policy.labels import Label
+from strongroom_lab.values import Unfit
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -35,15 +32,6 @@ FIELDS = [
     *("found", "prompt", "password", "code", "cursor_pos", "value", "source"),
 ]
 CONTENT = st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=8)
-
-
-def view(label: str = "confidential", cell: int | None = 1000, day: int | None = 5000, image: int | None = 500) -> View:
-    display = Display(True, cell, day, image, "O5 (policy.csv:31)", "")
-    return View(Label.parse(label), display, day, "")
-
-
-def stream(text: str) -> Message:
-    return Message("iopub", "stream", {"name": "stdout", "text": text})
 
 
 @given(st.sampled_from(sorted(canon.OUTGOING)), CONTENT)
@@ -93,111 +81,26 @@ def test_code_has_a_limit() -> None:
         canon.incoming("shell", "execute_request", {"content": {"code": "x" * (canon.CODE_LIMIT + 1)}})
 
 
-def test_a_dataframe_survives_the_sanitiser() -> None:
-    table = '<table border="1" class="dataframe"><thead><tr><th></th><th>a</th></tr></thead></table>'
-    assert canon.guarded({"text/html": table})["text/html"] == table
-
-
 @pytest.mark.parametrize(
-    "html",
+    ("kind", "body", "dropped"),
     [
-        "<script>x</script>",
-        '<img src="http://e/?secret">',
-        '<svg><use href="http://e/"/></svg>',
-        '<td background="http://e/">',
-        '<p style="background:url(http://e/)">',
-        "<meta http-equiv=refresh content='0;http://e/'>",
-        '<a href="javascript:x">',
-        '<form action="/hub/logout"><button>',
-        "<math><mtext><style><img src=http://e/></style></mtext></math>",
-        '<table class="x" onmouseover="x">',
+        ("stream", {"content": {"name": "stdout", "text": "a", "more": "x"}}, ("field of stream",)),
+        ("stream", {"content": {"name": "stdout", "text": "a"}, "buffers": [b"x"]}, ("buffers",)),
+        ("stream", {"content": {"name": "stdout", "text": "a"}, "metadata": {"x": 1}}, ("field of metadata",)),
+        ("stream", {"content": {"name": "stdout", "text": "a"}, "header": {"x": 1}}, ("field of header",)),
+        ("display_data", {"content": {"data": {"application/javascript": "x"}}}, ("output type",)),
+        ("execute_result", {"content": {"data": {"text/plain": "1"}, "execution_count": 3}}, ()),
+        ("status", {"content": {"execution_state": "busy"}, "header": {"msg_id": "1"}}, ()),
     ],
 )
-def test_html_above_public_does_nothing(html: str) -> None:
-    clean = canon.guarded({"text/html": html})["text/html"]
-    for active in ("http", "script", "on", "style", "form", "meta"):
-        assert active not in clean
+def test_what_is_dropped_is_counted_without_the_kernels_words(
+    kind: str, body: dict[str, Any], dropped: tuple[str, ...]
+) -> None:
+    assert canon.outgoing("iopub", kind, body).dropped == dropped
 
 
-def test_markdown_above_public_is_its_source() -> None:
-    """A page would render the HTML in it, with links that carry data in their addresses."""
-    source = "**bold** <meta http-equiv=refresh content='0;http://e/?d'> [go](http://e/?d)"
-    shown = canon.guarded({"text/markdown": source, "text/plain": "<Markdown object>"})
-    assert shown == {"text/plain": source}
-
-
-@given(st.lists(st.text(max_size=400), max_size=12), st.integers(0, 2000), st.integers(0, 3000))
-def test_streams_never_exceed_cell_or_day(texts: list[str], cell: int, day: int) -> None:
-    meter = Meter()
-    shown = 0
-    offered = 0
-    for text in texts:
-        message = canon.outgoing("iopub", "stream", {"content": {"name": "stdout", "text": text}})
-        offered += message.cost
-        part = meter.admit(message, view(cell=cell, day=day - meter.charged))
-        if part is not None:
-            shown += len(part.body)
-            assert message.content["text"].startswith(part.content["text"])
-    assert shown <= min(cell, day)
-    assert shown == meter.shown == meter.charged
-    assert meter.shown + meter.withheld >= offered
-    assert bool(meter.withheld) == bool(meter.reason)
-
-
-@given(st.text(max_size=300), st.integers(0, 400))
-def test_cut_is_the_longest_beginning_that_fits(text: str, left: int) -> None:
-    message = canon.outgoing("iopub", "stream", {"content": {"name": "stdout", "text": text}})
-    part = cut(message, left)
-    count = len(part.content["text"]) if part else 0
-    assert part is None or part.cost <= left
-    if count < len(message.content["text"]):
-        assert message.with_content(text=message.content["text"][: count + 1]).cost > left
-
-
-def test_after_the_cut_nothing_more_of_the_cell_is_shown() -> None:
-    meter = Meter()
-    assert meter.admit(stream("x" * 5000), view()) is not None
-    assert meter.admit(stream("y"), view()) is None
-
-
-def test_public_output_is_whole_and_counts_for_nothing() -> None:
-    meter = Meter()
-    free = View(Label.PUBLIC, Display(True, None, None, None, "", ""), None, "")
-    assert meter.admit(stream("x" * 10_000_000), free) == stream("x" * 10_000_000)
-    assert meter.charged == 0
-    # After the label rose, the cell starts with its whole budget.
-    assert meter.admit(stream("y" * 900), view()) == stream("y" * 900)
-    assert meter.admit(stream("y" * 900), view()) != stream("y" * 900)
-
-
-def test_buffers_and_metadata_count() -> None:
-    message = Message("iopub", "comm_msg", {"comm_id": "c", "data": {}}, {}, (b"x" * 2000,))
-    assert message.cost > 2000
-    assert Meter().admit(message, view()) is None
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        None,
-        {},
-        {"allowed": "yes"},
-        {"allowed": 1},
-        {"allowed": False, "cell_bytes": None},
-        [],
-    ],
-)
-def test_a_display_rule_that_is_not_well_formed_allows_nothing(body: Any) -> None:
-    assert Display.parse(body).allowed is False
-
-
-def test_a_missing_limit_is_zero_not_infinite() -> None:
-    parsed = Display.parse({"allowed": True, "cell_bytes": "many"})
-    assert (parsed.cell_bytes, parsed.day_bytes_left, parsed.image_bytes) == (0, 0, 0)
-
-
-@given(st.integers(0, 10**12))
-def test_withheld_amounts_are_told_coarsely(amount: int) -> None:
-    told = coarse(amount)
-    assert told >= amount
-    assert len(str(told).rstrip("0")) <= 2
+def test_nothing_runs_beside_the_recorded_code() -> None:
+    content = {"code": "1", "silent": True, "store_history": True, "user_expressions": {"a": "print(1)"}}
+    message = canon.incoming("shell", "execute_request", {"content": content})
+    assert message.content["user_expressions"] == {}
+    assert message.content["store_history"] is False

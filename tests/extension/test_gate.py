@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 
 from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1, serialize_msg_to_ws_v1
+from strongroom_lab.gate.life import LARGEST_MESSAGE
+from strongroom_lab.mime import WITHHELD
+from strongroom_lab.workspace import LIMITED_STEP
 
 from tests.extension.conftest import FREE, GUARDED, REVOKED, Lab, of_type, text_of
 
@@ -213,7 +217,10 @@ async def test_hostile_messages_are_rebuilt_or_dropped(lab: Lab) -> None:
     assert "forged" not in text
     assert text_of(messages) == "keptheaderbuffers"
     assert {json.dumps(message["metadata"]) for message in messages if message["msg_type"] == "stream"} == {"{}"}
-    assert [m["content"]["data"] for m in of_type(messages, "display_data")] == [{"text/plain": "d"}, {}]
+    shown, notice = [m["content"]["data"] for m in of_type(messages, "display_data")]
+    assert shown == {"text/plain": "d"}
+    assert "not shown here, for example JavaScript" in notice["text/plain"]
+    assert notice[WITHHELD]["reviewable"] is False
     assert of_type(messages, "execute_result")[0]["content"]["execution_count"] == 1
     [shown] = of_type(messages, "execute_input")
     assert shown["content"] == {"code": HOSTILE, "execution_count": 1}
@@ -222,6 +229,78 @@ async def test_hostile_messages_are_rebuilt_or_dropped(lab: Lab) -> None:
     assert "smuggled" not in rest_models
     assert "smuggled" not in lab.log
     assert ":00Z" in rest_models or ":00.000000Z" in rest_models
+
+
+async def test_what_is_dropped_is_counted_as_a_violation(lab: Lab) -> None:
+    async with lab.page(lab.start_kernel("v.ipynb")) as page:
+        forged = """
+from jupyter_client.session import Session
+other = Session(key=b'forged')
+other.send(socket, other.msg('stream', content={'name': 'stdout', 'text': 'unsigned'}, parent=parent))
+"""
+        await page.run(HOSTILE + forged)
+        for _ in range(40):
+            reports = lab.control.named("POST violations")
+            if reports:
+                break
+            await asyncio.sleep(0.1)
+    assert {report["kind"] for report in reports} == {"message"}
+    counts = reports[0]["counts"]
+    assert "smuggled" not in json.dumps(reports)
+    for name in ("unknown type", "unknown value", "field of stream", "field of header", "answer to no request"):
+        assert counts[name] >= 1, counts
+    assert counts["not a signed message"] >= 1
+
+
+async def test_the_execution_count_is_the_gates_own(lab: Lab) -> None:
+    """A kernel that chose it could say something with it in every cell."""
+    async with lab.page(lab.start_kernel("count.ipynb")) as page:
+        for number in (1, 2, 3):
+            messages = await page.run("get_ipython().execution_count = 7; 1")
+            counts = {m["content"]["execution_count"] for m in messages if "execution_count" in m["content"]}
+            assert counts == {number}
+
+
+async def test_a_flood_of_texts_is_merged_and_of_displays_is_cut(lab: Lab) -> None:
+    code = """
+import time
+for i in range(3000):
+    display({'text/plain': str(i)}, raw=True)
+    if i % 100 == 0: time.sleep(0.01)
+for i in range(3000): print(i, flush=True)
+"""
+    async with lab.page(lab.start_kernel("fl.ipynb")) as page:
+        messages = await page.run(code, patience=60)
+    shown = [m for m in of_type(messages, "display_data") if WITHHELD not in m["content"]["data"]]
+    notices = [m for m in of_type(messages, "display_data") if WITHHELD in m["content"]["data"]]
+    assert 2000 <= len(shown) < 3000, (len(shown), len(notices))
+    assert 1 < len(notices) <= 9
+    assert "200 outputs a second" in notices[0]["content"]["data"]["text/plain"]
+    assert text_of(messages).split()[-1] == "2999"
+
+
+async def test_a_message_too_large_ends_the_kernel_in_words(fresh_lab: Lab) -> None:
+    async with fresh_lab.page(fresh_lab.start_kernel("big.ipynb")) as page:
+        code = f"display({{'text/plain': 'x' * {LARGEST_MESSAGE + 1000}}}, raw=True)\nimport time; time.sleep(60)"
+        messages = await page.run(code, patience=40)
+        [error] = of_type(messages, "error")
+        assert "larger than 64 MiB" in error["content"]["evalue"]
+        while text_of(await page.run("print('back')", patience=40)) != "back\n":
+            pass
+
+
+async def test_a_page_that_does_not_read_is_no_store_of_the_server(lab: Lab) -> None:
+    """The server's memory does not grow by what the kernel prints, and the cell says that something is lost."""
+    kernel = lab.start_kernel("slow.ipynb")
+    code = "for i in range(200): print('x' * 4_000_000, flush=True)"
+    before = lab.memory()
+    async with lab.page(kernel) as page:
+        page.connection.transport.pause_reading()
+        await page.send("execute_request", {"code": code, "silent": False})
+        await asyncio.sleep(6)
+        assert lab.memory() - before < 400 << 20
+        page.connection.transport.resume_reading()
+        assert "faster" in json.dumps(await page.quiet(3.0))
 
 
 async def test_kernel_info_and_history_are_constant(lab: Lab) -> None:
@@ -338,7 +417,7 @@ async def test_two_megabytes_are_cut_with_one_notice(guarded_lab: Lab) -> None:
         assert update["content"]["transient"] == notice["content"]["transient"]
         stamp = of_type(messages, "execute_reply")[0]["metadata"]["strongroom"]
         assert stamp["shown"] <= 65_536
-        assert 1_900_000 < stamp["withheld"] < 2_300_000
+        assert stamp["withheld"] == 4 << 20  # two megabytes, told coarsely
         # The next cell has a budget of its own, and the kernel goes on.
         assert text_of(await page.run("print('next')")) == "next\n"
     await asyncio.sleep(0.2)
@@ -374,7 +453,8 @@ async def test_the_day_ends_it_too(guarded_lab: Lab) -> None:
     guarded_lab.control.display = {**GUARDED, "day_bytes_left": 10_000}
     async with guarded_lab.page(guarded_lab.start_kernel("c.ipynb")) as page:
         messages = await page.run("print('z' * 50_000)")
-        assert len(text_of(messages)) <= 10_000
+        # What was charged ahead before counts for this day too.
+        assert len(text_of(messages)) <= 10_000 + LIMITED_STEP
         assert "day" in of_type(messages, "display_data")[0]["content"]["data"]["text/plain"]
 
 
@@ -394,7 +474,8 @@ display({'image/svg+xml': '<svg/>'}, raw=True)
     assert html.startswith('<table class="dataframe">')
     for active in ("script", "onclick", "img", "href", "style", "iframe"):
         assert active not in html
-    assert "image/svg+xml is not shown" in shown[1]["content"]["data"]["text/plain"]
+    assert "Active content is not shown" in shown[1]["content"]["data"]["text/plain"]
+    assert "image/svg+xml" in shown[2]["content"]["data"]["text/plain"]
 
 
 async def test_a_picture_has_its_own_limit(guarded_lab: Lab) -> None:
@@ -412,6 +493,7 @@ display({'image/png': base64.b64encode(b'text' * 1000).decode()}, raw=True)
     assert set(shown[0]) == {"image/png", "text/plain"}
     assert shown[1] == {"text/plain": "fig"}
     assert "picture" in shown[2]["text/plain"]
+    assert shown[2][WITHHELD]["mime"] == "image/png"
     assert not any("image/png" in data for data in shown[1:])
 
 
@@ -439,16 +521,16 @@ async def test_what_runs_on_after_its_cell_is_still_counted(guarded_lab: Lab) ->
 import threading, time
 def later():
     time.sleep(0.7)
-    print('late', flush=True)
+    print('late' * 10_000, flush=True)
 threading.Thread(target=later).start()
 """
     async with guarded_lab.page(guarded_lab.start_kernel("g.ipynb")) as page:
         await page.run(code)
+        guarded_lab.control.calls.clear()
         late = await page.quiet(2.0)
     assert "late" in text_of(late)
-    await asyncio.sleep(1.2)
-    charged = [body for body in guarded_lab.control.named("POST display") if body["route"] == "late"]
-    assert sum(body["bytes"] for body in charged) > 4
+    charged = [body for body in guarded_lab.control.named("POST display") if body["route"] == "cell"]
+    assert sum(body["bytes"] for body in charged) + LIMITED_STEP > 40_000
 
 
 async def test_a_cell_whose_page_has_left_is_closed_and_charged(guarded_lab: Lab) -> None:
@@ -538,3 +620,106 @@ def ask(**request):
         fresh_lab.control.label, fresh_lab.control.display = "public", {**FREE, "cell_bytes": 65_536}
         messages = await page.run("print('x' * 100_000)")
         assert of_type(messages, "execute_reply")[0]["metadata"]["strongroom"]["label"] == "confidential"
+
+
+# --- where nothing free is shown ----------------------------------------------------------------------------------
+
+SECRET = {**GUARDED, "cell_bytes": 0, "day_bytes_left": 0, "image_bytes": 0, "rule": "O4 (policy.csv:75)"}
+
+
+async def told_at_secret(lab: Lab, notebook: str, code: str) -> list[dict[str, object]]:
+    """All that a page gets of one cell, without what is random or the page's own."""
+    async with lab.page(lab.start_kernel(notebook)) as page:
+        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": True}
+        identifier = await page.send("execute_request", content)
+        messages = []
+        while not messages or messages[-1]["content"].get("execution_state") != "idle":
+            messages.append(await page.receive())
+            if messages[-1]["msg_type"] == "input_request":
+                await page.send("input_reply", {"value": "x"}, channel="stdin")
+        assert {m["parent_header"]["msg_id"] for m in messages} == {identifier}
+    told = [
+        {"type": m["msg_type"], "content": m["content"], "metadata": m["metadata"]}
+        for m in messages
+        if m["msg_type"] != "execute_input"
+    ]
+    text = json.dumps(told)
+    for message in told:
+        data = message["content"].get("data", {})  # type: ignore[attr-defined]
+        if WITHHELD in data:
+            text = text.replace(data[WITHHELD]["id"], "ID")
+        entry = message["metadata"].get("strongroom", {}).get("entry")  # type: ignore[attr-defined]
+        if entry is not None:
+            text = text.replace(f'"entry": {entry}', '"entry": 0')
+    found: list[dict[str, object]] = json.loads(re.sub(r"strongroom-notice-\d+", "notice", text))
+    return found
+
+
+async def test_at_secret_cells_tell_nothing_but_order_and_number(guarded_lab: Lab) -> None:
+    """Two cells that say quite different things look the same, byte by byte."""
+    guarded_lab.control.reset("secret", SECRET)
+    cells = [
+        f"""
+import base64, ipywidgets
+from IPython.display import display, HTML, clear_output
+print({text!r} * {size}); print({text!r})
+import sys; print({text!r}, file=sys.stderr)
+display({{{mime!r}: {text!r} * {size}}}, raw=True)
+h = display({text!r}, display_id={text[:4]!r}); h.update({text!r})
+w = ipywidgets.Text(value={text!r}); w.value = {text!r} * {size}; w.close()
+clear_output(wait={wait})
+answer = ({ask})({text!r})
+get_ipython().set_next_input({text!r})
+get_ipython().execution_count = {size}
+raise {error}({text!r})
+"""
+        for text, size, mime, wait, ask, error in (
+            ("a", 10, "text/plain", True, "input", "ValueError"),
+            ("something else", 5000, "text/html", False, "__import__('getpass').getpass", "KeyError"),
+        )
+    ]
+    one, two = [await told_at_secret(guarded_lab, f"s{len(code)}.ipynb", code) for code in cells]
+    assert [m for m in one if m not in two] == [m for m in two if m not in one] == []
+    assert len(one) == len(two), [[m["type"] for m in told] for told in (one, two)]
+    for word in ("ValueError", "text/", "KiB", "something"):
+        assert word not in json.dumps(one).replace("text/plain", "", json.dumps(one).count(WITHHELD))
+    assert [m["type"] for m in one].count("display_data") == 3
+
+
+async def test_at_secret_completions_inspections_and_comms_are_empty(guarded_lab: Lab) -> None:
+    guarded_lab.control.reset("secret", SECRET)
+    async with guarded_lab.page(guarded_lab.start_kernel("t.ipynb")) as page:
+        await page.run("secret_name = 1")
+        messages = []
+        for kind in ("complete_request", "inspect_request"):
+            code = "secret_na" if kind == "complete_request" else "secret_name"
+            content = {"code": code, "cursor_pos": len(code), "detail_level": 0}
+            messages += await page.until_idle(await page.send(kind, content))
+        messages += await page.until_idle(await page.send("comm_info_request", {}))
+    replies = {m["msg_type"]: m["content"] for m in messages if m["msg_type"].endswith("_reply")}
+    assert replies["complete_reply"]["matches"] == []
+    assert replies["inspect_reply"]["found"] is False
+    assert replies["comm_info_reply"]["comms"] == {}
+    assert "secret_name" not in json.dumps(replies)
+
+
+async def test_a_widget_closed_at_secret_stays_open_for_pages(guarded_lab: Lab) -> None:
+    """Which of a hundred widgets are closed would be a hundred bits."""
+    async with guarded_lab.page(guarded_lab.start_kernel("u.ipynb")) as page:
+        await page.run("import ipywidgets; w = [ipywidgets.IntSlider() for _ in range(2)]")
+        guarded_lab.control.reset("secret", SECRET)
+        await page.run("w[0].close()")
+        [reply] = of_type(await page.until_idle(await page.send("comm_info_request", {})), "comm_info_reply")
+    # Each slider has a layout and a style of its own.
+    assert len(reply["content"]["comms"]) == 6
+
+
+async def test_output_that_cannot_be_charged_is_not_shown(guarded_lab: Lab) -> None:
+    guarded_lab.control.refuse["POST display"] = REFUSAL
+    async with guarded_lab.page(guarded_lab.start_kernel("w.ipynb")) as page:
+        messages = await page.run("print('x' * 40_000)")
+        assert text_of(messages) == ""
+        [notice] = of_type(messages, "display_data")
+        assert "could not be charged" in notice["content"]["data"]["text/plain"]
+        guarded_lab.control.refuse.clear()
+        assert len(text_of(await page.run("print('x' * 40_000)"))) == 40_001

@@ -77,7 +77,11 @@ class Answers:
         self._pages.publish(status_message("idle"), request.parent)
 
     def reply_content(self, request: Request, status: str, payload: list[Any] | None = None) -> dict[str, Any]:
-        content: dict[str, Any] = {"status": status, "execution_count": self._flight.count, "user_expressions": {}}
+        content: dict[str, Any] = {
+            "status": status,
+            "execution_count": request.count or self._flight.count,
+            "user_expressions": {},
+        }
         if status == "ok":
             return {**content, "payload": payload or []}
         # The reply repeats what was shown as the cell's error, not what the kernel says the second time.

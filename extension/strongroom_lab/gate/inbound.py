@@ -9,10 +9,10 @@ from strongroom_hub.problems import Problem
 from tornado.log import app_log
 
 from strongroom_lab import canon, wire
-from strongroom_lab.canon import Unfit
 from strongroom_lab.gate.answers import LOCAL, Answers
 from strongroom_lab.gate.pages import Gate
 from strongroom_lab.gate.requests import InFlight, Request, entry_of, recorded
+from strongroom_lab.values import Unfit
 from strongroom_lab.workspace import Workspace
 
 QUEUE_LIMIT = 2000
@@ -68,13 +68,15 @@ class Inbound:
             message = canon.incoming(channel, header["msg_type"], body)
         except Unfit as reason:
             app_log.warning("a browser's message was not forwarded: %s", reason)
+            words = "Messages of a browser were not forwarded."
+            self._workspace.violations.note(self._kernel_id, "message", {"from a browser": 1}, words)
             return
         if message.type in LOCAL:
             self._answers.local(client, header, message.channel, *LOCAL[message.type])
             return
         if message.type == "comm_info_request":
-            known = {comm: {"target_name": target} for comm, target in self._flight.comms.items()}
-            self._answers.local(client, header, "shell", "comm_info_reply", {"status": "ok", "comms": known})
+            comms = {name: {"target_name": comm.target} for name, comm in self._flight.comms.items()}
+            self._answers.local(client, header, "shell", "comm_info_reply", {"status": "ok", "comms": comms})
             return
         metadata = body.get("metadata")
         cell = metadata.get("cellId") if isinstance(metadata, dict) else None

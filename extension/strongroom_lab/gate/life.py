@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
+import zmq
 from jupyter_client.session import Session
+from zmq.eventloop.zmqstream import ZMQStream
 
 from strongroom_lab.gate.answers import Answers
 from strongroom_lab.gate.inbound import Inbound
@@ -16,6 +17,14 @@ from strongroom_lab.gate.pages import PROTOCOL, Pages, status_message
 from strongroom_lab.gate.requests import InFlight, Request
 from strongroom_lab.workspace import Workspace
 
+LARGEST_MESSAGE = 64 << 20
+"""Bytes of one frame of a kernel: ipykernel makes prints of up to about 25 MB one message."""
+CUT_OFF = (
+    f"The kernel was stopped: it sent a message larger than {LARGEST_MESSAGE >> 20} MiB, or closed its connection. "
+    "Show less at once, or write the result to a file in ~/work."
+)
+GRACE = 1.0
+"""Seconds after which a kernel that has closed a connection and still runs is stopped."""
 CHANNELS = ("shell", "control", "stdin", "iopub")
 NUDGE_INTERVAL = 0.25
 
@@ -41,6 +50,10 @@ class KernelGate:
         self._session: Any = None
         self._ready = asyncio.Event()
         self._nudging: asyncio.Task[None] | None = None
+        self._watched: list[Any] = []
+        self._stopping: asyncio.Task[None] | None = None
+        self.words: str | None = None
+        """Why the gate itself stopped the kernel."""
 
     @property
     def current_entry(self) -> int:
@@ -49,19 +62,21 @@ class KernelGate:
 
     def open(self) -> None:
         """Connect to the kernel that was just started and begin to work."""
+        # Sockets take this when they are made; a limit that is set later does nothing.
+        self._manager.context.setsockopt(zmq.MAXMSGSIZE, LARGEST_MESSAGE)
         self._session = Session(key=self._manager.session.key, username="strongroom")
         self._streams = {
             channel: getattr(self._manager, f"connect_{channel}")(identity=self._session.bsession)
             for channel in CHANNELS
         }
-        self._outbound.open(self._session)
-        for channel, stream in self._streams.items():
-            stream.on_recv(partial(self._outbound.receive, channel))
+        self._outbound.open(self._session, self._streams)
+        self._watched = [self._watch(stream) for stream in self._streams.values()]
         self._nudging = asyncio.create_task(self._nudge())
         self.inbound.open()
 
     async def close(self, *, died: bool, words: str | None) -> None:
         """Disconnect; requests that the kernel did not finish end as `died`, and the cell says why (`words`)."""
+        words, self.words = self.words or words, None
         self._ready.clear()
         if self._nudging is not None:
             self._nudging.cancel()
@@ -69,8 +84,12 @@ class KernelGate:
             self._nudging = None
         unsent = await self.inbound.stop()
         await self._outbound.stop()
+        for watched in self._watched:
+            watched.on_recv(None)
+        self._watched = []
         for stream in self._streams.values():
             if not stream.closed():
+                stream.socket.disable_monitor()
                 stream.on_recv(None)
                 stream.close()
         self._streams = {}
@@ -97,6 +116,23 @@ class KernelGate:
             await asyncio.sleep(NUDGE_INTERVAL)
         self._manager.execution_state = "idle"
         self._ready.set()
+
+    def _watch(self, stream: Any) -> Any:
+        """Hear of a lost connection: after a message that is too large the kernel would wait for ever."""
+        monitor = ZMQStream(stream.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED))
+        monitor.on_recv(lambda _event: self._lost(stream))
+        return monitor
+
+    def _lost(self, stream: Any) -> None:
+        if stream in self._streams.values() and (self._stopping is None or self._stopping.done()):
+            self._stopping = asyncio.create_task(self._stop_if_alive(stream))
+
+    async def _stop_if_alive(self, stream: Any) -> None:
+        await asyncio.sleep(GRACE)
+        provisioner = self._manager.provisioner
+        if stream in self._streams.values() and provisioner is not None and await provisioner.poll() is None:
+            self.words = CUT_OFF
+            await provisioner.kill()
 
     def announce(self, state: str) -> None:
         """Tell all pages of a state that is the server's own knowledge: restarting or dead."""

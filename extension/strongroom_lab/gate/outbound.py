@@ -4,23 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
-from html import escape
 from typing import Any
 
+from strongroom_hub.boxes.rates import Buckets
 from tornado.log import app_log
 
-from strongroom_lab import canon, wire
-from strongroom_lab.budget import coarse
-from strongroom_lab.canon import Message
+from strongroom_lab import canon, widgets, wire
+from strongroom_lab.budget import Verdict, coarse
+from strongroom_lab.canon import COMMS, Message
 from strongroom_lab.gate.answers import EMPTY, Answers
+from strongroom_lab.gate.notices import Notices
+from strongroom_lab.gate.outbox import Frame, Outbox, Step
 from strongroom_lab.gate.pages import Pages, header, status_message
 from strongroom_lab.gate.requests import InFlight, Request
+from strongroom_lab.values import Unfit
 from strongroom_lab.workspace import Workspace
 
 SETTLE = 2.0
 """Seconds that reply and idle status wait for each other before the cell is closed without the missing one."""
+BURST, PER_SECOND = 2000, 200.0
+"""Messages other than text that one request may send at once, and each second after that."""
+MERGED_LIMIT = 4 << 20
+"""Characters up to which texts that wait together become one message."""
+UNCHARGED = "It could not be charged to the day's display budget: the control service does not answer."
+TOO_FAST = "It came faster than pages take it in, so parts of it are lost."
+LOST = Message("iopub", "stream", {"name": "stdout", "text": ""})
+PROMPT_WITHHELD = {"prompt": "(prompt withheld)", "password": False}
+_UNCOUNTED = frozenset({"status", "kernel_info_reply", "iopub_welcome"})
+"""What an honest kernel sends without having been asked by a page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message of the kernel in canonical form, and the request that it answers."""
+
+    request: Request
+    message: Message
 
 
 class Outbound:
@@ -33,16 +56,18 @@ class Outbound:
         self._answers = answers
         self._pages = pages
         self._kernel_id = str(manager.kernel_id)
+        self._notices = Notices(self._kernel_id, workspace, pages)
+        self._pace = Buckets(lambda: datetime.now(UTC), size=BURST, per_second=PER_SECOND)
         self._session: Any = None
-        self._outbox: asyncio.Queue[Callable[[], Any]] = asyncio.Queue()
+        self._outbox = Outbox({})
         self._task: asyncio.Task[None] | None = None
         self.heard: set[str] = set()
         """Of `iopub` and `reply` those that the kernel has sent on."""
 
-    def open(self, session: Any) -> None:
-        """Begin to work; `session` checks the kernel's signatures."""
+    def open(self, session: Any, streams: dict[str, Any]) -> None:
+        """Begin to read; `session` checks the kernel's signatures."""
         self._session = session
-        self._outbox = asyncio.Queue()
+        self._outbox = Outbox(streams)
         self._task = asyncio.create_task(self._work_out())
 
     async def stop(self) -> None:
@@ -52,38 +77,91 @@ class Outbound:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
 
-    def receive(self, channel: str, parts: list[bytes]) -> None:
-        self._outbox.put_nowait(partial(self._handle, channel, parts))
-
     async def _work_out(self) -> None:
         while True:
-            step = await self._outbox.get()
-            try:
-                await step()
-            except Exception as error:  # noqa: BLE001 - a kernel's message can break anything; it is dropped, unquoted
-                app_log.warning("a kernel's message was dropped: %s", type(error).__name__)
+            for step in self._merged(await self._outbox.batch()):
+                try:
+                    await step()
+                except Exception as error:  # noqa: BLE001 - a kernel's message can break anything; it is dropped, unquoted
+                    self._violation("message that broke the gate")
+                    app_log.warning("a kernel's message was dropped: %s", type(error).__name__)
+                await self._pages.drained()
+            await self._note_lost()
 
-    async def _handle(self, channel: str, parts: list[bytes]) -> None:
-        _identities, signed = self._session.feed_identities(parts)
-        received = self._session.deserialize(signed)
-        kind = received["header"]["msg_type"]
-        parent = received["parent_header"].get("msg_id")
-        self.heard.add("iopub" if channel == "iopub" else "reply")
+    async def _note_lost(self) -> None:
+        """Say in the cell that runs that some of its output found no place."""
+        lost, request = self._outbox.lost(), self._flight.working
+        if lost and request is not None:
+            view = await self._workspace.view()
+            verdict = Verdict(None, withheld=lost, reason=TOO_FAST)
+            request.meter.book(verdict, view)
+            self._notices.withheld(request, LOST, verdict, view)
+
+    # --- from frames to canonical messages -------------------------------------------------------------------------
+
+    def _merged(self, batch: Iterable[Step]) -> Iterator[Callable[[], Awaitable[None]]]:
+        """The steps in order; texts of one stream that follow each other are one."""
+        waiting: Received | None = None
+        for step in batch:
+            received = self._received(step) if isinstance(step, Frame) else None
+            if isinstance(step, Frame) and received is None:
+                continue
+            together = _together(waiting, received)
+            if together is not None:
+                waiting = together
+                continue
+            if waiting is not None:
+                yield partial(self._handle, waiting)
+            waiting = received
+            if not isinstance(step, Frame):
+                yield step
+        if waiting is not None:
+            yield partial(self._handle, waiting)
+
+    def _received(self, frame: Frame) -> Received | None:
+        """The canonical message of a frame; None where it is none of ours, which is counted."""
+        try:
+            _identities, signed = self._session.feed_identities(frame.parts)
+            body = self._session.deserialize(signed)
+            kind, parent = body["header"]["msg_type"], body["parent_header"].get("msg_id")
+        except Exception:  # noqa: BLE001 - a kernel's bytes can break a parser in any way
+            self._violation("not a signed message")
+            return None
+        self.heard.add("iopub" if frame.channel == "iopub" else "reply")
         request = self._flight.known.get(parent) if isinstance(parent, str) else None
         if request is None:
-            return
-        message = canon.outgoing(channel, kind, received)
+            if kind not in _UNCOUNTED:
+                self._violation("answer to no request")
+            return None
+        try:
+            message = canon.outgoing(frame.channel, kind, body)
+        except Unfit as reason:
+            self._violation(str(reason))
+            return None
+        for dropped in message.dropped:
+            self._violation(dropped)
+        return Received(request, message)
+
+    def _violation(self, name: str) -> None:
+        """Count what an honest kernel does not send; `name` is never the kernel's."""
+        words = "Messages of the kernel, or parts of them, were not passed on."
+        self._workspace.violations.note(self._kernel_id, "message", {name: 1}, words)
+
+    # --- what is done with them ------------------------------------------------------------------------------------
+
+    async def _handle(self, received: Received) -> None:
+        request, message = received.request, received.message
         self._manager.touch()
         if message.type == "status":
             await self._on_status(request, message.content["execution_state"])
         elif message.type == "execute_input":
-            self._on_input_shown(request, received["content"])
-        elif channel == "shell":
-            self._on_reply(request, message, received["content"])
-        elif channel == "stdin":
+            self._on_input_shown(request)
+        elif message.channel == "shell":
+            self._on_reply(request, message)
+        elif message.channel == "stdin":
             await self._on_input_request(request, message)
         else:
-            await self._on_output(request, message, received["content"])
+            await self._on_output(request, message)
 
     async def _on_status(self, request: Request, state: str) -> None:
         if request.kind in {"execute", "comm"} and not request.done:
@@ -95,72 +173,74 @@ class Outbound:
             request.idle = True
             await self._settle(request)
 
-    def _on_input_shown(self, request: Request, content: dict[str, Any]) -> None:
-        if request.kind != "execute" or request.input_shown:
+    def _on_input_shown(self, request: Request) -> None:
+        if request.kind != "execute" or request.input_shown or request.done:
             return
         request.input_shown = True
-        shown = {"code": request.message.content["code"], "execution_count": self._counted(content)}
+        self._flight.begin(request)
+        shown = {"code": request.message.content["code"], "execution_count": request.count}
         self._pages.publish(Message("iopub", "execute_input", shown), request.parent)
 
-    def _counted(self, content: dict[str, Any]) -> int:
-        """The kernel's execution count where it can be true, else our own: it is no place for a message."""
-        count = content.get("execution_count")
-        plausible = isinstance(count, int) and not isinstance(count, bool) and 0 < count <= self._flight.count
-        return count if plausible and isinstance(count, int) else self._flight.count
-
-    def _on_reply(self, request: Request, message: Message, content: dict[str, Any]) -> None:
+    def _on_reply(self, request: Request, message: Message) -> None:
         expected = {"execute": "execute_reply", "complete": "complete_reply", "inspect": "inspect_reply"}
         if request.reply is not None or request.done or message.type != expected.get(request.kind):
             return
-        if request.kind == "execute":
-            message = message.with_content(execution_count=self._counted(content))
         request.reply = message
-        self._outbox.put_nowait(partial(self._settle, request))
+        self._outbox.put(partial(self._settle, request))
 
     async def _on_input_request(self, request: Request, message: Message) -> None:
         if request.kind not in {"execute", "comm"} or request.asking or request.done:
             return
         request.asking = True
-        shown = await self._admit(request, message) or message.with_content(prompt="(prompt withheld)")
+        shown = await self._admit(request, message) or message.with_content(**PROMPT_WITHHELD)
         request.client.deliver(wire.Frame(shown, header(shown.type), request.parent, {}))
-        self._notify(request)
 
-    async def _on_output(self, request: Request, message: Message, content: dict[str, Any]) -> None:
-        comm = message.content.get("comm_id")
+    async def _on_output(self, request: Request, message: Message) -> None:
+        comm = str(message.content.get("comm_id"))
         if message.type in {"comm_msg", "comm_close"} and comm not in self._flight.comms:
             return
         if message.type == "execute_result":
-            message = message.with_content(execution_count=self._counted(content))
+            message = message.with_content(execution_count=request.count)
+        elif message.type in COMMS:
+            message = widgets.for_pages(message, self._flight.comms, self._flight.page_id)
         shown = await self._admit(request, message)
-        if message.type == "comm_close":
-            self._flight.comms.pop(str(comm), None)
         if shown is not None:
             if shown.type == "comm_open":
-                self._flight.comms[str(comm)] = shown.content["target_name"]
+                self._flight.comms[comm] = widgets.Comm(shown.content["target_name"], widgets.model_of(message))
+            elif shown.type == "comm_close":
+                # One that pages still see as open stays so: which of them are closed would be a message.
+                self._flight.comms.pop(comm, None)
             elif shown.type == "error":
                 request.error = shown.content
-            self._pages.publish(shown, request.parent)
         elif message.type == "error" and request.error is None:
             self._answers.say_error(request, "Error", "The error text was withheld. " + request.meter.reason)
-        self._notify(request)
 
     async def _admit(self, request: Request, message: Message) -> Message | None:
-        """Judge and count one output; call `_notify` when its shown part is published."""
+        """Judge, count and charge one output; what may be shown of an output is published, of a reply returned."""
+        view = await self._workspace.view()
         meter = request.meter
+        if message.type != "stream" and not self._pace.take(request.id):
+            self._violation("too many messages")
+            verdict = Verdict(None, withheld=message.cost, reason=f"More than {PER_SECOND:g} outputs a second.")
+        else:
+            verdict = meter.judge(message, view, self._flight.comms)
+        if verdict.left_out:
+            self._violation("widget state")
         before = meter.charged
-        shown = meter.admit(message, await self._workspace.view())
+        meter.book(verdict, view)
         fresh = meter.charged - before
-        if request.done and fresh:
-            # The cell's end is recorded already: these bytes are reported on their own.
-            meter.charged = before
-            self._workspace.charge_late(self._kernel_id, fresh)
-        elif fresh:
-            self._workspace.charge(fresh)
-        return shown
+        if fresh and not await self._workspace.pay(self._kernel_id, fresh):
+            meter.take_back(verdict, UNCHARGED)
+            verdict = Verdict(None, withheld=message.cost, reason=UNCHARGED)
+        if verdict.part is not None:
+            meter.outputs.note(verdict.part)
+            if message.channel == "iopub":
+                self._pages.publish(verdict.part, request.parent)
+        if verdict.reason:
+            self._notices.withheld(request, message, verdict, view)
+        return verdict.part
 
-    def _notify(self, request: Request) -> None:
-        if request.meter.withheld and not request.noticed:
-            self._notice(request)
+    # --- closing a request -----------------------------------------------------------------------------------------
 
     async def _settle(self, request: Request) -> None:
         """Close the request when reply and idle status are both there; wait a little for the one that is missing."""
@@ -170,7 +250,7 @@ class Outbound:
         if request.idle and (request.reply is not None or not needs_reply):
             await self._finish(request)
         elif request.idle or request.reply is not None:
-            asyncio.get_running_loop().call_later(SETTLE, self._outbox.put_nowait, partial(self._finish, request))
+            asyncio.get_running_loop().call_later(SETTLE, self._outbox.put, partial(self._finish, request))
 
     async def _finish(self, request: Request) -> None:
         if request.done:
@@ -184,7 +264,6 @@ class Outbound:
             shown = await self._admit(request, reply) if reply is not None else None
             kind = f"{request.kind}_reply"
             self._answers.reply(request, shown or Message("shell", kind, EMPTY[kind]), {})
-            self._notify(request)
         self._pages.publish(status_message("idle"), request.parent)
         self.close_request(request, status)
 
@@ -195,20 +274,17 @@ class Outbound:
             shown = await self._admit(request, Message("shell", "execute_reply", page))
             if shown is not None:
                 shown_pages.append(shown.content)
-        if request.meter.withheld != request.noticed:
-            self._notice(request)
-        content = self._answers.reply_content(request, status, shown_pages)
-        if request.reply is not None:
-            content["execution_count"] = request.reply.content["execution_count"]
+        view = await self._workspace.view()
+        self._notices.finish(request, view)
         self._answers.reply(
             request,
-            Message("shell", "execute_reply", content),
+            Message("shell", "execute_reply", self._answers.reply_content(request, status, shown_pages)),
             {
                 "strongroom": {
                     "entry": request.entry,
                     "label": str(self._workspace.label),
                     "shown": request.meter.shown,
-                    "withheld": coarse(request.meter.withheld),
+                    "withheld": 0 if view.sealed or not request.meter.withheld else coarse(request.meter.withheld),
                 }
             },
         )
@@ -217,42 +293,26 @@ class Outbound:
         request.done = True
         self._flight.running.pop(request.id, None)
         meter = request.meter
-        charged, meter.charged = meter.charged, 0
         self._workspace.end_cell(
             request.entry,
             {
                 "status": status,
                 "shown": meter.shown,
                 "withheld": meter.withheld,
-                "charged": charged,
+                "charged": meter.charged,
                 "outputs": meter.outputs.as_json(),
                 "duration_ms": int((time.monotonic() - request.begun) * 1000),
             },
-            charged,
         )
 
-    def _notice(self, request: Request) -> None:
-        """Say in the cell that something is withheld; a second call brings the figures of the first up to date."""
-        first = not request.noticed
-        request.noticed = request.meter.withheld
-        words = request.meter.notice()
-        if first:
-            self._workspace.publish(
-                "notice",
-                {
-                    "kernel": self._kernel_id,
-                    "rule": request.meter.rule,
-                    "text": words,
-                    "bytes": coarse(request.meter.withheld),
-                },
-            )
-        if request.kind != "execute":
-            return
-        content = {
-            "data": {"text/plain": words, "text/html": f"<p><strong>{escape(words)}</strong></p>"},
-            "metadata": {},
-            "transient": {"display_id": f"strongroom-notice-{request.entry}"},
-        }
-        self._pages.publish(
-            Message("iopub", "display_data" if first else "update_display_data", content), request.parent
-        )
+
+def _together(first: Received | None, second: Received | None) -> Received | None:
+    """Both as one, where both are text of the same stream and request; None where they are not."""
+    if first is None or second is None or first.request is not second.request:
+        return None
+    one, two = first.message, second.message
+    if one.type != "stream" or two.type != "stream" or one.content["name"] != two.content["name"]:
+        return None
+    if len(one.content["text"]) > MERGED_LIMIT:
+        return None
+    return replace(first, message=one.with_content(text=one.content["text"] + two.content["text"]))

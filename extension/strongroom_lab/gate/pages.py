@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jupyter_server.services.kernels.connection.base import BaseKernelWebsocketConnection
@@ -17,6 +19,13 @@ if TYPE_CHECKING:
     from strongroom_lab.gate.life import KernelGate
 
 PROTOCOL = "5.3"
+AHEAD = 8 << 20
+"""Bytes that a page may be behind before the kernel has to wait for it."""
+PATIENCE = 30.0
+"""Seconds in which a page that is behind must take in something."""
+TICK = 0.05
+TOO_SLOW = 1013
+"""Websocket code: try again later."""
 
 
 def header(kind: str) -> dict[str, Any]:
@@ -53,9 +62,23 @@ class Pages:
         for client in list(self._clients):
             client.deliver(frame)
 
+    async def drained(self) -> None:
+        """Wait for pages that are behind; one that takes in nothing for long is cut off, and can come back."""
+        waited = 0.0
+        while slow := [client for client in self._clients if client.waiting > AHEAD]:
+            before = sum(client.waiting for client in slow)
+            await asyncio.sleep(TICK)
+            waited = waited + TICK if sum(client.waiting for client in slow) >= before else 0.0
+            if waited > PATIENCE:
+                for client in slow:
+                    client.cut_off()
+
 
 class Gate(BaseKernelWebsocketConnection):
     """One browser's websocket to a kernel. All it does is pass frames on to the kernel's gate and back."""
+
+    waiting = 0
+    """Bytes that were given to the page's connection and are not sent yet."""
 
     async def prepare(self) -> None:
         """Wait until the kernel answers. Raises HTTPError 503 in words when it does not."""
@@ -97,6 +120,20 @@ class Gate(BaseKernelWebsocketConnection):
             return
         framed = frame.v1 if self.subprotocol == wire.V1 else frame.legacy
         try:
-            self.websocket_handler.write_message(framed, binary=isinstance(framed, bytes))
+            written = self.websocket_handler.write_message(framed, binary=isinstance(framed, bytes))
         except WebSocketClosedError:
             self._kernel_gate.pages.detach(self)
+            return
+        size = len(framed)
+        self.waiting += size
+        written.add_done_callback(partial(self._written, size))
+
+    def _written(self, size: int, written: asyncio.Future[None]) -> None:
+        self.waiting -= size
+        if not written.cancelled():
+            # A page that left is detached when it closes; asking keeps the loop from reporting it as unseen.
+            written.exception()
+
+    def cut_off(self) -> None:
+        self._kernel_gate.pages.detach(self)
+        self.websocket_handler.close(TOO_SLOW, "This page did not take in what the kernel shows.")

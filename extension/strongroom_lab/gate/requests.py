@@ -11,10 +11,12 @@ from typing import Any
 
 from strongroom_hub.problems import Problem
 
-from strongroom_lab import canon
 from strongroom_lab.budget import Meter
 from strongroom_lab.canon import Message
 from strongroom_lab.gate.pages import PROTOCOL, Gate
+from strongroom_lab.values import encode
+from strongroom_lab.widgets import Comm, model_of
+from strongroom_lab.withheld import Kept
 
 REQUESTS_KEPT = 1000
 KINDS = {
@@ -50,7 +52,16 @@ class Request:
     asking: bool = False
     reply: Message | None = None
     error: dict[str, Any] | None = None
-    noticed: int = 0
+    count: int = 0
+    """The execution count, which the gate gives."""
+    told: bool = False
+    """Whether pages were told that something of it is withheld."""
+    places: int = 0
+    """Outputs in whose places a notice stands."""
+    kept: Kept | None = None
+    """The text that its summing notice offers for review."""
+    summed: int = 0
+    """Withheld bytes that the summing notice tells."""
     done: bool = False
 
     @property
@@ -70,10 +81,10 @@ class InFlight:
         self.known: OrderedDict[str, Request] = OrderedDict()
         """By our message id towards the kernel, the last `REQUESTS_KEPT`."""
         self.running: dict[str, Request] = {}
-        self.comms: dict[str, str] = {}
-        """Comm id -> target name."""
+        self.comms: dict[str, Comm] = {}
+        """Open comms by id: those that pages know of."""
         self.count = 0
-        """Cells sent since the kernel started: its execution count cannot be higher."""
+        """Cells that the kernel has begun since it started: the execution count, which is not the kernel's to give."""
         self._last_entry = 0
 
     @property
@@ -93,16 +104,24 @@ class InFlight:
         if request.kind == "input":
             return
         if message.type == "comm_open":
-            self.comms[message.content["comm_id"]] = message.content["target_name"]
+            self.comms[message.content["comm_id"]] = Comm(message.content["target_name"], model_of(message))
         elif message.type == "comm_close":
             self.comms.pop(message.content["comm_id"], None)
-        elif request.kind == "execute":
-            self.count += 1
         self.known[request.id] = request
         self.running[request.id] = request
         while len(self.known) > REQUESTS_KEPT:
             self.known.popitem(last=False)
         request.begun = time.monotonic()
+
+    def begin(self, request: Request) -> None:
+        """Give a cell that the kernel begins its execution count."""
+        self.count += request.message.content["store_history"]
+        request.count = self.count
+
+    def page_id(self, sent: str) -> str:
+        """The id under which pages know the request that the kernel knows as `sent`; empty where there is none."""
+        request = self.known.get(sent)
+        return request.header["msg_id"] if request is not None else ""
 
     def forget(self) -> None:
         """The kernel is gone."""
@@ -119,7 +138,7 @@ def recorded(message: Message) -> str:
     if message.type == "input_reply":
         return str(message.content["value"])
     hashes = [hashlib.sha256(buffer).hexdigest() for buffer in message.buffers]
-    return canon.encode({"type": message.type, **message.content, "buffers": hashes}).decode("utf-8")
+    return encode({"type": message.type, **message.content, "buffers": hashes}).decode("utf-8")
 
 
 def entry_of(answer: dict[str, Any]) -> int:

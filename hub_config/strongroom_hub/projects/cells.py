@@ -21,7 +21,7 @@ from strongroom_hub.control.context import Context
 from strongroom_hub.control.times import iso, parse
 from strongroom_hub.database import Statement
 from strongroom_hub.projects import rules
-from strongroom_hub.projects.service import Knowledge, charge, entry_of, knowledge, workspace_of
+from strongroom_hub.projects.service import Knowledge, entry_of, knowledge
 
 MAX_OUTPUTS = 200
 """Outputs of a cell that its end entry lists one by one: an entry's size is limited, a cell's outputs are not."""
@@ -137,7 +137,7 @@ def _source_names(connection: Connection, caller: ServerCaller) -> tuple[str, ..
 
 
 async def end_cell(writer: AuditWriter, context: Context, caller: ServerCaller, entry: int, end: CellEnd) -> int:
-    """Close a cell and charge what it showed. Repeating it changes nothing and gives the first answer.
+    """Close a cell; what it showed was charged before it was shown. Repeating it gives the first answer.
 
     Raises Problem 401 when the server has ended, 404 for a cell that it did not begin.
     """
@@ -172,8 +172,6 @@ async def end_cell(writer: AuditWriter, context: Context, caller: ServerCaller, 
             )
         )
         _END_CELL(tx.connection, entry=entry, ended=iso(context.clock()), status=end.status, end_entry=end_entry)
-        if end.charged:
-            charge(tx.session, context, workspace_of(tx.session, caller), end.charged)
         return end_entry
 
     return await writer.transact_async(work)

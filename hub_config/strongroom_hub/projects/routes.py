@@ -47,7 +47,7 @@ class NewKernel(BaseModel):
 
 class ShownOutside(BaseModel):
     kernel: Name | None = None
-    route: Literal["work", "late"]
+    route: Literal["cell", "work"]
     bytes: Count
 
 

@@ -299,7 +299,7 @@ def charge(session: Session, context: Context, workspace: Workspace, count: int)
 def charge_display(
     writer: AuditWriter, context: Context, caller: ServerCaller, *, kernel: str | None, route: str, count: int
 ) -> Knowledge:
-    """Charge bytes that were shown outside a running cell and answer what may be shown now."""
+    """Charge bytes that are about to be shown and answer what may be shown now."""
 
     def work(tx: Tx) -> None:
         workspace = workspace_of(tx.session, caller)

@@ -12,11 +12,13 @@ def run(
     server: Caller, kernel: str, shown: int = 0, code: str = "1 + 1", kind: str = "execute", charged: int | None = None
 ) -> int:
     began = server("POST", "cells", {"kernel": kernel, "notebook": "n.ipynb", "cell": "c1", "kind": kind, "code": code})
+    charged = shown if charged is None else charged
+    server("POST", "display", {"kernel": kernel, "route": "cell", "bytes": charged})
     end = {
         "status": "ok",
         "shown": shown,
         "withheld": 3,
-        "charged": shown if charged is None else charged,
+        "charged": charged,
         "outputs": [{"mime": "text/plain", "bytes": shown, "sha256": "0" * 64}],
         "duration_ms": 5,
     }
@@ -75,6 +77,18 @@ def test_a_second_end_changes_nothing_and_gets_the_first_answer(cardio: Enclave)
     assert server("GET", "display")["display"]["day_bytes_left"] == left
 
 
+def test_what_a_killed_server_has_shown_stays_counted(cardio: Enclave) -> None:
+    """Output is charged before it is shown, so a cell that never ends has nothing left to report."""
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    cardio.grant(server)
+    cardio.read(server, kernel)
+    left = server("GET", "display")["display"]["day_bytes_left"]
+    server("POST", "cells", {"kernel": kernel, "kind": "execute", "code": "1"})
+    server("POST", "display", {"kernel": kernel, "route": "cell", "bytes": 16_384})
+    assert cardio.server()("GET", "display")["display"]["day_bytes_left"] == left - 16_384
+
+
 def test_what_was_shown_before_the_label_rose_does_not_count_for_the_day(cardio: Enclave) -> None:
     server = cardio.server()
     kernel = cardio.kernel(server)
@@ -126,9 +140,9 @@ def test_the_day_budget_is_counted_across_servers_and_restarts(cardio: Enclave) 
 def test_saves_and_bytes_outside_cells_are_entries(cardio: Enclave) -> None:
     server = cardio.server()
     server("POST", "files", {"path": "n.ipynb", "bytes": 10, "sha256": "a" * 64})
-    server("POST", "display", {"kernel": None, "route": "late", "bytes": 7})
+    server("POST", "display", {"kernel": None, "route": "work", "bytes": 7})
     assert cardio.entries(Action.FILE_SAVE)[0]["object"] == "n.ipynb"
-    assert cardio.entries(Action.DISPLAY_SHOW)[0]["detail"] == {"route": "late", "bytes": 7}
+    assert cardio.entries(Action.DISPLAY_SHOW)[0]["detail"] == {"route": "work", "bytes": 7}
 
 
 @pytest.mark.parametrize("count", [-1, "many", 1 << 60])
