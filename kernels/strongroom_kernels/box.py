@@ -51,10 +51,13 @@ class Limits:
     tmp_bytes: int = 256 << 20
     shm_bytes: int = 64 << 20
     memory_bytes: int | None = None
-    """Of each process. None: no bound of its own, because a control group holds all of them together."""
+    """What programs are told that there is, and the bound of each process; None: neither."""
+    memory_held: bool = False
+    """Whether a control group holds all processes together, so that none needs a bound of its own."""
 
     def of_processes(self) -> dict[str, int]:
         """The resource limits of each process, by the names of `setrlimit`."""
+        memory = None if self.memory_held else self.memory_bytes
         return {
             "NOFILE": self.open_files,
             "FSIZE": self.file_bytes,
@@ -64,7 +67,7 @@ class Limits:
             "RTPRIO": 0,
             "NICE": 0,
             "CORE": 1,  # 0 would not stop a core_pattern that pipes to a program of the host
-            **({} if self.memory_bytes is None else {"DATA": self.memory_bytes}),
+            **({} if memory is None else {"DATA": memory + _THREAD_BYTES}),
         }
 
     @classmethod

@@ -80,9 +80,8 @@ class KernelCgroup:
     def beside(self, limits: Limits) -> Limits:
         """What the box itself still has to hold: the group comes first, because it can tell what it refused."""
         held = self._delegation.controllers if self._profile is not None else frozenset()
-        memory = None if "memory" in held else limits.memory_bytes
         processes = limits.processes + (_BESIDE_PROCESSES if "pids" in held else 0)
-        return dataclasses.replace(limits, memory_bytes=memory, processes=processes)
+        return dataclasses.replace(limits, memory_held="memory" in held, processes=processes)
 
     def create(self) -> None:
         """Make it, empty and with the profile's limits; counters begin at zero. Raises BoxError."""

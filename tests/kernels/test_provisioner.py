@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -307,3 +308,59 @@ def test_kernelspec_is_ours_alone() -> None:
         json.loads((Path(module.__file__).parent / "kernelspecs/strongroom/kernel.json").read_text())["language"]
         == "python"
     )
+
+
+def test_what_a_kernel_tries_is_told(trial: Trial) -> None:
+    async def scenario() -> Any:
+        told: list[tuple[str, dict[str, int]]] = []
+        async with kernel() as running:
+            running.km.provisioner.on_violation = lambda kind, counts, _text: told.append((kind, counts))
+            code = "import ctypes, os\nfor n in range(3):\n    print(ctypes.CDLL(None).ptrace(0, 0, 0, 0))"
+            said = await running.run(code)
+            return said, told
+
+    (status, said), told = trial(scenario)
+    assert (status, said) == ("ok", "-1\n-1\n-1\n")
+    assert {kind for kind, _ in told} == {"syscall"}
+    assert sum(counts.get("ptrace", 0) for _, counts in told) == 3
+
+
+PROFILE: dict[str, Any] = {
+    "name": "small", "title": "Small", "sandbox": "bubblewrap", "memory_bytes": 512 << 20, "cpus": 1, "processes": 64,
+    "open_files": 256, "file_bytes": 8 << 20, "work_bytes": 1 << 30, "work_files": 1000, "tmp_bytes": 8 << 20,
+    "shm_bytes": 8 << 20,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("code", "refused"),
+    [
+        ("kept = bytearray(2 << 30)", "MemoryError"),
+        (
+            "import threading, time\nfor n in range(100): threading.Thread(target=time.sleep, args=(9,)).start()",
+            "Runtime",
+        ),
+        ("open('x', 'wb').write(bytes(16 << 20))", "File too large"),
+        (
+            "for n in range(2):\n    with open(f'/tmp/{n}', 'wb') as file: file.write(bytes(5 << 20))",
+            "No space left",
+        ),
+        ("kept = [open('/dev/null') for n in range(300)]", "Too many open files"),
+    ],
+)
+def test_without_control_groups_the_profile_holds_each_process(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, code: str, refused: str
+) -> None:
+    monkeypatch.setenv("STRONGROOM_PROFILE", json.dumps(PROFILE))
+
+    async def scenario() -> Any:
+        async with kernel() as running:
+            told: list[str] = []
+            reply = await running.client.execute_interactive(
+                code, timeout=60, output_hook=lambda m: told.append(m["content"].get("evalue", "")), allow_stdin=False
+            )
+            return reply["content"]["status"], "".join(told) + reply["content"].get("ename", "")
+
+    status, said = trial(scenario)
+    assert status == "error"
+    assert re.search(refused, said), said
