@@ -10,7 +10,7 @@ RESET_FLAG = $(if $(filter-out 0,$(RESET)),--reset,)
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo otp tour verify policy-check test test-python soak bench lint check format pin clean
+.PHONY: help setup demo otp tour verify policy-check test test-python soak bench bench-covert lint check format pin clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -44,8 +44,12 @@ soak: ## the long tests, and each protection switched off in a copy: do the test
 	@$(BOOTSTRAP) dev -- dev/bin/python -m pytest -m soak $(TESTS)
 	@$(BOOTSTRAP) dev -- dev/bin/python tools/mutations.py
 
-bench: ## ratios to a stock Jupyter server, measured in the same run (ONLY=start,trip for some)
+bench: ## ratios to a stock Jupyter server, then the policy's decisions (ONLY=start,trip for parts of the first)
 	@$(BOOTSTRAP) dev -- dev/bin/python benchmarks/road.py $(if $(ONLY),--only $(ONLY))
+	$(if $(ONLY),,@$(BOOTSTRAP) dev -- dev/bin/python benchmarks/policy.py)
+
+bench-covert: ## what gets from one kernel to another, in bits per second (as root, on a quiet machine; five minutes)
+	@$(BOOTSTRAP) dev -- dev/bin/python benchmarks/covert.py
 
 lint: ## ruff and eslint
 	@$(BOOTSTRAP) dev -- dev/bin/python -m ruff check .

@@ -12,6 +12,8 @@ from strongroom_policy.vocabulary import ANYONE
 
 _REMEMBERED = 8192
 """Subjects and objects whose closure is kept; bounded, because anybody may ask about any name."""
+_REMEMBERED_GROUPED = 1024
+"""The same for subjects with groups of the identity provider, of which each may have hundreds."""
 
 
 class Index:
@@ -49,13 +51,17 @@ class Subjects:
         self._above: dict[str, list[str]] = {}
         for member in members:
             self._above.setdefault(member.who, []).append(member.of)
-        self.closure = lru_cache(maxsize=_REMEMBERED)(self._closure)
+        self._alone = lru_cache(maxsize=_REMEMBERED)(self._closure)
+        self._grouped = lru_cache(maxsize=_REMEMBERED_GROUPED)(self._closure)
 
-    def _closure(self, name: str, groups: frozenset[str] = frozenset()) -> Mapping[str, str]:
+    def closure(self, name: str, groups: frozenset[str] = frozenset()) -> Mapping[str, str]:
         """Everything that `name` is, itself and `*` included, each with the name through which it is.
 
         `groups`: what it belongs to besides the g rows, as the identity provider says.
         """
+        return self._grouped(name, groups) if groups else self._alone(name)
+
+    def _closure(self, name: str, groups: frozenset[str] = frozenset()) -> Mapping[str, str]:
         through = {name: "", ANYONE: ""} | dict.fromkeys(sorted(groups - {name}), name)
         queue = deque([name, *through.keys() - {name, ANYONE}])
         while queue:

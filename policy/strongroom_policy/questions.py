@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 
 from strongroom_policy.decision import Request
 from strongroom_policy.labels import Label
@@ -33,13 +34,17 @@ def _who(request: Request) -> Iterator[str]:
         yield f"the subject {request.subject!r} is no user"
     if request.purpose and not _named("project", request.purpose):
         yield f"the purpose {request.purpose!r} is no project"
-    if len(request.groups) > MAX_GROUPS:
-        yield f"the identity provider tells of more than {MAX_GROUPS} groups"
-    for group in request.groups:
-        if not _named("group", group):
-            yield f"{group!r} is no group"
+    yield from _groups(frozenset(request.groups))
     if request.now.utcoffset() is None:
         yield "the time has no time zone"
+
+
+@lru_cache(maxsize=256)
+def _groups(groups: frozenset[str]) -> tuple[str, ...]:
+    """Remembered: somebody in five hundred groups asks often."""
+    if len(groups) > MAX_GROUPS:
+        return (f"the identity provider tells of more than {MAX_GROUPS} groups",)
+    return tuple(f"{group!r} is no group" for group in groups if not _named("group", group))
 
 
 def _what(request: Request, settings: Settings) -> Iterator[str]:

@@ -141,6 +141,8 @@ Typed = Rule | Duty | Member | Tagging | Need
 
 def invisible(text: str) -> str:
     """The first control, format or unassigned character in `text` as U+XXXX, or nothing."""
+    if text.isascii() and text.isprintable():
+        return ""
     for character in text:
         if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}:
             return f"U+{ord(character):04X}"

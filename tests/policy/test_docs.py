@@ -28,7 +28,7 @@ def documented(folder):
 def test_the_example_is_a_policy_and_passes_its_tests(documented) -> None:
     done = CliRunner().invoke(app, ["test", str(documented)])
     assert done.exit_code == 0, done.output
-    assert "6 of 6 tests pass" in done.output
+    assert "7 of 7 tests pass" in done.output
 
 
 @pytest.mark.parametrize("session", blocks("console"))

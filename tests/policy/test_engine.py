@@ -330,7 +330,7 @@ def test_decisions_during_swaps_never_mix_versions(make, noon) -> None:
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
         thread.start()
-    for number in range(100):
+    for number in range(1000):
         force = versions[number % 2].rebuilt(now=noon)
     done.set()
     for thread in threads:

@@ -133,9 +133,10 @@ def test_14_asking_about_unknown_names_is_forgotten(make, noon) -> None:
     policy = make(ALLOW + "p, B, role:r, read, lab/d, *, , , allow,\n")
     for number in range(9000):
         policy._subjects.closure(f"user:stranger{number}")
+        policy._subjects.closure(f"user:stranger{number}", frozenset({"group:g"}))
         policy._objects.closure(f"lab/d{number}")
     gc.collect()
-    for cache in (policy._subjects.closure, policy._objects.closure):
+    for cache in (policy._subjects._alone, policy._subjects._grouped, policy._objects.closure):
         assert cache.cache_info().currsize <= 8192
 
 
