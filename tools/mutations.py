@@ -88,7 +88,7 @@ class Copy:
     @classmethod
     @contextlib.contextmanager
     def fresh(cls) -> Iterator[Copy]:
-        folder = Path(tempfile.mkdtemp(prefix="strongroom-mutations-"))
+        folder = Path(tempfile.mkdtemp(prefix="mutated-"))
         folder.chmod(0o755)  # servers and kernels run under other users
         try:
             copy = cls(folder)

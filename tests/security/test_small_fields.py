@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from strongroom_lab import canon
-from strongroom_lab.canon import Unfit
-from strongroom_lab.gate.outbound import Outbound
 from strongroom_lab.kernels import KernelManager, minute
+from strongroom_lab.values import Unfit
 from traitlets import TraitError
 
 WORDS = ["SMUGGLED", "", "idle ", "Idle", None, 1, True, ["idle"], {"idle": 1}]
@@ -100,9 +98,15 @@ def test_of_a_widgets_metadata_only_a_version_is_left(version: Any) -> None:
 
 
 @pytest.mark.parametrize("count", [-1, 0, 4, 1 << 4000, True, "3", None, 2.0])
-def test_a_count_that_cannot_be_true_is_replaced(count: Any) -> None:
-    outbound = Outbound(SimpleNamespace(kernel_id="k"), None, SimpleNamespace(count=3), None, None)
-    assert outbound._counted({"execution_count": count}) == 3
+def test_no_count_of_the_kernel_passes(count: Any) -> None:
+    for channel, kind, content in (
+        ("iopub", "execute_input", {"code": "SMUGGLED"}),
+        ("iopub", "execute_result", {"data": {}}),
+        ("shell", "execute_reply", {"status": "ok"}),
+    ):
+        message = outgoing(channel, kind, {**content, "execution_count": count})
+        assert "execution_count" not in message.content
+        assert "SMUGGLED" not in str(message.content)
 
 
 @pytest.mark.parametrize("channel", ["control", "stdin", "shell", "iopub", "hb", "SMUGGLED"])
