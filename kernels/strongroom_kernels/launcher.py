@@ -284,6 +284,23 @@ def run_commands_by_pipe() -> None:
     process.system = system  # type: ignore[attr-defined]
 
 
+def run_kernel(arguments: list[str]) -> None:
+    """Become the kernel whose connection file is named, without what no page can reach.
+
+    The debugger (the gate refuses its messages, and the box its socket) would be a quarter of the start. History is
+    the kernel's own and ends with it.
+    """
+    from ipykernel.kernelapp import IPKernelApp  # noqa: PLC0415
+
+    sys.argv = ["ipykernel_launcher", "-f", *arguments, "--HistoryManager.hist_file=:memory:"]
+    kernel = IPKernelApp.instance()
+    debugger: Any = {"debugpy": None}  # as if it were not installed, while ipykernel looks for it
+    sys.modules.update(debugger)
+    kernel.initialize()  # type: ignore[no-untyped-call]
+    del sys.modules["debugpy"]
+    kernel.start()  # type: ignore[no-untyped-call]
+
+
 def main(arguments: list[str]) -> None:
     """Close the box, say so, and become what was asked for."""
     access, mode, *rest = arguments
@@ -303,10 +320,7 @@ def main(arguments: list[str]) -> None:
     del sys.path[0]  # the launcher's own folder; notebooks import from their current folder, as everywhere
     keep_prints_of_forks()
     run_commands_by_pipe()
-    from ipykernel import kernelapp  # noqa: PLC0415
-
-    sys.argv = ["ipykernel_launcher", "-f", *rest]
-    kernelapp.launch_new_instance()
+    run_kernel(rest)
 
 
 if __name__ == "__main__":

@@ -98,6 +98,26 @@ def test_kernel_runs_and_prints_also_from_forks(trial: Trial) -> None:
     assert widget == ("ok", "IntSlider(value=0)")
 
 
+def test_a_kernel_is_whole_though_it_starts_without_debugger_and_history_file(trial: Trial) -> None:
+    async def scenario() -> Any:
+        async with kernel() as running:
+            return [
+                await running.run(
+                    "import sys; [m for m in sys.modules if m.startswith(('debugpy', '_pydev'))]"
+                ),
+                await running.run("import debugpy; debugpy.__name__"),
+                await running.run("%history -n 1"),
+                await running.run("import os; os.path.exists(get_ipython().profile_dir.location + '/history.sqlite')"),
+            ]
+
+    loaded, debugger, history, file = trial(scenario)
+    assert loaded == ("ok", "[]")
+    assert debugger == ("ok", "'debugpy'")
+    assert history[0] == "ok"
+    assert "import sys" in history[1]
+    assert file == ("ok", "False")
+
+
 @pytest.mark.parametrize(
     "code",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +28,8 @@ GRACE = 1.0
 """Seconds after which a kernel that has closed a connection and still runs is stopped."""
 CHANNELS = ("shell", "control", "stdin", "iopub")
 NUDGE_INTERVAL = 0.25
+RECONNECT_MS = 10
+"""Between two looks whether the kernel has bound its sockets; ZeroMQ's own 100 ms would be a third of a start."""
 
 
 class KernelGate:
@@ -65,6 +68,7 @@ class KernelGate:
         # Sockets take this when they are made; a limit that is set later does nothing.
         self._manager.context.setsockopt(zmq.MAXMSGSIZE, LARGEST_MESSAGE)
         self._session = Session(key=self._manager.session.key, username="strongroom")
+        self._manager.context.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
         self._streams = {
             channel: getattr(self._manager, f"connect_{channel}")(identity=self._session.bsession)
             for channel in CHANNELS
@@ -110,10 +114,11 @@ class KernelGate:
 
     async def _nudge(self) -> None:
         """Ask until a reply and a broadcast have come: then all sockets are connected."""
-        while not {"iopub", "reply"} <= self._outbound.heard:
+        while not self._outbound.connected.is_set():
             for channel in ("shell", "control"):
                 self._session.send(self._streams[channel], "kernel_info_request")
-            await asyncio.sleep(NUDGE_INTERVAL)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._outbound.connected.wait(), NUDGE_INTERVAL)
         self._manager.execution_state = "idle"
         self._ready.set()
 

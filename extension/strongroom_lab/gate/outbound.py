@@ -61,8 +61,9 @@ class Outbound:
         self._session: Any = None
         self._outbox = Outbox({})
         self._task: asyncio.Task[None] | None = None
-        self.heard: set[str] = set()
-        """Of `iopub` and `reply` those that the kernel has sent on."""
+        self._heard: set[str] = set()
+        self.connected = asyncio.Event()
+        """The kernel has sent a broadcast and a reply."""
 
     def open(self, session: Any, streams: dict[str, Any]) -> None:
         """Begin to read; `session` checks the kernel's signatures."""
@@ -71,7 +72,8 @@ class Outbound:
         self._task = asyncio.create_task(self._work_out())
 
     async def stop(self) -> None:
-        self.heard.clear()
+        self._heard.clear()
+        self.connected.clear()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -96,6 +98,12 @@ class Outbound:
             verdict = Verdict(None, withheld=lost, reason=TOO_FAST)
             request.meter.book(verdict, view)
             self._notices.withheld(request, LOST, verdict, view)
+
+    def _hear(self, what: str) -> None:
+        if what not in self._heard:
+            self._heard.add(what)
+            if {"iopub", "reply"} <= self._heard:
+                self.connected.set()
 
     # --- from frames to canonical messages -------------------------------------------------------------------------
 
@@ -127,7 +135,7 @@ class Outbound:
         except Exception:  # noqa: BLE001 - a kernel's bytes can break a parser in any way
             self._violation("not a signed message")
             return None
-        self.heard.add("iopub" if frame.channel == "iopub" else "reply")
+        self._hear("iopub" if frame.channel == "iopub" else "reply")
         request = self._flight.known.get(parent) if isinstance(parent, str) else None
         if request is None:
             if kind not in _UNCOUNTED:
