@@ -89,8 +89,9 @@ class Bare:
                 cgroup,
                 folder=box.work,
                 inherited=[watching.inherited] if watching else [],
+                temporary=own,
             )
-        return KeptProcess(process, [folder, own], watching)
+        return KeptProcess(process, [folder], watching)
 
     def filters(self) -> tuple[bytes, ...]:
         """The seccomp programs, which the launcher loads."""

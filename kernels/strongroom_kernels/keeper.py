@@ -1,8 +1,8 @@
-"""Holds a box that has no process namespace of its own: `python -I -S keeper.py GO PARENT PROGRAM ARGUMENT...`.
+"""Holds a box that has no process namespace of its own: `python -I -S keeper.py GO PARENT FOLDER PROGRAM ARGUMENT...`.
 
 Waits for a byte on descriptor GO, then runs the program as its only child, and ends with all that came of it: when the
-program ends, when PARENT ends, at SIGTERM. Detached processes come back to it (`PR_SET_CHILD_SUBREAPER`). Exit status
-as a shell tells it (128 + n after signal n). Standard library only.
+program ends, when PARENT ends, at SIGTERM. Detached processes come back to it (`PR_SET_CHILD_SUBREAPER`). FOLDER (or
+`-`) is removed then. Exit status as a shell tells it (128 + n after signal n). Standard library only.
 """
 
 from __future__ import annotations
@@ -41,9 +41,11 @@ def end_all() -> None:
             return
 
 
-def _end(*_: object) -> None:
+def clear(folder: str) -> None:
+    """End what is left and remove the folder; the system's `rm` follows no link and minds no depth."""
     end_all()
-    os._exit(128 + signal.SIGTERM)
+    if folder != "-" and Path(folder).exists():
+        os.waitpid(os.posix_spawn("/bin/rm", ["rm", "-rf", "--", folder], {}), 0)
 
 
 def _run(command: list[str]) -> int:
@@ -63,16 +65,22 @@ def _run(command: list[str]) -> int:
 
 def main(arguments: list[str]) -> int:
     """Wait, run, clear up."""
-    go, parent, *command = arguments
+    go, parent, folder, *command = arguments
+
+    def end(*_: object) -> None:
+        clear(folder)
+        os._exit(128 + signal.SIGTERM)
+
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, end)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != int(parent) or not os.read(int(go), 1):
+        clear(folder)
         return GONE
     os.close(int(go))
     status = _run(command)
-    end_all()
+    clear(folder)
     return status
 
 

@@ -112,6 +112,8 @@ def _until_end(boxed: Boxed, terminal: int | None) -> None:
                 for source, target in ((0, terminal), (terminal, 1)):
                     if source in found and not _carry(source, target):
                         sources.discard(source)
+                        if source == 0:  # raw, so nothing but a terminal that is gone
+                            boxed.kill()
             if found == [ended]:  # and nothing is left to show
                 boxed.poll()
                 return

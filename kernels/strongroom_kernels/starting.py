@@ -197,12 +197,17 @@ def start_kept(
     *,
     folder: Path,
     inherited: Sequence[int] = (),
+    temporary: Path | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Run a command (by its full path) in `folder` under the keeper, which begins once `cgroup` has taken it in."""
+    """Run a command (by its full path) in `folder` under the keeper, which begins once `cgroup` has taken it in.
+
+    The keeper removes `temporary` in the end, also when this process is killed.
+    """
     streams = streams_of(output)
     wait, go = os.pipe()
     try:
-        keeper = [sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py")), str(wait), str(os.getpid())]
+        keeper = [sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py"))]
+        keeper += [str(wait), str(os.getpid()), "-" if temporary is None else str(temporary)]
         process = subprocess.Popen(
             [*keeper, *command],
             stdin=streams.stdin,

@@ -193,6 +193,14 @@ def test_an_interactive_shell_has_job_control(terminal: Any) -> None:
     assert person.process.wait(30) == 3
 
 
+def test_nothing_stays_when_the_terminal_is_gone(terminal: Any) -> None:
+    person = terminal("sh", "-i")
+    person.expect(r"\$ ")
+    os.close(person.master)
+    person.master = os.open("/dev/null", os.O_RDONLY)
+    assert person.process.wait(30) != 0
+
+
 @pytest.mark.parametrize("tier", TIERS)
 def test_every_tier(tier: str, home: Path, folders: dict[str, Path], strongroom: list[str]) -> None:
     if missing(tier):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -118,6 +119,15 @@ def test_boxes_end_with_what_started_them(tier: str, tier_box: Box, fork: Callab
     _kill_what_started(sandbox_of(tier), tier_box, fork)
     _wait_for(lambda: _still(tier_box))
     assert _beats(tier_box) > 0
+
+
+def test_temporary_files_go_with_what_started_them(box: Box, fork: Callable[..., tuple[int, int]]) -> None:
+    if missing("launcher"):
+        pytest.skip(missing("launcher"))
+    tier_box = replace(box, tier="launcher")
+    before = set(Path(tempfile.gettempdir()).glob("strongroom-*"))
+    _kill_what_started(sandbox_of("launcher"), tier_box, fork)
+    _wait_for(lambda: set(Path(tempfile.gettempdir()).glob("strongroom-*")) <= before)
 
 
 def test_they_would_not_without_being_told(box: Box, fork: Callable[..., tuple[int, int]]) -> None:
@@ -285,7 +295,8 @@ def test_tier_and_limits_come_from_the_profile(environment: None, places: Places
         open_files=1000, file_bytes=1 << 30, processes=100, tmp_bytes=1 << 20, shm_bytes=2 << 20, memory_bytes=4 << 30
     )
     box = told.box(places.run_dir, places.run_dir)
-    assert (box.tier, box.limits.of_processes()["DATA"]) == ("gvisor", 4 << 30)
+    assert box.tier == "gvisor"
+    assert box.limits.of_processes()["DATA"] >= 4 << 30
 
 
 @pytest.mark.parametrize("wrong", [{"tmp_bytes": 0}, {"processes": "many"}, {"open_files": True}, {"sandbox": None}])
