@@ -51,6 +51,9 @@ bench: ## ratios to a stock Jupyter server, then the policy's decisions (ONLY=st
 bench-covert: ## what gets from one kernel to another, in bits per second (as root, on a quiet machine; five minutes)
 	@$(BOOTSTRAP) dev -- dev/bin/python benchmarks/covert.py
 
+bench-covert: ## what gets from one kernel to another, in bits per second (as root, on a quiet machine; five minutes)
+	@$(BOOTSTRAP) dev -- dev/bin/python benchmarks/covert.py
+
 lint: ## ruff and eslint
 	@$(BOOTSTRAP) dev -- dev/bin/python -m ruff check .
 	@$(BOOTSTRAP) dev -- dev/bin/python -m ruff format --check .
