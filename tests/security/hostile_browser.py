@@ -91,6 +91,7 @@ def _encode(value: Any) -> bytes:
 
 def blank(text: str) -> str:
     text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{32}\b", "ID", text)
+    text = re.sub(r'"id":"[0-9a-f]{16}"', '"id":"ID"', text)
     text = re.sub(MIMES, "MIME", text)
     text = re.sub(r"MIME(, MIME)+", "MIME", text)
     return re.sub(r"\d[\d.,]*( (?:bytes|[KMGT]?i?B))?", "#", text)

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 import pytest
 from strongroom_hub.internal import ControlClient
 from strongroom_hub.tour.notebook import Notebook
+from strongroom_lab.workspace import LIMITED_STEP
 
 from tests.real import policy_rows
 from tests.security.conftest import CONFIDENTIAL, grant
@@ -28,8 +29,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 SECRET = "health/lymph_node"
 CELL, DAY, PICTURE = 64 << 10, 2 << 20, 512 << 10
 ROWS = "g, user:analyst, project:bound\ng, user:analyst2, project:sealed\ng, user:analyst2, clearance:secret\n"
-OWN = 4096
-"""Bytes of a cell that are the gate's own words: its notice, and the record's stamp on the reply."""
+OWN = 16 << 10
+"""Bytes of a cell that are the gate's own words: at most nine notices, and the record's stamp on the reply."""
 HONEST = {
     "nothing": "pass",
     "output": "print('x'); import sys; print('y', file=sys.stderr)",
@@ -177,8 +178,8 @@ def test_a_cell_at_confidential_says_no_more_than_its_budget(running, bound):
     text, pictures = bodies(told)
     assert CELL // 2 < text <= CELL + OWN, "the cell's budget is not what bounds it"
     assert all(len(base64.b64decode(one)) <= PICTURE for frame in told for one in frame.pictures)
-    # What the browser got is what control was told of.
-    assert text + sum(pictures) <= spent + OWN
+    # What the browser got is what control was told of before, up to a step that was charged ahead of the cell.
+    assert text + sum(pictures) <= spent + LIMITED_STEP + OWN
 
 
 @pytest.mark.soak
