@@ -275,6 +275,31 @@ def test_a_kernel_reads_only_what_its_box_is_strong_enough_for(cardio: Enclave) 
     assert "age" in cardio.read(server, strong)["columns"]
 
 
+@pytest.mark.parametrize(
+    ("duty", "says"),
+    [
+        ('rows, "visits < 3"', "does not filter rows yet"),
+        ("training, gdpr=365", "does not know yet who took which course"),
+        ("session, 8h", "does not end kernels after a time yet"),
+        ("dp-budget, epsilon=1.0 days=90", "does not answer differentially private queries yet"),
+    ],
+)
+def test_what_is_owed_and_cannot_be_carried_out_is_never_ignored(cardio: Enclave, duty: str, says: str) -> None:
+    cardio.add_policy(f"p2, X1, *, read, health/randhie#age, *, {duty}, , why\n")
+    assert cardio.context.policy.state()["state"] == "in-force", cardio.context.policy.state()
+    server = cardio.server()
+    cardio.grant(server)
+    kernel = cardio.kernel(server)
+    for columns in (None, ["age"], ["visits", "age"]):
+        problem = refused(cardio.read, server, kernel, columns=columns)
+        assert (problem.status, problem.slug) == (403, "not-carried-out")
+        assert "X1 (policy.csv:" in problem.why[0]
+        assert says in problem.why[0]
+    assert cardio.entries("control:read:deny")[-1]["detail"]["problem"] == "not-carried-out"
+    assert server("GET", "session")["label"] == "public"
+    assert cardio.read(server, kernel, columns=["visits"])["columns"] == ["visits"]
+
+
 def test_a_kernel_that_does_not_say_what_holds_it_is_the_weakest(cardio: Enclave) -> None:
     server = cardio.server()
     cardio.grant(server)

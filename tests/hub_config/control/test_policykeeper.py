@@ -42,6 +42,51 @@ def test_a_change_comes_into_force_and_is_recorded(enclave: Enclave) -> None:
     assert enclave.entries("control:policy:activate")[-1]["detail"]["version"] == enclave.context.policy.version
 
 
+def test_further_rules_stand_in_policy_d_and_nothing_else_does(enclave: Enclave) -> None:
+    keeper, folder = enclave.context.policy, enclave.instance.policy_dir / "policy.d"
+    version = keeper.version
+    folder.mkdir()
+    (folder / "stop.csv.txt").write_text("p, BAN, *, discover, *, *, , , deny, stop\n")
+    keeper.poll(enclave.writer)
+    (problem,) = keeper.state()["problems"]
+    assert problem["file"] == "policy.d/stop.csv.txt"
+    assert keeper.decide(DISCOVER).allowed
+    (folder / "stop.csv.txt").rename(folder / "stop.csv")
+    keeper.poll(enclave.writer)
+    assert keeper.state()["problems"] == []
+    assert keeper.version != version
+    assert "BAN (policy.d/stop.csv:1)" in keeper.decide(DISCOVER).explain()
+    assert "policy.d/stop.csv" in [one["name"] for one in keeper.files()]
+
+
+def test_the_last_good_files_have_policy_d_too(enclave: Enclave) -> None:
+    folder = enclave.instance.policy_dir / "policy.d"
+    folder.mkdir()
+    (folder / "stop.csv").write_text("p, BAN, *, discover, *, *, , , deny, stop\n")
+    enclave.context.policy.poll(enclave.writer)
+    version = enclave.context.policy.version
+    (folder / "stop.csv").write_text("p, BAN, *, dicover, *, *, , , deny, stop\n")
+    again = enclave.restarted()
+    try:
+        assert again.context.policy.state()["state"] == "refused"
+        assert again.context.policy.version == version
+        assert not again.context.policy.decide(DISCOVER).allowed
+    finally:
+        again.close()
+
+
+def test_a_file_beside_the_rules_that_is_taken_away_again_is_no_problem(enclave: Enclave) -> None:
+    keeper, folder = enclave.context.policy, enclave.instance.policy_dir / "policy.d"
+    version = keeper.version
+    folder.mkdir()
+    (folder / "notes.txt").write_text("remember the milk\n")
+    keeper.poll(enclave.writer)
+    assert keeper.state()["state"] == "refused"
+    (folder / "notes.txt").unlink()
+    keeper.poll(enclave.writer)
+    assert (keeper.state()["state"], keeper.version) == ("in-force", version)
+
+
 def test_a_missing_file_is_said_to_belong_into_the_admins_folder(enclave: Enclave) -> None:
     (enclave.instance.policy_dir / "labels.toml").unlink()
     enclave.context.policy.poll(enclave.writer)
