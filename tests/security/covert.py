@@ -360,5 +360,11 @@ def _meet(works: dict[str, Path], pids: dict[str, int], schedule: Sequence[Row])
 def _wait_for(files: Sequence[Path], pids: dict[str, int], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not all(file.exists() for file in files):
+        ended = [
+            side
+            for side, pid in pids.items()
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) and not all(map(Path.exists, files))
+        ]
+        assert len(ended) < len(pids), f"the boxes ended before {files} were there"
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {files}"
         time.sleep(0.02)
