@@ -5,6 +5,8 @@ What a client sends along when it starts a kernel (name, id, folder, environment
 
 from __future__ import annotations
 
+import asyncio
+import time
 import uuid
 from datetime import datetime
 from typing import Any
@@ -24,6 +26,9 @@ from traitlets import Bool, Enum
 from strongroom_lab.ask import Questions
 from strongroom_lab.gate import KernelGate
 from strongroom_lab.workspace import Workspace
+
+RESTART_PATIENCE = 20.0
+"""Seconds for which the end of a kernel waits for its start."""
 
 
 class OnlyStrongroom(KernelSpecManager):
@@ -165,6 +170,19 @@ class MappingManager(AsyncMappingKernelManager):
         return started
 
     start_kernel = _async_start_kernel  # type: ignore[assignment]  # as the base class does it
+
+    async def _async_shutdown_kernel(
+        self, kernel_id: str, now: bool | None = False, restart: bool | None = False
+    ) -> None:
+        """As the base class, which fails over a kernel that has died and is just being started again."""
+        kernel = self._kernels.get(kernel_id)
+        deadline = time.monotonic() + RESTART_PATIENCE
+        # Looked at, not awaited: it is one of two kinds of future, by who started it.
+        while kernel is not None and not kernel.ready.done() and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        await super()._async_shutdown_kernel(kernel_id, now=now, restart=restart)
+
+    shutdown_kernel = _async_shutdown_kernel  # type: ignore[assignment]  # as the base class does it
 
     async def _async_shutdown_all(self, now: bool = False) -> None:  # noqa: ARG002 - the base class's signature
         """End all kernels at once: the server stops, and asking a busy one first would only take time."""

@@ -169,6 +169,9 @@ def test_a_bomb_stops_at_its_limit_and_harms_nobody(tiny: Server, bystander: Not
         assert cell.status == "error", cell.text
         assert (bomb.refused or "Tiny") in cell.error
         if bomb.kills:
+            assert (
+                tiny.request("DELETE", f"api/kernels/{attacker.kernel}").status_code == 204
+            )  # it starts again just now
             assert "512 MiB of memory" in cell.error
             assert '"Standard" has 4 GiB' in cell.error
         unharmed(tiny, bystander)

@@ -143,3 +143,47 @@ def test_with_uids_a_ticket_names_the_kernels_uid(cardio: Enclave) -> None:
     context = replace(cardio.context, instance=replace(cardio.instance, uids=uids))
     assert context.kernel_uid(4) == 7004
     assert cardio.context.kernel_uid(4) is None
+
+
+def test_projects_come_with_the_profiles_that_one_may_take_there(enclave: Enclave) -> None:
+    enclave.project("cardio")
+    enclave.project("elections")
+    listed = enclave.hub_caller("GET", "users/analyst/projects")["projects"]
+    profiles = {one["name"]: [profile["name"] for profile in one["profiles"]] for one in listed}
+    assert profiles == {"cardio": ["standard", "large", "sealed"], "elections": ["standard", "sealed"]}
+    assert listed[0]["profiles"][0]["memory_bytes"] == 4 << 30
+
+
+PROFILES = ("standard", "large", "sealed")
+
+
+def register(enclave: Enclave, project: str, profile: str | None) -> dict:
+    return enclave.hub_caller("POST", "servers", {"user": "analyst", "project": project, "profile": profile})
+
+
+def test_a_server_gets_the_chosen_profile_or_the_first(enclave: Enclave) -> None:
+    enclave.project("cardio")
+    for chosen, taken in (("large", "large"), (None, "standard")):
+        made = register(enclave, "cardio", chosen)
+        assert made["profile"]["name"] == taken
+        assert [profile["name"] for profile in made["profiles"]] == ["standard", "large", "sealed"]
+        assert enclave.entries("hub:server:spawn")[-1]["detail"]["profile"] == made["profile"]
+
+
+@pytest.mark.parametrize("profile", ["large", "no-such-profile", ""])
+def test_a_profile_that_the_policy_does_not_allow_is_refused_and_recorded(enclave: Enclave, profile: str) -> None:
+    enclave.project("elections")
+    problem = refused(register, enclave, "elections", profile)
+    assert (problem.status, problem.slug) == (403, "profile-not-allowed")
+    assert problem.why == ("you may take: standard, sealed",)
+    (entry,) = enclave.entries("hub:server:refuse-spawn")
+    assert entry["detail"] == {"problem": "profile-not-allowed", "profile": profile}
+    assert enclave.entries("hub:server:spawn") == []
+
+
+def test_without_any_profile_nobody_starts_a_server(enclave: Enclave) -> None:
+    enclave.project("cardio")
+    denials = (f"p, N-{name}, role:analyst, use, profile:{name}, *, , , deny, none\n" for name in PROFILES)
+    enclave.add_policy("".join(denials))
+    problem = refused(register, enclave, "cardio", None)
+    assert "Ask an administrator" in problem.next
