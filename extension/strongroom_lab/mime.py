@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,8 @@ PUBLIC_TYPES = TEXT_TYPES | JSON_TYPES | frozenset(BINARY_IMAGES) | {WIDGET_VIEW
 GUARDED_TYPES = frozenset({"text/plain", "text/html", "text/latex", SVG, WIDGET_VIEW}) | frozenset(BINARY_IMAGES)
 """Above public. The text is what `guarded` makes of it."""
 _LARGEST_SIDE = 10_000
+_PLACEHOLDER = re.compile(r"<[\w.]+ object( at 0x\w+)?>\Z")
+"""Plain text that says nothing: IPython's for HTML that has no other form."""
 
 
 def image_bytes(mime: str, value: Any) -> bytes:
@@ -104,7 +107,7 @@ def guarded(data: dict[str, Any]) -> Guarded:
             with contextlib.suppress(Unfit):
                 result[mime] = _REDUCED[mime](item) if mime in _REDUCED else item
     active = "text/html" in data and markup.is_active(data["text/html"])
-    if active and "text/plain" in data:
+    if active and "text/plain" in data and not _PLACEHOLDER.match(data["text/plain"]):
         result.pop("text/html", None)
     for mime in ("text/markdown", "text/latex"):
         if mime in data and mime not in result:
