@@ -24,6 +24,8 @@ FIRST_UID, UIDS_PER_INSTANCE, INSTANCES = 300_000_000, 10_000, 10_000
 FIRST_SERVER_OFFSET = 100
 TOKEN_BYTES = 32
 POLICY_FILES = ("model.conf", "policy.csv", "labels.toml", "profiles.toml", "tests.csv")
+GUARDS = "guards.toml"
+"""Comes with a new policy folder only: in an old one it could refuse rules that are in force."""
 RUNTIME_FILE = "runtime.json"
 HOME_VARIABLE = "STRONGROOM_HOME"
 LONGEST_RUN_FOLDER = 40
@@ -173,7 +175,8 @@ def _write_secret(path: Path, text: str) -> None:
 def _copy_policy(target: Path) -> None:
     """Put the default policy files where none are; an admin's files are never touched."""
     source = default_policy()
-    for name in POLICY_FILES:
+    new = not (target / "policy.csv").exists()
+    for name in (*POLICY_FILES, GUARDS) if new else POLICY_FILES:
         if not (target / name).exists():
             shutil.copyfile(source / name, target / name)
             (target / name).chmod(0o644)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from strongroom_policy import filters
-from strongroom_policy.engine import Policy
 from strongroom_policy.errors import Finding
 from strongroom_policy.files import rank
 from strongroom_policy.filter_types import Kind, type_problems
@@ -15,6 +15,9 @@ from strongroom_policy.masks import parse_mask, unsuited
 from strongroom_policy.rows import Duty, Row
 from strongroom_policy.values import Rows
 from strongroom_policy.vocabulary import DATASET, NAMESPACE, resembles
+
+if TYPE_CHECKING:
+    from strongroom_policy.engine import Policy
 
 
 @dataclass(frozen=True, slots=True)

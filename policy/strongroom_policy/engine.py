@@ -7,7 +7,7 @@ at all and the old one stays.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,6 +16,7 @@ from pathlib import Path
 from strongroom_policy import times
 from strongroom_policy.adapter import built_in_rows, check_model, read_rows
 from strongroom_policy.cases import Case, read_cases
+from strongroom_policy.catalogue import Dataset
 from strongroom_policy.checks import check
 from strongroom_policy.decision import Decision, Request, View
 from strongroom_policy.errors import Finding, PolicyError
@@ -27,6 +28,7 @@ from strongroom_policy.files import (
     rank,
     read_folder,
 )
+from strongroom_policy.guards import GUARDS_FILE, Guard, broken, read_guards
 from strongroom_policy.index import Index, Objects, Subjects, path
 from strongroom_policy.labels import Label
 from strongroom_policy.matcher import Matcher, Words
@@ -38,6 +40,7 @@ from strongroom_policy.questions import MalformedRequestError, checked
 from strongroom_policy.reader import Reader
 from strongroom_policy.rows import Duty, Member, Need, Row, Rule, Tagging, Typed
 from strongroom_policy.settings import LABELS_FILE, Settings, read_settings
+from strongroom_policy.universe import things_known, universe
 from strongroom_policy.vocabulary import MASKS, SUBJECT
 
 log = logging.getLogger(__name__)
@@ -55,6 +58,8 @@ class Sources:
     settings: Settings
     profiles: tuple[Profile, ...]
     cases: tuple[Case, ...]
+    guards: tuple[Guard, ...]
+    """None where the folder has no guards.toml."""
     masks: tuple[str, ...]
     """The methods of masking that the enforcement point carries out."""
 
@@ -70,17 +75,37 @@ class Outcome:
 def load(
     folder: Path, extra: Iterable[Row] = (), *, now: datetime | None = None, masks: Collection[str] = MASKS
 ) -> Policy:
-    """Read, check and test the policy in `folder`, joined by the rows of the database in `extra`.
+    """Read and prove the policy in `folder`, then join it with the rows of the database in `extra`.
 
-    `now` (default: the clock) says which memberships hold; `masks`: the methods that the vault carries out. The
-    folder's own tests run without `extra`: what they expect must not change with the grants of the day. Raises
+    `now` (default: the clock) says which memberships hold; `masks`: the methods that the vault carries out. Raises
     PolicyError with everything that is wrong.
     """
     sources = read_sources(folder, masks)
-    failed = [outcome for outcome in run_cases(sources) if outcome.problem]
+    now = now or datetime.now(UTC)
+    prove(sources, now)
+    return Policy.build(sources, extra, now)
+
+
+def prove(
+    sources: Sources,
+    now: datetime,
+    *,
+    users: Iterable[str] = (),
+    projects: Iterable[str] = (),
+    datasets: Sequence[Dataset] = (),
+) -> None:
+    """Run the folder's tests and guards. Raises PolicyError with every one that fails.
+
+    They see the files alone: what they expect must not change with the grants of the day. Guards are asked about
+    accounts, projects and datasets, too, where those are given (as `universe` wants them).
+    """
+    failed = [Finding(TESTS_FILE, one.case.line, one.problem) for one in run_cases(sources) if one.problem]
+    policy = Policy.build(sources, (), now)
+    if sources.guards:
+        things = things_known([policy], datasets)
+        failed += broken(sources.guards, policy, universe([policy], users, projects, things), now)
     if failed:
-        raise PolicyError(tuple(Finding(TESTS_FILE, one.case.line, one.problem) for one in failed))
-    return Policy.build(sources, extra, now or datetime.now(UTC))
+        raise PolicyError(tuple(failed))
 
 
 def read_sources(folder: Path, masks: Collection[str] = MASKS) -> Sources:
@@ -97,8 +122,9 @@ def parse_sources(files: Mapping[str, bytes], masks: Collection[str] = MASKS) ->
     profiles = read_profiles(files[PROFILES_FILE], findings)
     rows = [row for name in sorted(files, key=rank) if is_rules(name) for row in read_rows(files[name], name, findings)]
     cases = read_cases(files[TESTS_FILE], TESTS_FILE, findings)
+    guards = read_guards(files.get(GUARDS_FILE, b""), findings)
     _refuse([*model_findings, *findings])
-    return Sources(digest_of(files), tuple(rows), settings, profiles, tuple(cases), tuple(masks))
+    return Sources(digest_of(files), tuple(rows), settings, profiles, tuple(cases), guards, tuple(masks))
 
 
 def run_cases(sources: Sources) -> list[Outcome]:

@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from strongroom_policy.errors import Finding, PolicyError
+from strongroom_policy.guards import GUARDS_FILE
 from strongroom_policy.profiles import MISSING, PROFILES_FILE
 from strongroom_policy.settings import LABELS_FILE
 
 MODEL_FILE, RULES_FILE, TESTS_FILE = "model.conf", "policy.csv", "tests.csv"
 FILES = (MODEL_FILE, RULES_FILE, LABELS_FILE, PROFILES_FILE, TESTS_FILE)
-"""What every policy folder has."""
+"""What every policy folder has; what it may have besides are guards.toml and the files of policy.d."""
 RULES_FOLDER = "policy.d"
 _RULES = re.compile(rf"{re.escape(RULES_FOLDER)}/[A-Za-z0-9][A-Za-z0-9._-]*\.csv")
 _OF_EDITORS = re.compile(r"\..*(?<!\.csv)|.*~|#.*#")
@@ -39,6 +40,8 @@ def file_names(folder: Path) -> tuple[str, ...]:
             hint = f"{RULES_FOLDER} holds files NAME.csv and nothing else: rename or remove it"
             findings.append(Finding(name, 0, "this would not be read", hint))
         found.append(name)
+    if (folder / GUARDS_FILE).exists():
+        found.append(GUARDS_FILE)
     if findings:
         raise PolicyError(tuple(findings))
     return tuple(sorted((*FILES, *found), key=rank))
