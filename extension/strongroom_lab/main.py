@@ -18,6 +18,7 @@ from jupyter_server.auth.identity import IdentityProvider
 from jupyter_server.serverapp import ServerApp
 from jupyterlab.handlers.announcements import NeverCheckForUpdate
 from strongroom_hub.problems import Problem
+from strongroom_hub.scrub import scrub_logs
 from strongroom_kernels.kernelspec import NAME, PROVISIONER
 from traitlets.config import Config
 
@@ -107,6 +108,7 @@ class StrongroomServer(ServerApp):
         """No configuration file counts."""
 
     def init_configurables(self) -> None:
+        scrub_logs(self.log)
         self.workspace = Workspace(Control(self.settings.control_socket, self.settings.credential))
         self.vault = Vault(self.settings.vault_socket)
         # A factory is a singleton: whatever was made before this must not decide who starts kernels.

@@ -22,6 +22,7 @@ from strongroom_hub.internal import ControlClient
 from strongroom_hub.locks import AlreadyRunningError, lock
 from strongroom_hub.machine.start import StartCheck
 from strongroom_hub.roles import ROLES
+from strongroom_hub.scrub import scrub_logs
 from strongroom_hub.spawner import StrongroomSpawner, end_server, markers
 
 SESSION_DAYS = 0.5
@@ -46,9 +47,10 @@ class StrongroomHub(JupyterHub):
     _watch: PeriodicCallback | None = None
 
     async def initialize(self, *arguments: Any, **keywords: Any) -> None:
-        """As JupyterHub does, with session ids kept out of the log."""
+        """As JupyterHub does, with session ids and other secrets of requests kept out of the log."""
         await super().initialize(*arguments, **keywords)
         logging.getLogger("tornado.application").addFilter(_names_no_session)
+        scrub_logs(self.log)
 
     async def start(self) -> None:
         """Start all, then void the credentials of servers that ended together with an earlier hub."""

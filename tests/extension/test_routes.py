@@ -143,3 +143,16 @@ def test_the_credential_is_read_once(lab: Lab) -> None:
     assert lab.control.credential not in lab.log
     raw = Path(f"/proc/{lab.process.pid}/environ").read_bytes() + Path(f"/proc/{lab.process.pid}/cmdline").read_bytes()
     assert lab.control.credential.encode() not in raw
+
+
+def test_the_log_holds_no_secrets_of_requests(lab: Lab) -> None:
+    """Tornado writes the address of a request that failed, with all that stands in it."""
+    for path in (
+        "api/kernels/7b1ee7c4-58e3-4f8a-9fd0-3c58b1c1a111",
+        "oauth_callback",
+        "strongroom/api/exports/x/download",
+    ):
+        lab.call("GET", f"{path}?code=SECRETCODE&state=SECRETSTATE&why=to-find-the-line")
+    assert "to-find-the-line" in lab.log
+    assert "SECRETCODE" not in lab.log
+    assert "SECRETSTATE" not in lab.log
