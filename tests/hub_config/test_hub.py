@@ -356,6 +356,20 @@ def ended(running, seen) -> bool:
     return any(call["server"] == server for call in running.calls("end"))
 
 
+def test_where_the_box_does_not_hold_no_server_starts_and_the_page_says_why():
+    with new_instance() as instance:
+        (instance.data / STANDINS.name / "weak").touch()
+        with StandInInstance(instance) as running, person(running) as somebody:
+            somebody.login()
+            with pytest.raises(TourError, match=r"A wall is missing.*Build the wall"):
+                somebody.open_project("cardio")
+            wait_until(lambda: running.calls("machine"), "control is told")
+            (told,) = running.calls("machine")
+            assert told["checks"][0]["state"] == "broken"
+            wait_until(lambda: running.calls("end"), "the credential is void")
+            assert list(running.instance.servers_run.iterdir()) == []
+
+
 @pytest.mark.parametrize("project", ["cardio", "stubborn"])
 def test_stop_leaves_nothing(running, analyst, project):
     analyst.open_project(project)
