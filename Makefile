@@ -10,7 +10,7 @@ RESET_FLAG = $(if $(filter-out 0,$(RESET)),--reset,)
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo otp tour verify policy-check test test-python soak bench bench-covert lint check format pin clean
+.PHONY: help setup demo otp tour verify policy-check test test-python soak bench bound bench-covert lint check format pin clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -51,8 +51,8 @@ bench: ## ratios to a stock Jupyter server, then the policy's decisions (ONLY=st
 bench-covert: ## what gets from one kernel to another, in bits per second (as root, on a quiet machine; five minutes)
 	@$(BOOTSTRAP) dev -- dev/bin/python benchmarks/covert.py
 
-bench-covert: ## what gets from one kernel to another, in bits per second (as root, on a quiet machine; five minutes)
-	@$(BOOTSTRAP) dev -- dev/bin/python benchmarks/covert.py
+bound: ## what a kernel can still say at `secret`, in bits
+	@$(BOOTSTRAP) dev -- dev/bin/python benchmarks/bound.py
 
 lint: ## ruff and eslint
 	@$(BOOTSTRAP) dev -- dev/bin/python -m ruff check .

@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from strongroom_hub.internal import ControlClient
 from strongroom_hub.supervisor import RunningInstance
 from strongroom_hub.tour.notebook import Notebook
+from strongroom_lab.gate.notices import PLACES
 
 from tests.real import People, policy_rows
 from tests.security.conftest import grant
@@ -159,10 +160,25 @@ def read_duration(frames: list[Frame]) -> int | None:
     return round((states["idle"] - states["busy"]) / GAP)
 
 
+def outputs(symbol: int) -> str:
+    """A number in binary, a leading one before it: displays are ones, results are noughts."""
+    kinds = {"1": "display_data", "0": "execute_result"}
+    sent = [kinds[digit] for digit in f"{symbol + 1:b}"[1:]]
+    return (
+        "\n".join(f"publish({kind!r}, {{'data': {{'text/plain': 'x'}}, 'metadata': {{}}}})" for kind in sent) or "pass"
+    )
+
+
+def read_outputs(frames: list[Frame]) -> int | None:
+    kinds = {"display_data": "1", "execute_result": "0"}
+    return int("1" + "".join(kinds[frame.type] for frame in frames if frame.type in kinds), 2) - 1
+
+
 def channels(run_before: int) -> list[Channel]:
     return [
         Channel("status of the reply", 3, forged_status, status),
         Channel("size of what was withheld", 90 * 5, say_amount, withheld),
+        Channel("number and kind of outputs", (1 << PLACES + 1) - 1, outputs, read_outputs),
         Channel("types of what was withheld", (1 << len(TYPES)) - 1, types, read_types),
         Channel("execution count", run_before, counted, read_count),
         Channel("number of questions for input", 16, ask, read_asked),
@@ -241,10 +257,10 @@ def main() -> None:
     rounds = asked.parse_args().rounds
     chance = random.Random(7)  # noqa: S311 - the same symbols in each run
     with sealed_browser() as browser:
-        results = [measure(browser, channel, rounds, chance) for channel in channels(64)[:3]]
+        results = [measure(browser, channel, rounds, chance) for channel in channels(64)[:4]]
         while (before := read_count(browser.run("pass", quiet=0.1))) is not None and before < 64:  # noqa: PLR2004
             pass
-        results += [measure(browser, channel, rounds, chance) for channel in channels(64)[3:]]
+        results += [measure(browser, channel, rounds, chance) for channel in channels(64)[4:]]
         results.append(deaths(browser, max(5, rounds // 8), chance))
     report(results)
 
