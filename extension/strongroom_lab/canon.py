@@ -256,15 +256,36 @@ INCOMING: dict[tuple[str, str], Fields] = {
 }
 
 
+REFUSED = frozenset(
+    {
+        # Evaluates code, shows sources and variables.
+        *("debug_request", "debug_reply", "debug_event"),
+        # A second road for code beside the one that is recorded in order.
+        *("create_subshell_request", "delete_subshell_request", "list_subshell_request"),
+        *("create_subshell_reply", "delete_subshell_reply", "list_subshell_reply"),
+        # The server does these itself, and records them.
+        *("interrupt_request", "shutdown_request", "interrupt_reply", "shutdown_reply"),
+        # Tell of ports and of the host.
+        *("connect_request", "connect_reply", "usage_request", "usage_reply"),
+        # The gate's own answers stand in their place.
+        *("kernel_info_reply", "is_complete_reply", "history_reply", "comm_info_reply"),
+    }
+)
+"""Types of the protocol that are known and were decided against: they pass in no direction on any channel."""
+
+
 def incoming(channel: str, kind: str, body: dict[str, Any]) -> Message:
     """The canonical form of a browser's message. Raises Unfit."""
     fields = INCOMING.get((channel, kind))
     if fields is None:
         raise Unfit("not allowed here")
-    content = _rebuilt(fields, mapping(body.get("content")))
+    given = mapping(body.get("content"))
+    content = _rebuilt(fields, given)
     if kind == "execute_request":
         content["store_history"] = content["store_history"] and not content["silent"]
-    message = _assembled(channel, kind, content, body)
+    beside = given.keys() - content.keys() - KNOWN.get(("iopub", kind), frozenset()) if fields else ()
+    dropped = ("field from a browser",) if beside or given.get("user_expressions") else ()
+    message = _assembled(channel, kind, content, body, dropped)
     encode(message.content)
     return message
 

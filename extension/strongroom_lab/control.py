@@ -81,10 +81,15 @@ class Control:
     async def close_kernel(self, kernel: str, reason: str) -> dict[str, Any]:
         return await self._call("DELETE", f"kernels/{kernel}", {"reason": reason})
 
-    async def begin_cell(self, *, kernel: str, notebook: str, cell: str, kind: str, code: str) -> dict[str, Any]:
-        """Append a cell entry; returns when it is durable. `kind`: execute, complete, inspect, comm or input."""
+    async def begin_cell(
+        self, *, kernel: str, notebook: str, cell: str, kind: str, code: str, silent: bool
+    ) -> dict[str, Any]:
+        """Append a cell entry; returns when it is durable. `kind`: execute, complete, inspect, comm or input.
+
+        `silent`: a run that shows no number and leaves no trace in the kernel's history.
+        """
         body = {"kernel": kernel, "notebook": notebook, "cell": cell, "kind": kind, "code": code}
-        return await self._call("POST", "cells", body)
+        return await self._call("POST", "cells", {**body, "silent": True} if silent else body)
 
     async def end_cell(self, entry: int, end: dict[str, Any]) -> dict[str, Any]:
         return await self._call("POST", f"cells/{entry}/end", end)

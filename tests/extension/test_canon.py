@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,3 +106,31 @@ def test_nothing_runs_beside_the_recorded_code() -> None:
     message = canon.incoming("shell", "execute_request", {"content": content})
     assert message.content["user_expressions"] == {}
     assert message.content["store_history"] is False
+    assert message.dropped == ("field from a browser",)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("execute_request", {"code": "1", "silent": False, "user_expressions": {}, "allow_stdin": True}),
+        ("comm_open", {"comm_id": "c", "target_name": "jupyter.widget", "target_module": None, "data": {}}),
+        ("history_request", {"hist_access_type": "range", "n": 1}),
+    ],
+)
+def test_what_labs_pages_send_is_no_violation(kind: str, content: dict[str, Any]) -> None:
+    assert canon.incoming("shell", kind, {"content": content}).dropped == ()
+
+
+def test_every_type_of_the_installed_kernel_was_decided_on(kernel_prefix: str) -> None:
+    """A new message type of a new version fails here until somebody lets it pass or refuses it."""
+    [folder] = Path(kernel_prefix).glob("lib/python3.*/site-packages/ipykernel")
+    words = re.compile(r"[\"']([a-z_]+_(?:request|reply|event|data|result|open|msg|close|output|input))[\"']")
+    found = {word for file in folder.rglob("*.py") for word in words.findall(file.read_text("utf-8"))}
+    assert {"execute_request", "comm_open", "debug_event", "list_subshell_reply"} <= found
+    known = {kind for _, kind in [*canon.INCOMING, *canon.OUTGOING]} | canon.REFUSED
+    assert found - known == {"do_debug_request", "set_next_input", "raw_input"}  # a method, a payload, a function
+    for channel in ("shell", "control", "stdin", "iopub"):
+        for kind in canon.REFUSED:
+            for way in (canon.incoming, canon.outgoing):
+                with pytest.raises(Unfit):
+                    way(channel, kind, {"content": {}})

@@ -252,6 +252,13 @@ other.send(socket, other.msg('stream', content={'name': 'stdout', 'text': 'unsig
     assert counts["not a signed message"] >= 1
 
 
+async def test_a_silent_run_is_recorded_as_one(lab: Lab) -> None:
+    async with lab.page(lab.start_kernel("silent.ipynb")) as page:
+        await page.until_idle(await page.send("execute_request", {"code": "x = 1", "silent": True}))
+        assert text_of(await page.run("print(x)")) == "1\n"
+    assert [body.get("silent", False) for body in lab.control.named("POST cells")] == [True, False]
+
+
 async def test_the_execution_count_is_the_gates_own(lab: Lab) -> None:
     """A kernel that chose it could say something with it in every cell."""
     async with lab.page(lab.start_kernel("count.ipynb")) as page:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import tempfile
 from pathlib import Path
 
@@ -76,6 +77,19 @@ def test_every_handler_was_decided_on(lab: Lab) -> None:
     assert names - own_names - routes.OPEN.keys() - routes.TOKEN_LOGIN.keys() - routes.CLOSED == set()
 
 
+def test_no_other_server_extension_is_loaded(lab: Lab) -> None:
+    """A package that brings one with it fails here until somebody decides about it."""
+    loaded = set(re.findall(r"([\w.-]+) \| extension was successfully loaded", lab.log))
+    assert loaded == {"jupyterlab"}
+
+
+def test_there_is_one_kernelspec(lab: Lab) -> None:
+    """Whatever is installed beside it."""
+    found = lab.call("GET", "api/kernelspecs").json()
+    assert (found["default"], set(found["kernelspecs"])) == ("strongroom", {"strongroom"})
+    assert lab.call("GET", "api/kernelspecs/python3").status_code == 404
+
+
 def test_methods_are_restricted(lab: Lab) -> None:
     assert lab.call("GET", "api/config/notebook").status_code == 200
     for method in ("PUT", "PATCH"):
@@ -100,7 +114,7 @@ async def test_events_are_a_dead_end(lab: Lab) -> None:
 
 
 def test_without_login_nothing_answers(lab: Lab) -> None:
-    for path in ("session", "stream", "datasets", "access-requests", "work", "exports", "cells"):
+    for path in ("session", "stream", "datasets", "access-requests", "work", "exports", "cells", "withheld"):
         assert httpx.get(lab.url + "strongroom/api/" + path, trust_env=False).status_code == 403
     assert httpx.get(lab.url + "api/kernels", trust_env=False).status_code == 403
 

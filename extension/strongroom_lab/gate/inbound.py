@@ -68,9 +68,10 @@ class Inbound:
             message = canon.incoming(channel, header["msg_type"], body)
         except Unfit as reason:
             app_log.warning("a browser's message was not forwarded: %s", reason)
-            words = "Messages of a browser were not forwarded."
-            self._workspace.violations.note(self._kernel_id, "message", {"from a browser": 1}, words)
+            self._violation("message from a browser")
             return
+        for dropped in message.dropped:
+            self._violation(dropped)
         if message.type in LOCAL:
             self._answers.local(client, header, message.channel, *LOCAL[message.type])
             return
@@ -89,6 +90,10 @@ class Inbound:
                 cell=cell[:128] if isinstance(cell, str) else "",
             )
         )
+
+    def _violation(self, name: str) -> None:
+        words = "Messages of a browser, or parts of them, were not forwarded."
+        self._workspace.violations.note(self._kernel_id, "message", {name: 1}, words)
 
     def _enqueue(self, request: Request) -> None:
         queue = self._inbox.get(request.message.channel)
@@ -140,6 +145,7 @@ class Inbound:
                 cell=request.cell,
                 kind=request.kind,
                 code=recorded(request.message),
+                silent=request.message.content.get("silent", False),
             )
             request.entry = entry_of(answer)
         except Problem as problem:

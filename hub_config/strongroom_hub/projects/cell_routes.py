@@ -33,6 +33,7 @@ class NewCell(BaseModel):
     cell: Place | None = None
     kind: rules.CellKind
     code: str
+    silent: bool = False
 
 
 class Output(BaseModel):
@@ -75,7 +76,7 @@ class CellRoutes:
 async def _begin(request: Request) -> JSONResponse:
     caller = await require_known_server(request)
     body = NewCell.model_validate_json(await _body(request))
-    start = cells.CellStart(body.kernel, body.notebook, body.cell, body.kind, body.code)
+    start = cells.CellStart(body.kernel, body.notebook, body.cell, body.kind, body.code, body.silent)
     entry, known = await cells.begin_cell(await writer_of(request), await context_of(request), caller, start)
     return JSONResponse({"entry": entry, **known.as_json()}, 201)
 

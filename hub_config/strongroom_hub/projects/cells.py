@@ -56,6 +56,7 @@ class CellStart:
     cell: str | None
     kind: rules.CellKind
     code: str
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,8 @@ async def begin_cell(
                 object=start.notebook,
                 label=place.label,
                 sources=sources,
-                detail={"cell": start.cell, "code_bytes": len(start.code.encode())},
+                detail={"cell": start.cell, "code_bytes": len(start.code.encode())}
+                | ({"silent": True} if start.silent else {}),
                 payload=start.code,
                 payload_subject=caller.actor,
             )

@@ -42,6 +42,14 @@ def test_a_cell_is_in_the_log_before_it_may_run(cardio: Enclave) -> None:
     assert end["detail"]["withheld"] == 3
 
 
+def test_a_silent_run_is_recorded_as_one(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    for silent in (True, False):
+        server("POST", "cells", {"kernel": kernel, "kind": "execute", "code": "1", "silent": silent})
+    assert [entry["detail"].get("silent") for entry in cardio.entries("server:cell:begin")] == [True, None]
+
+
 def test_every_kind_of_cell_has_its_action(cardio: Enclave) -> None:
     assert set(BEGIN_ACTIONS) == set(CellKind)
     assert len(set(BEGIN_ACTIONS.values())) == len(CellKind)
