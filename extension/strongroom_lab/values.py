@@ -7,11 +7,14 @@ Rules
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
 from collections.abc import Callable
 from typing import Any
+
+import orjson
 
 Check = Callable[[Any], Any]
 MISSING: Any = object()
@@ -24,7 +27,9 @@ class Unfit(Exception):  # noqa: N818 - a verdict on a message, not a fault of t
 
 
 def encode(value: Any) -> bytes:
-    """JSON as it goes to a browser. Raises Unfit for what JSON cannot say."""
+    """JSON as it goes to a browser; a number that is none becomes null. Raises Unfit for what JSON cannot say."""
+    with contextlib.suppress(TypeError):  # halves of characters and whole numbers beyond 64 bits: the slow way below
+        return orjson.dumps(value)
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
     except (ValueError, TypeError, RecursionError) as error:
@@ -34,7 +39,7 @@ def encode(value: Any) -> bytes:
 def text(value: Any) -> str:
     if not isinstance(value, str):
         raise Unfit("text expected")
-    return value.encode("utf-8", "replace").decode("utf-8")
+    return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
 
 
 def identifier(value: Any) -> str:

@@ -82,12 +82,12 @@ class Outbound:
     async def _work_out(self) -> None:
         while True:
             for step in self._merged(await self._outbox.batch()):
+                await self._pages.drained()
                 try:
                     await step()
                 except Exception as error:  # noqa: BLE001 - a kernel's message can break anything; it is dropped, unquoted
                     self._violation("message that broke the gate")
                     app_log.warning("a kernel's message was dropped: %s", type(error).__name__)
-                await self._pages.drained()
             await self._note_lost()
 
     async def _note_lost(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from datetime import UTC, datetime
 from functools import partial
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
     from strongroom_lab.gate.life import KernelGate
 
 PROTOCOL = "5.3"
-AHEAD = 8 << 20
+AHEAD = 32 << 20
 """Bytes that a page may be behind before the kernel has to wait for it."""
 PATIENCE = 30.0
 """Seconds in which a page that is behind must take in something."""
 TICK = 0.05
+"""Seconds between two looks at a page that takes in nothing."""
 TOO_SLOW = 1013
 """Websocket code: try again later."""
 
@@ -49,6 +51,7 @@ class Pages:
 
     def __init__(self) -> None:
         self._clients: set[Gate] = set()
+        self._moved = asyncio.Event()
 
     def attach(self, client: Gate) -> None:
         self._clients.add(client)
@@ -62,12 +65,18 @@ class Pages:
         for client in list(self._clients):
             client.deliver(frame)
 
+    def moved(self) -> None:
+        """A page has taken in a frame."""
+        self._moved.set()
+
     async def drained(self) -> None:
         """Wait for pages that are behind; one that takes in nothing for long is cut off, and can come back."""
         waited = 0.0
         while slow := [client for client in self._clients if client.waiting > AHEAD]:
             before = sum(client.waiting for client in slow)
-            await asyncio.sleep(TICK)
+            self._moved.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._moved.wait(), TICK)
             waited = waited + TICK if sum(client.waiting for client in slow) >= before else 0.0
             if waited > PATIENCE:
                 for client in slow:
@@ -126,10 +135,11 @@ class Gate(BaseKernelWebsocketConnection):
             return
         size = len(framed)
         self.waiting += size
-        written.add_done_callback(partial(self._written, size))
+        written.add_done_callback(partial(self._written, size, self._kernel_gate.pages))
 
-    def _written(self, size: int, written: asyncio.Future[None]) -> None:
+    def _written(self, size: int, pages: Pages, written: asyncio.Future[None]) -> None:
         self.waiting -= size
+        pages.moved()  # of the kernel as it was then: it may be gone
         if not written.cancelled():
             # A page that left is detached when it closes; asking keeps the loop from reporting it as unseen.
             written.exception()
