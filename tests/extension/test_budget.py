@@ -64,6 +64,14 @@ def test_after_the_cut_nothing_more_of_the_cell_is_shown() -> None:
     assert admit(meter, stream("y"), view()) is None
 
 
+def test_after_what_does_not_fit_nothing_that_would_is_shown() -> None:
+    """Otherwise sizes that fit and sizes that do not would spell a message out of what is withheld."""
+    meter = Meter()
+    large = canon.outgoing("iopub", "display_data", {"content": {"data": {"text/plain": "x" * 5000}, "metadata": {}}})
+    assert admit(meter, large, view()) is None
+    assert admit(meter, stream("y"), view()) is None
+
+
 def test_public_output_is_whole_and_counts_for_nothing() -> None:
     meter = Meter()
     free = View(Label.PUBLIC, Display(True, None, None, None, "", ""), None, "")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from strongroom_lab import canon
+from strongroom_lab import canon, mime
 from strongroom_lab.kernels import KernelManager, minute
 from strongroom_lab.values import Unfit
 from traitlets import TraitError
@@ -89,6 +89,17 @@ def test_ids_are_short_and_of_a_fixed_alphabet(name: Any) -> None:
 def test_buffers_are_for_widgets_alone() -> None:
     for kind, content in (("stream", {"name": "stdout", "text": ""}), ("display_data", {"data": {}})):
         assert outgoing("iopub", kind, content, buffers=[b"SMUGGLED"]).buffers == ()
+
+
+def test_a_drawing_is_reduced_in_a_bundle_too() -> None:
+    active = (
+        '<svg xmlns="http://www.w3.org/2000/svg" onload="x()"><script>y()</script><rect width="1" height="1"/></svg>'
+    )
+    data = outgoing("iopub", "display_data", {"data": {"image/svg+xml": active}}).content["data"]
+    shown = mime.guarded(data).data["image/svg+xml"]
+    assert "rect" in shown
+    for word in ("onload", "script", "x()", "y()"):
+        assert word not in shown
 
 
 @pytest.mark.parametrize("version", ["SMUGGLED", "2.0 x", "1." * 9, 2, None])
