@@ -99,7 +99,8 @@ class Session(Handler):
         mark = self.workspace.mark
         session = await self.workspace.control.session()
         self.workspace.learn(session, mark)
-        own = {"console_url": self.server.console_url, "weaker": self.server.weaker}
+        server = self.server
+        own = {"console_url": server.console_url, "weaker": server.weaker, "profile": server.profile}
         self.answer({**session, **self.workspace.label_event(), **own})
 
 

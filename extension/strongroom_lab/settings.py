@@ -6,6 +6,7 @@ import json
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 CREDENTIAL_FILE = "STRONGROOM_CREDENTIAL_FILE"
 
@@ -34,6 +35,8 @@ class Settings:
     credential: str = field(repr=False)
     weaker: tuple[str, ...] = ()
     """What this machine lacks, in sentences for people."""
+    profile: dict[str, Any] | None = None
+    """The limits of this server's kernels (wire formats, section 9), for people to see."""
 
     @classmethod
     def from_environment(cls, environment: MutableMapping[str, str]) -> Settings:
@@ -73,4 +76,5 @@ class Settings:
             data_dir=Path(environment.get("JUPYTER_DATA_DIR") or run_dir / "jupyter" / "data"),
             credential=credential,
             weaker=tuple(json.loads(environment.get("STRONGROOM_WEAKER") or "[]")),
+            profile=json.loads(environment.get("STRONGROOM_PROFILE") or "null"),
         )

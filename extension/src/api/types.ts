@@ -81,6 +81,8 @@ export interface Session {
   readonly console_url?: string;
   /** The limits that this server's kernels run under, where the server knows them. */
   readonly profile?: Profile | null;
+  /** What this machine lacks, in sentences. */
+  readonly weaker?: readonly string[];
 }
 
 /** A set of limits that the policy names (wire formats, section 9). */
@@ -90,7 +92,10 @@ export interface Profile {
   readonly sandbox: string;
   readonly memory_bytes: number;
   readonly cpus: number;
+  readonly processes: number;
+  readonly file_bytes: number;
   readonly work_bytes: number;
+  readonly work_files: number;
 }
 
 export interface Grant {

@@ -13,13 +13,24 @@ export function LiveLabel({ store }: { readonly store: EnclaveStore }): JSX.Elem
   return <LabelBadge label={session?.label ?? null} />;
 }
 
-/** Badge and project, for the status bar. */
-export function LabelStatus({ store }: { readonly store: EnclaveStore }): JSX.Element {
+/** Badge, project and profile, for the status bar. */
+export function LabelStatus({
+  store,
+  showLimits
+}: {
+  readonly store: EnclaveStore;
+  readonly showLimits: () => void;
+}): JSX.Element {
   const { session, lost } = useEnclave(store);
   return (
     <>
       <LabelBadge label={session?.label ?? null} />
       {session !== null && <span>{session.project.name}</span>}
+      {session?.profile != null && (
+        <button type="button" className="sr-Status-limits" aria-label="Limits of the kernels here" onClick={showLimits}>
+          {session.profile.title}
+        </button>
+      )}
       {lost && <span>reconnecting</span>}
     </>
   );

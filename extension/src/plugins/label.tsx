@@ -1,9 +1,10 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { IToolbarWidgetRegistry } from '@jupyterlab/apputils';
+import { Dialog, IToolbarWidgetRegistry } from '@jupyterlab/apputils';
 import { IStatusBar } from '@jupyterlab/statusbar';
 import { ReactWidget } from '@jupyterlab/ui-components';
 import { LabelBanner, LabelStatus, LiveLabel } from '../components/LabelLine.js';
-import { IEnclave } from './tokens.js';
+import { LimitsView } from '../components/Limits.js';
+import { CommandIDs, IEnclave, NO_ARGUMENTS } from './tokens.js';
 
 export const labelPlugin: JupyterFrontEndPlugin<void> = {
   id: 'jupyter-strongroom:label',
@@ -17,6 +18,17 @@ export const labelPlugin: JupyterFrontEndPlugin<void> = {
     toolbars: IToolbarWidgetRegistry | null,
     statusBar: IStatusBar | null
   ) => {
+    app.commands.addCommand(CommandIDs.limits, {
+      label: 'Show Limits',
+      caption: 'What a kernel here may use, and what this machine lacks',
+      describedBy: NO_ARGUMENTS,
+      execute: () =>
+        new Dialog({
+          title: 'Limits of the kernels here',
+          body: ReactWidget.create(<LimitsView session={store.snapshot().session} />),
+          buttons: [Dialog.okButton({ label: 'Close' })]
+        }).launch()
+    });
     const banner = ReactWidget.create(<LabelBanner store={store} />);
     banner.id = 'strongroom-banner';
     banner.addClass('sr-Banner');
@@ -29,7 +41,7 @@ export const labelPlugin: JupyterFrontEndPlugin<void> = {
     });
 
     if (statusBar !== null) {
-      const item = ReactWidget.create(<LabelStatus store={store} />);
+      const item = ReactWidget.create(<LabelStatus store={store} showLimits={() => void app.commands.execute(CommandIDs.limits)} />);
       item.addClass('sr-Status');
       statusBar.registerStatusItem('jupyter-strongroom:label', { item, align: 'left', rank: 0, isActive: () => true });
     }

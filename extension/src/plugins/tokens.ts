@@ -16,7 +16,8 @@ export const IEnclave = new Token<IEnclave>(
 export const CommandIDs = {
   datasets: 'strongroom:show-datasets',
   exports: 'strongroom:show-exports',
-  console: 'strongroom:open-console'
+  console: 'strongroom:open-console',
+  limits: 'strongroom:show-limits'
 } as const;
 
 export const NO_ARGUMENTS = { args: { type: 'object', properties: {}, additionalProperties: false } } as const;

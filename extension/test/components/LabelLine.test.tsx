@@ -1,9 +1,11 @@
-import { act, render, screen } from '@testing-library/react';
-import { describe, expect, it } from 'vitest';
+import { act, render, screen, within } from '@testing-library/react';
+import userEvent from '@testing-library/user-event';
+import { describe, expect, it, vi } from 'vitest';
 import { EnclaveClient } from '../../src/api/enclave.js';
 import { EnclaveStore } from '../../src/api/store.js';
 import { CellEntryLine } from '../../src/components/CellEntryLine.js';
-import { LabelBanner } from '../../src/components/LabelLine.js';
+import { LabelBanner, LabelStatus } from '../../src/components/LabelLine.js';
+import { LimitsView } from '../../src/components/Limits.js';
 import { refusal, SESSION, World } from '../world.js';
 
 function store(world: World): EnclaveStore {
@@ -62,5 +64,42 @@ describe('CellEntryLine', () => {
   it('says the entry alone when no more is known', () => {
     const { container } = render(<CellEntryLine seal={{ entry: 41 }} />);
     expect(container.textContent).toBe('Audit entry 41');
+  });
+});
+
+const PROFILE = {
+  name: 'standard',
+  title: 'Standard',
+  sandbox: 'bubblewrap',
+  memory_bytes: 4 * 2 ** 30,
+  cpus: 2,
+  processes: 512,
+  file_bytes: 2 ** 31,
+  work_bytes: 4 * 2 ** 30,
+  work_files: 100000
+};
+
+describe('the limits', () => {
+  it('are named in the status bar and open from there', async () => {
+    const enclave = store(new World().on('GET session', { ...SESSION, profile: PROFILE }));
+    const showLimits = vi.fn();
+    render(<LabelStatus store={enclave} showLimits={showLimits} />);
+    await act(() => enclave.refresh());
+    const button = screen.getByRole('button', { name: 'Limits of the kernels here' });
+    expect(button.textContent).toBe('Standard');
+    await userEvent.click(button);
+    expect(showLimits).toHaveBeenCalledOnce();
+  });
+
+  it('say what a kernel may use, and what is weaker here', () => {
+    render(<LimitsView session={{ ...SESSION, profile: PROFILE, weaker: ['The disk is not limited.'] }} />);
+    expect(screen.getByText('Memory of a kernel').nextSibling?.textContent).toBe('4.0 GiB');
+    expect(within(screen.getByRole('list')).getByText('The disk is not limited.')).toBeDefined();
+  });
+
+  it('say so when the server has not told them', () => {
+    render(<LimitsView session={SESSION} />);
+    expect(screen.getByText(/has not said which limits/)).toBeDefined();
+    expect(screen.queryByText('Weaker on this machine')).toBeNull();
   });
 });
