@@ -89,6 +89,17 @@ def test_css_values_never_fetch(value: str) -> None:
         assert not re.search(r"url|image|var|@|[;{}<]", re.sub(r"\"[^\"]*\"", "", clean), re.IGNORECASE)
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["url('http://e/')", 'url("x")', "image-set('x' 1x)", "var(--x)", "attr(title)", "1px; color: red"],
+)
+def test_css_values_that_fetch_or_look_up_are_refused(value: str) -> None:
+    with pytest.raises(Unfit):
+        markup.css_value(value)
+    assert markup.declarations(f"background: {value}; color: blue").endswith("color: blue")
+    assert "(" not in markup.declarations(f"background: {value}")
+
+
 SVG = (
     '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="10" height="10">{}</svg>'
 )
