@@ -239,17 +239,18 @@ other = Session(key=b'forged')
 other.send(socket, other.msg('stream', content={'name': 'stdout', 'text': 'unsigned'}, parent=parent))
 """
         await page.run(HOSTILE + forged)
-        for _ in range(40):
+        wanted = {"unknown type", "unknown value", "field of stream", "field of header", "answer to no request"}
+        wanted.add("not a signed message")
+        counts: dict[str, int] = {}
+        for _ in range(150):  # a second report follows the first after ten seconds
             reports = lab.control.named("POST violations")
-            if reports:
+            counts = {name: count for report in reports for name, count in report["counts"].items()}
+            if wanted <= counts.keys():
                 break
             await asyncio.sleep(0.1)
+    assert wanted <= counts.keys(), counts
     assert {report["kind"] for report in reports} == {"message"}
-    counts = reports[0]["counts"]
     assert "smuggled" not in json.dumps(reports)
-    for name in ("unknown type", "unknown value", "field of stream", "field of header", "answer to no request"):
-        assert counts[name] >= 1, counts
-    assert counts["not a signed message"] >= 1
 
 
 async def test_a_silent_run_is_recorded_as_one(lab: Lab) -> None:
@@ -274,7 +275,8 @@ import time
 for i in range(3000):
     display({'text/plain': str(i)}, raw=True)
     if i % 100 == 0: time.sleep(0.01)
-for i in range(3000): print(i, flush=True)
+time.sleep(1)
+for i in range(800): print(i, flush=True)
 """
     async with lab.page(lab.start_kernel("fl.ipynb")) as page:
         messages = await page.run(code, patience=60)
@@ -283,7 +285,7 @@ for i in range(3000): print(i, flush=True)
     assert 2000 <= len(shown) < 3000, (len(shown), len(notices))
     assert 1 < len(notices) <= 9
     assert "200 outputs a second" in notices[0]["content"]["data"]["text/plain"]
-    assert text_of(messages).split()[-1] == "2999"
+    assert text_of(messages).split() == [str(number) for number in range(800)]
 
 
 async def test_a_message_too_large_ends_the_kernel_in_words(fresh_lab: Lab) -> None:
