@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 ENVIRONMENT_VARIABLE = "STRONGROOM_INSTANCE"
+FILE, TWO_PERSON = "file", "two-person"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class Instance:
     kernel_prefix: str
     """The kernel's virtual environment."""
     uids: Uids | None = None
+    policy_activation: str = FILE
+    """How a changed policy comes into force: by itself (FILE), or by a proposal that another admin approves."""
 
     # who may enter is said beside each folder: (owner, mode)
     @property
@@ -143,6 +146,8 @@ class Instance:
             f'server_python = "{self.server_python}"',
             f'kernel_prefix = "{self.kernel_prefix}"',
         ]
+        if self.policy_activation != FILE:
+            lines.append(f'policy_activation = "{self.policy_activation}"')
         if self.uids is not None:
             lines += ["[uids]"] + [
                 f"{name} = {getattr(self.uids, name)}" for name in ("control", "vault", "proxy", "first_server")
@@ -164,6 +169,10 @@ class Instance:
         try:
             raw: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
             uids = Uids(**raw.pop("uids")) if "uids" in raw else None
-            return cls(data=Path(raw.pop("data")), run=Path(raw.pop("run")), uids=uids, **raw)
+            instance = cls(data=Path(raw.pop("data")), run=Path(raw.pop("run")), uids=uids, **raw)
         except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
             raise ValueError(f"{file} is not a Strongroom instance file: {error}") from error
+        if instance.policy_activation not in {FILE, TWO_PERSON}:
+            wanted = f'"{FILE}" or "{TWO_PERSON}"'
+            raise ValueError(f"{file}: policy_activation is {instance.policy_activation!r}, but must be {wanted}")
+        return instance

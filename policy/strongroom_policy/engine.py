@@ -40,7 +40,7 @@ from strongroom_policy.questions import MalformedRequestError, checked
 from strongroom_policy.reader import Reader
 from strongroom_policy.rows import Duty, Member, Need, Row, Rule, Tagging, Typed
 from strongroom_policy.settings import LABELS_FILE, Settings, read_settings
-from strongroom_policy.universe import things_known, universe
+from strongroom_policy.universe import things_called, things_known, universe
 from strongroom_policy.vocabulary import MASKS, SUBJECT
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,8 @@ def prove(
     failed = [Finding(TESTS_FILE, one.case.line, one.problem) for one in run_cases(sources) if one.problem]
     policy = Policy.build(sources, (), now)
     if sources.guards:
-        things = things_known([policy], datasets)
+        named = [thing for guard in sources.guards for thing in things_called(guard.on, datasets)]
+        things = dict.fromkeys((*things_known([policy], datasets), *named))
         failed += broken(sources.guards, policy, universe([policy], users, projects, things), now)
     if failed:
         raise PolicyError(tuple(failed))

@@ -23,11 +23,10 @@ from strongroom_hub.audit.writer import AuditWriter, open_writer
 from strongroom_hub.boxes.rates import Bounds
 from strongroom_hub.config import Instance
 from strongroom_hub.control import setup
-from strongroom_hub.control.__main__ import Housekeeper, open_context
+from strongroom_hub.control.__main__ import Housekeeper, open_context, policy_keeper
 from strongroom_hub.control.app import create_internal, create_public
 from strongroom_hub.control.callers import Principals
 from strongroom_hub.control.context import Context
-from strongroom_hub.control.policykeeper import PolicyKeeper
 from strongroom_hub.control.tickets import TicketSigner, load_private_key
 from strongroom_hub.problems import MEDIA_TYPE, Problem
 
@@ -321,7 +320,7 @@ def open_enclave(instance: Instance, clock: Clock, vault: Vault) -> Enclave:
         context,
         clock=clock,
         bounds=Bounds.of(clock),
-        policy=PolicyKeeper(instance.policy_dir, instance.control_dir / "policy-last-good", context.engine, clock),
+        policy=policy_keeper(instance, context.engine, clock),
         tickets=TicketSigner(load_private_key(keys / setup.CONTROL_KEY), clock),
         vault=vault,
     )

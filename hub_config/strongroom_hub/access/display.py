@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlmodel import Session
 from strongroom_policy.labels import Label
+from strongroom_policy.obligations import strictest
 from strongroom_policy.sizes import size
 from strongroom_policy.values import Budget
 
@@ -75,8 +76,8 @@ def display_for(
     if not context.policy.is_member(user, project):
         return _no_member(project)
     questions = list(questions_about(session, "display", user=user, project=project, sources=sources))
-    for question in questions:
-        decision = context.policy.decide(question)
+    decisions = context.policy.decide_all(questions)
+    for question, decision in zip(questions, decisions, strict=True):
         if not decision.allowed:
             why = decision.why()
             return stopped(why[0] if why else "policy", f"{question.object}: {'; '.join(why)}")
@@ -84,7 +85,7 @@ def display_for(
         return _unlimited()
     if not questions:
         return _unknown_reading(label)
-    due = context.policy.obligations(questions).display
+    due = strictest(decision.obligations for decision in decisions).display
     left = None if due.value.day is None else max(0, due.value.day - shown_today)
     return Display(
         allowed=True,

@@ -139,7 +139,8 @@ def _allowed_columns(
         _check_names(view, wanted)
     questions = column_questions(view, "read", user=caller.user, project=caller.project)
     asked = wanted if wanted is not None else list(questions)
-    rulings = {column: context.policy.decide(questions[column]) for column in asked}
+    decided = context.policy.decide_all(questions[column] for column in asked)
+    rulings = dict(zip(asked, decided, strict=True))
     refused = {column: ruling for column, ruling in rulings.items() if not ruling.allowed}
     granted = {column: ruling for column, ruling in rulings.items() if ruling.allowed}
     if (wanted is not None and refused) or not granted:

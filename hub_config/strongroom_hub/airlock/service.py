@@ -68,21 +68,21 @@ def _review_questions(export: Export, user: str) -> list[Question]:
 
 
 def _check_may_export(session: Session, context: Context, export: Export) -> None:
-    for question in _export_questions(session, export):
-        decision = context.policy.decide(question)
+    questions = _export_questions(session, export)
+    for question, decision in zip(questions, context.policy.decide_all(questions), strict=True):
         if not decision.allowed:
             raise not_permitted("export what was made from", question.object, tuple(decision.why()))
 
 
 def _check_may_review(context: Context, export: Export, user: str) -> None:
-    for question in _review_questions(export, user):
-        decision = context.policy.decide(question)
+    questions = _review_questions(export, user)
+    for question, decision in zip(questions, context.policy.decide_all(questions), strict=True):
         if not decision.allowed:
             raise not_permitted("review exports made from", question.object, tuple(decision.why()))
 
 
 def _may_review(context: Context, export: Export, user: str) -> bool:
-    return all(context.policy.decide(question).allowed for question in _review_questions(export, user))
+    return all(decision.allowed for decision in context.policy.decide_all(_review_questions(export, user)))
 
 
 def _obligations(session: Session, context: Context, export: Export) -> Obligations:

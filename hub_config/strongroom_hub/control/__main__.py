@@ -8,13 +8,15 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import uvicorn
 import uvloop
 from fastapi import FastAPI
+from sqlalchemy import Engine
 
 from strongroom_hub.access.service import expire_grants
 from strongroom_hub.audit.entries import Action, Entry
@@ -22,7 +24,7 @@ from strongroom_hub.audit.keys import LogKeys
 from strongroom_hub.audit.writer import AuditWriter, open_writer
 from strongroom_hub.boxes.rates import Bounds
 from strongroom_hub.boxes.service import record_unread
-from strongroom_hub.config import Instance
+from strongroom_hub.config import TWO_PERSON, Instance
 from strongroom_hub.control.app import create_internal, create_public
 from strongroom_hub.control.callers import Principals
 from strongroom_hub.control.context import Context
@@ -33,6 +35,8 @@ from strongroom_hub.control.tickets import ReceiptReader, TicketSigner, load_pri
 from strongroom_hub.control.times import utc_now
 from strongroom_hub.control.vaultdoor import VaultDoor
 from strongroom_hub.database import migrate, open_engine
+from strongroom_hub.policies.bundle import BundleSigner
+from strongroom_hub.policies.world import world
 from strongroom_hub.problems import Problem
 
 log = logging.getLogger("strongroom.control")
@@ -49,7 +53,7 @@ def open_context(instance: Instance) -> Context:
     return Context(
         instance=instance,
         engine=engine,
-        policy=PolicyKeeper(instance.policy_dir, instance.control_dir / "policy-last-good", engine, utc_now),
+        policy=policy_keeper(instance, engine, utc_now),
         tickets=TicketSigner(load_private_key(keys / CONTROL_KEY), utc_now),
         receipts=ReceiptReader(instance.public_dir / "vault.pub.pem"),
         vault=VaultDoor(instance.vault_socket),
@@ -57,6 +61,13 @@ def open_context(instance: Instance) -> Context:
         clock=utc_now,
         bounds=Bounds.of(utc_now),
     )
+
+
+def policy_keeper(instance: Instance, engine: Engine, clock: Callable[[], datetime]) -> PolicyKeeper:
+    """Not started yet. Raises OSError or ValueError."""
+    signer = BundleSigner(load_private_key(keys_dir(instance) / CONTROL_KEY), clock)
+    two_people = instance.policy_activation == TWO_PERSON
+    return PolicyKeeper(instance.policy_dir, engine, clock, signer, world, two_people=two_people)
 
 
 class Housekeeper:

@@ -21,6 +21,7 @@ from strongroom_hub.control.metrics import Metrics
 from strongroom_hub.control.oauth import HubLogin
 from strongroom_hub.control.session import Person, Sessions
 from strongroom_hub.identity import routes as identity
+from strongroom_hub.policies import routes as policies
 from strongroom_hub.projects import routes as projects
 from strongroom_hub.projects.cell_routes import CellRoutes
 
@@ -41,7 +42,7 @@ def create_internal(context: Context, writer: AuditWriter, principals: Principal
     app.state.metrics = Metrics(context)
     app.state.known_servers = {}
     errors.install(app)
-    for room in (identity, projects, catalog, access, airlock, audit, boxes, control):
+    for room in (identity, projects, catalog, access, airlock, audit, boxes, policies, control):
         app.include_router(room.internal, prefix=INTERNAL_PREFIX)
     app.include_router(control.scraped, prefix=INTERNAL_PREFIX)
     app.add_middleware(CellRoutes, prefix=INTERNAL_PREFIX)
@@ -57,7 +58,7 @@ def create_public(context: Context, writer: AuditWriter, hub: HubLogin, *, prefi
     app.state.secure_cookies = context.instance.public_url.startswith("https:")
     errors.install(app)
     app.middleware("http")(_guard_answers)
-    for room in (access, airlock, audit, boxes, control):
+    for room in (access, airlock, audit, boxes, policies, control):
         app.include_router(room.public, prefix=f"{prefix}api/v1")
     app.include_router(_description(app, prefix))
     app.include_router(console.routes(prefix))

@@ -1,16 +1,16 @@
 """Holds the policy in force, and replaces it in one assignment when files, grants or memberships change.
 
-- Files are copied before they are read: what was hashed is what was parsed is what is kept.
-- Files that do not load change nothing: the old policy stays, the refusal is recorded once and shown.
-- At start the last files that were good are used when the present ones are not; without any, everything is denied.
+- Files are read once: what was hashed is what was parsed, tested, compared and kept.
+- A version is recorded, with what it changes and its signed files, in one transaction; then it is swapped in.
+- Files that do not pass change nothing: the old policy stays, the refusal is recorded once and shown.
+- At start the newest recorded version is used where the present files are refused; without any, everything is denied.
+- Where two people bring a policy into force, files in the folder are a draft, and the newest recorded version holds.
 - Grants come from the database; a change of them takes effect before the call that made it is answered.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -19,29 +19,35 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 from strongroom_policy.decision import Decision, Request
-from strongroom_policy.engine import Policy, load
+from strongroom_policy.engine import Policy, Sources, parse_sources
 from strongroom_policy.errors import Finding, PolicyError
-from strongroom_policy.files import file_names
-from strongroom_policy.grants import rows_for_grant
+from strongroom_policy.files import digest_of, rank, read_folder
 from strongroom_policy.labels import Label
 from strongroom_policy.obligations import CLOSED, Obligations, strictest
 from strongroom_policy.profiles import Profile
-from strongroom_policy.rows import Row
 from strongroom_policy.vocabulary import UNCLEARED_ACTIONS, resembles
 
-from strongroom_hub.access.models import Grant
-from strongroom_hub.access.rules import GrantState
 from strongroom_hub.audit.entries import Action, Entry
-from strongroom_hub.audit.writer import AuditWriter
+from strongroom_hub.audit.writer import AuditWriter, Tx
 from strongroom_hub.control.times import iso
+from strongroom_hub.policies.bundle import BundleError, BundleSigner
+from strongroom_hub.policies.candidate import Candidate, World, candidate
+from strongroom_hub.policies.grants import grant_rows
+from strongroom_hub.policies.models import PolicyVersion
+from strongroom_hub.policies.rules import Source
 
 log = logging.getLogger("strongroom.control.policy")
 
 NO_POLICY = "no-policy"
+SYSTEM = "system:control"
 MAX_PROBLEMS = 20
 """Problems that one refusal's entry lists; the console shows all."""
+MAX_CHANGES = 40
+"""Changes that an activation's entry lists; the version keeps more."""
+_SHORT = 500
+"""Characters of each in an entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,65 +63,187 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Activation:
+    """Who brings a policy into force, how and why."""
+
+    actor: str
+    source: Source
+    why: str
+    proposal: str | None = None
+    author: str | None = None
+    """Who proposed it, where somebody else brings it into force."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Force:
-    """One assignment's worth: the policy with the texts it was read from."""
+    """One assignment's worth: the policy with the files it was read from."""
 
     policy: Policy
-    files: tuple[tuple[str, str], ...]
+    sources: Sources
+    files: Mapping[str, bytes]
     loaded_at: datetime
 
 
 class PolicyKeeper:
     """Decides with the policy in force. Safe to ask from any thread."""
 
-    def __init__(self, folder: Path, last_good: Path, engine: Engine, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        engine: Engine,
+        clock: Callable[[], datetime],
+        bundles: BundleSigner,
+        known: Callable[[Session], World],
+        *,
+        two_people: bool = False,
+    ) -> None:
+        """`two_people`: files in the folder are a draft, and come into force only by `policies.service`."""
+        self.two_people = two_people
         self._folder = folder
-        self._last_good = last_good
         self._engine = engine
         self._clock = clock
+        self.bundles = bundles
+        self._known = known
         self._force: _Force | None = None
         self._seen = ""
         self._problems: tuple[Finding, ...] = ()
-        self._changing = threading.Lock()
+        self._swapping = threading.Lock()
+        self._activating = threading.RLock()
 
     # -- keeping it current ---------------------------------------------------------------------------------------
 
     def start(self, writer: AuditWriter) -> None:
-        """Load the present files; failing that, the last good ones. Never raises for a bad policy: it denies."""
+        """Take the newest version, or the present files, into force. Never raises for a bad policy: it denies."""
+        newest = self.newest()
+        if self.two_people and newest is not None:
+            self._take_up(writer, newest)
+            return
         self.poll(writer)
-        if self._force is not None or not self._last_good.is_dir():
-            return
-        try:
-            force = self._load(self._last_good)
-        except (PolicyError, OSError) as error:
-            log.error("the last good policy cannot be used either: %s", error)  # noqa: TRY400 - told, not traced
-            return
-        self._activate(writer, force, "the last good files, because the present ones are refused")
+        if self._force is None and newest is not None:
+            self._take_up(writer, newest)
 
     def poll(self, writer: AuditWriter) -> None:
         """Look whether the files changed; call each second. Raises AuditUnavailableError."""
-        try:
-            content = {name: _read(self._folder / name) for name in file_names(self._folder)}
-        except PolicyError as error:
-            self._refuse(writer, error.problems)
-            self._seen = ""  # whatever is there once that is mended, it is looked at
+        if self.two_people and self.newest() is not None:
+            return  # the folder holds a draft
+        with self._activating:
+            try:
+                files = read_folder(self._folder)
+            except PolicyError as error:
+                self._refuse(writer, error.problems)
+                self._seen = ""  # whatever is there once that is mended, it is looked at
+                return
+            digest = digest_of(files)
+            if digest != self._seen:
+                self._look_at(writer, files, digest)
+                self._seen = digest
+
+    def _look_at(self, writer: AuditWriter, files: Mapping[str, bytes], digest: str) -> None:
+        newest = self.newest()
+        if newest is not None and digest == newest.folder != newest.digest:
+            # set aside by a rollback: they wait for somebody to edit them
+            if self._force is None:
+                self._take_up(writer, newest)
             return
-        digest = _digest(content)
-        if digest == self._seen:
-            return
-        candidate = self._last_good.with_name(f"{self._last_good.name}.candidate")
         try:
-            _write(candidate, content)
-            force = self._load(candidate)
-            self._activate(writer, force, "the files in the policy folder")
-            self._keep(candidate)
+            found = self.candidate(files)
+            if newest is not None and newest.digest == digest == newest.folder:
+                self._adopt(found)  # as before a restart
+            elif self._force is None and newest is None:
+                self.activate(writer, found, Activation(SYSTEM, Source.FIRST, "the files of the first start"))
+            else:
+                self.activate(writer, found, Activation(SYSTEM, Source.FILES, "the files in the policy folder"))
             self._problems = ()
         except PolicyError as error:
-            self._refuse(writer, tuple(_said_of(self._folder, candidate, problem) for problem in error.problems))
-        except OSError as error:
-            self._refuse(writer, (Finding("policy folder", 0, f"cannot be copied: {error.strerror}"),))
-            return  # not seen: tried again, because it says nothing about the content
-        self._seen = digest
+            self._refuse(writer, error.problems)
+
+    def _take_up(self, writer: AuditWriter, version: PolicyVersion) -> None:
+        """Put a recorded version into force as it was kept; it was tested when it came into force."""
+        try:
+            files = self.bundles.read(version.bundle, version.digest)
+            sources = parse_sources(files)
+            with Session(self._engine) as session:
+                policy = Policy.build(sources, grant_rows(session, self._clock()), self._clock())
+        except (BundleError, PolicyError) as error:
+            message = f"the kept files of version {version.number} cannot be used: {error}"
+            self._refuse(writer, (*self._problems, Finding("policy history", 0, message)))
+            return
+        log.info("policy %s holds: version %s of the history", policy.version, version.number)
+        with self._swapping:
+            self._force = _Force(policy, sources, files, self._clock())
+
+    def candidate(self, files: Mapping[str, bytes]) -> Candidate:
+        """What these files would be as the policy in force, and would change. Raises PolicyError."""
+        force = self._force
+        now = self._clock()
+        with Session(self._engine) as session:
+            known, grants = self._known(session), grant_rows(session, now)
+        return candidate(files, None if force is None else force.sources, known, grants, now)
+
+    def draft(self) -> dict[str, bytes]:
+        """The files that stand in the policy folder. Raises PolicyError where they cannot be read."""
+        return read_folder(self._folder)
+
+    def newest(self) -> PolicyVersion | None:
+        """The version that came into force last, as the database has it."""
+        with Session(self._engine) as session:
+            return session.exec(select(PolicyVersion).order_by(col(PolicyVersion.number).desc()).limit(1)).first()
+
+    def activate(
+        self,
+        writer: AuditWriter,
+        found: Candidate,
+        by: Activation,
+        also: Callable[[Tx, PolicyVersion], None] = lambda _tx, _version: None,
+    ) -> PolicyVersion:
+        """Record the version, with whatever `also` does in the same transaction, then swap it in.
+
+        A policy whose activation cannot be recorded does not come into force. Raises BundleError as PolicyError,
+        AuditUnavailableError, and what `also` raises.
+        """
+        digest = found.sources.digest
+        with self._activating:
+            base = self.digest
+            try:
+                bundle = self.bundles.sign(found.files, author=by.actor, why=by.why, base=base)
+            except BundleError as error:
+                raise PolicyError((Finding("policy folder", 0, str(error)),)) from None
+            version = PolicyVersion(
+                digest=digest,
+                folder=digest if by.source in {Source.FILES, Source.FIRST} else self._folder_digest(),
+                at=self._clock(),
+                actor=by.actor,
+                why=by.why,
+                source=by.source,
+                proposal=by.proposal,
+                changes=found.changes(),
+                bundle=bundle,
+                entry=0,
+            )
+
+            def work(tx: Tx) -> None:
+                version.entry = tx.record(_activation(found, by, base))
+                tx.session.add(version)
+                tx.session.flush()
+                also(tx, version)
+
+            writer.transact(work)
+            log.info("policy %s comes into force: %s", found.policy.version, by.why)
+            self._adopt(found)
+            return version
+
+    def _adopt(self, found: Candidate) -> None:
+        with self._swapping, Session(self._engine) as session:
+            # once more with the grants of this moment: one may have been made or revoked meanwhile
+            now = self._clock()
+            policy = found.policy.rebuilt(grant_rows(session, now), now=now)
+            self._force = _Force(policy, found.sources, found.files, now)
+
+    def _folder_digest(self) -> str:
+        try:
+            return digest_of(read_folder(self._folder))
+        except PolicyError:
+            return ""
 
     def rebuild(self, writer: AuditWriter) -> None:
         """Take in what changed in the database: call after a grant was made or ended, before answering."""
@@ -123,35 +251,17 @@ class PolicyKeeper:
             self._rebuild()
         except PolicyError as error:
             # A grant that cannot be a rule: nothing may be decided from rows that are older than a revocation.
-            with self._changing:
+            with self._swapping:
                 self._force = None
             self._refuse(writer, error.problems)
 
     def _rebuild(self) -> None:
-        with self._changing:
+        with self._swapping:
             if self._force is not None:
                 now = self._clock()
-                policy = self._force.policy.rebuilt(self._grant_rows(now), now=now)
+                with Session(self._engine) as session:
+                    policy = self._force.policy.rebuilt(grant_rows(session, now), now=now)
                 self._force = replace(self._force, policy=policy)
-
-    def _load(self, folder: Path) -> _Force:
-        now = self._clock()
-        policy = load(folder, self._grant_rows(now), now=now)
-        texts = tuple((name, (folder / name).read_text(encoding="utf-8")) for name in file_names(folder))
-        return _Force(policy, texts, now)
-
-    def _grant_rows(self, now: datetime) -> list[Row]:
-        with Session(self._engine) as session:
-            grants = session.exec(select(Grant).where(Grant.state == GrantState.ACTIVE, Grant.until > now)).all()
-        return [row for grant in grants for row in _rows(grant)]
-
-    def _keep(self, candidate: Path) -> None:
-        old = self._last_good.with_name(f"{self._last_good.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        if self._last_good.exists():
-            self._last_good.rename(old)
-        candidate.rename(self._last_good)
-        shutil.rmtree(old, ignore_errors=True)
 
     def _refuse(self, writer: AuditWriter, problems: tuple[Finding, ...]) -> None:
         if problems == self._problems:
@@ -161,33 +271,16 @@ class PolicyKeeper:
         writer.append(
             Entry(
                 action=Action.POLICY_REFUSE,
-                actor="system:control",
+                actor=SYSTEM,
                 object="policy",
                 detail={
-                    "problems": [str(problem)[:500] for problem in problems[:MAX_PROBLEMS]],
+                    "problems": [str(problem)[:_SHORT] for problem in problems[:MAX_PROBLEMS]],
                     "problems_in_all": len(problems),
                     "in_force": self.version,
                 },
             )
         )
         self._problems = problems
-
-    def _activate(self, writer: AuditWriter, force: _Force, source: str) -> None:
-        """Record, then swap: a policy whose activation cannot be recorded does not come into force."""
-        if self._force is None or force.policy.digest != self._force.policy.digest:
-            log.info("policy %s comes into force: %s", force.policy.version, source)
-            writer.append(
-                Entry(
-                    action=Action.POLICY_ACTIVATE,
-                    actor="system:control",
-                    object="policy",
-                    detail={"version": force.policy.version, "digest": force.policy.digest, "source": source},
-                )
-            )
-        with self._changing:
-            # once more with the grants of this moment: one may have been made or revoked meanwhile
-            now = self._clock()
-            self._force = replace(force, policy=force.policy.rebuilt(self._grant_rows(now), now=now))
 
     # -- asking it ------------------------------------------------------------------------------------------------
 
@@ -205,25 +298,28 @@ class PolicyKeeper:
 
     def decide(self, question: Question) -> Decision:
         """Allow or deny now. Never raises; without a policy everything is denied."""
-        request = self._request(question)
-        policy = self._current(request.now)
+        return self.decide_all([question])[0]
+
+    def decide_all(self, questions: Iterable[Question]) -> list[Decision]:
+        """All of them by one and the same policy and instant: what belongs together is never half of each of two."""
+        now = self._clock()
+        policy = self._current(now)
+        requests = [self._request(question, now) for question in questions]
         if policy is None:
-            return Decision(False, request, NO_POLICY, reason="no valid policy is in force, so nothing is allowed")
-        return policy.decide(request)
+            reason = "no valid policy is in force, so nothing is allowed"
+            return [Decision(False, request, NO_POLICY, reason=reason) for request in requests]
+        return [policy.decide(request) for request in requests]
 
     def obligations(self, questions: Iterable[Question]) -> Obligations:
         """The strictest of what is owed for all questions together; CLOSED for none, or without a policy."""
-        held: list[Obligations] = []
-        for question in questions:
-            request = self._request(question)
-            policy = self._current(request.now)
-            if policy is None:
-                return CLOSED
-            try:
-                held.append(policy.obligations(request))
-            except ValueError:
-                return CLOSED
-        return strictest(held)
+        now = self._clock()
+        policy = self._current(now)
+        if policy is None:
+            return CLOSED
+        try:
+            return strictest([policy.obligations(self._request(question, now)) for question in questions])
+        except ValueError:
+            return CLOSED
 
     def mask(self, question: Question) -> str | None:
         """The mask that a reading of this column would get, whether or not it is allowed."""
@@ -280,9 +376,21 @@ class PolicyKeeper:
     def files(self) -> list[dict[str, str]]:
         """The texts in force."""
         force = self._force
-        return [] if force is None else [{"name": name, "text": text} for name, text in force.files]
+        if force is None:
+            return []
+        return [{"name": name, "text": force.files[name].decode("utf-8-sig")} for name in sorted(force.files, key=rank)]
 
-    def _request(self, question: Question) -> Request:
+    @property
+    def policy(self) -> Policy | None:
+        """The policy in force now, for tools that look at all of it."""
+        return self._current(self._clock())
+
+    @property
+    def sources(self) -> Sources | None:
+        force = self._force
+        return None if force is None else force.sources
+
+    def _request(self, question: Question, now: datetime) -> Request:
         return Request(
             subject=f"user:{question.user}",
             action=question.action,
@@ -290,7 +398,7 @@ class PolicyKeeper:
             purpose="" if question.project is None else f"project:{question.project}",
             label=question.label,
             tags=frozenset(f"tag:{tag}" for tag in question.tags),
-            now=self._clock(),
+            now=now,
         )
 
     def _current(self, now: datetime) -> Policy | None:
@@ -307,52 +415,20 @@ class PolicyKeeper:
         return None if force is None else force.policy
 
 
-def _rows(grant: Grant) -> list[Row]:
-    try:
-        return rows_for_grant(
-            grant=grant.id,
-            user=grant.user,
-            project=grant.project,
-            dataset=grant.dataset,
-            columns=grant.columns,
-            masks=grant.masks,
-            since=grant.since,
-            until=grant.until,
-            request=grant.request,
-        )
-    except ValueError as error:
-        log.error("grant %s gives no rule and allows nothing: %s", grant.id, error)  # noqa: TRY400 - told, not traced
-        return []
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return None
-
-
-def _said_of(folder: Path, candidate: Path, problem: Finding) -> Finding:
-    """The same finding about the admin's folder instead of our copy of it."""
-    return replace(
-        problem,
-        message=problem.message.replace(str(candidate), str(folder)),
-        hint=problem.hint.replace(str(candidate), str(folder)),
+def _activation(found: Candidate, by: Activation, base: str) -> Entry:
+    lines = ["there was no policy before"] if found.difference is None else found.difference.lines(MAX_CHANGES)
+    return Entry(
+        action=Action.POLICY_ACTIVATE,
+        actor=by.actor,
+        object="policy",
+        detail={
+            "version": found.policy.version,
+            "digest": found.sources.digest,
+            "before": base,
+            "source": by.source,
+            "proposal": by.proposal,
+            "author": by.author,
+            "why": by.why[:_SHORT],
+            "changes": [line[:_SHORT] for line in lines],
+        },
     )
-
-
-def _digest(content: Mapping[str, bytes | None]) -> str:
-    whole = hashlib.sha256()
-    for name, raw in content.items():
-        whole.update(f"{name} {-1 if raw is None else len(raw)}\n".encode())
-        whole.update(raw or b"")
-    return whole.hexdigest()
-
-
-def _write(folder: Path, content: Mapping[str, bytes | None]) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700, parents=True)
-    for name, raw in content.items():
-        if raw is not None:
-            (folder / name).parent.mkdir(mode=0o700, exist_ok=True)
-            (folder / name).write_bytes(raw)

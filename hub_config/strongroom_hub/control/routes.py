@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from strongroom_hub.access import service as access
 from strongroom_hub.audit import reader
 from strongroom_hub.boxes import service as boxes
-from strongroom_hub.control.callers import Ctx, Writer, require_operator, require_scraper
+from strongroom_hub.control.callers import Ctx, require_operator, require_scraper
 from strongroom_hub.control.context import Context
 from strongroom_hub.control.metrics import MEDIA_TYPE, Metrics
 from strongroom_hub.control.permissions import check_may_look_after, may, may_look_after
@@ -43,12 +43,6 @@ def status(context: Ctx) -> dict[str, Any]:
     return status_of(context)
 
 
-@internal.post("/policy/reload")
-def reload(context: Ctx, writer: Writer) -> dict[str, Any]:
-    context.policy.poll(writer)
-    return context.policy.state()
-
-
 @public.get("/me")
 def me(context: Ctx, person: Person) -> dict[str, Any]:
     return {
@@ -61,12 +55,6 @@ def me(context: Ctx, person: Person) -> dict[str, Any]:
             "audit": may(context, person.user, "audit", "log"),
         },
     }
-
-
-@public.get("/policy")
-def policy(context: Ctx, person: Person) -> dict[str, Any]:
-    check_may_look_after(context, person.user, "the policy files")
-    return context.policy.state() | {"files": context.policy.files()}
 
 
 @public.get("/datasets")

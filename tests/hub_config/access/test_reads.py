@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 from enclave import Enclave
+from sqlalchemy import text
 from strongroom_hub.boxes.rules import DENIALS, DENIALS_PER_SECOND
+from strongroom_hub.database import writing
 from strongroom_hub.problems import Problem
 
 
@@ -233,16 +235,15 @@ def test_a_broken_policy_at_start_denies_everything(cardio: Enclave) -> None:
     kernel = cardio.kernel(server)
     cardio.grant(server)
     (cardio.instance.policy_dir / "policy.csv").write_text("rubbish\n")
-    last_good = cardio.instance.control_dir / "policy-last-good"
     again = cardio.restarted()
     try:
         server.client = again.client
-        again.read(server, kernel)  # the last good files hold
+        again.read(server, kernel)  # the last good version holds
         assert again.context.policy.state()["state"] == "refused"
     finally:
         again.close()
-    for file in last_good.iterdir():
-        file.unlink()
+    with writing(again.context.engine) as connection:
+        connection.execute(text("UPDATE policy_version SET bundle = 'rubbish'"))
     last = again.restarted()
     try:
         server.client = last.client

@@ -105,6 +105,10 @@ WRITES = [
     ("POST", "access-requests/x/decision"),
     ("POST", "grants/x/revoke"),
     ("POST", "exports/x/votes"),
+    ("POST", "policy/proposals"),
+    ("POST", "policy/proposals/x/decision"),
+    ("POST", "policy/rollback"),
+    ("POST", "policy/what-if"),
 ]
 
 
