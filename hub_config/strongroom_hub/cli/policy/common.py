@@ -1,0 +1,158 @@
+"""What the commands on policies share: folders, what is known besides the files, and ends in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from strongroom_policy import times
+from strongroom_policy.catalogue import Column, Dataset
+from strongroom_policy.errors import Finding, PolicyError
+from strongroom_policy.filter_types import Kind
+from strongroom_policy.labels import Label
+from strongroom_policy.rows import Row
+
+from strongroom_hub.config import Instance
+from strongroom_hub.internal import ControlClient, listens
+from strongroom_hub.problems import Problem
+
+FOUND = 1
+"""Exit code: something is wrong, would change, or is refused."""
+USAGE = 2
+"""Exit code: the question itself is not understood."""
+
+Folder = Annotated[Path | None, typer.Argument(help="Policy folder; without it, that of this installation.")]
+Directory = Annotated[Path | None, typer.Option("--dir", help="Policy folder; without it, that of this installation.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")]
+Project = Annotated[str, typer.Option(help="The project they work in.")]
+At = Annotated[str, typer.Option(help="A date, or date and time with zone; now if left out.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the control service knows besides the files; `service` no: none was asked, the files are all there is."""
+
+    service: bool = False
+    users: tuple[str, ...] = ()
+    projects: tuple[str, ...] = ()
+    datasets: tuple[Dataset, ...] = ()
+    grants: tuple[Row, ...] = ()
+
+    @classmethod
+    def ask(cls) -> Known:
+        """From this installation's control service, if it runs and this user may speak with it. Raises Problem."""
+        try:
+            instance = Instance.load()
+        except (OSError, ValueError):
+            return cls()
+        if not listens(instance.control_socket):
+            return cls()
+        try:
+            return cls._read(_client(instance).call("GET", "policy/known"))
+        except PermissionError:
+            return cls()  # an admin who is no operator
+
+    @classmethod
+    def _read(cls, told: Any) -> Known:
+        datasets = [
+            Dataset(
+                one["name"],
+                Label.parse(one["label"]),
+                {name: Column(Kind(c["kind"]), frozenset(c["tags"])) for name, c in one["columns"].items()},
+            )
+            for one in told["datasets"]
+        ]
+        grants = [Row(one["ptype"], tuple(one["fields"]), one["origin"]) for one in told["grants"]]
+        return cls(True, tuple(told["users"]), tuple(told["projects"]), tuple(datasets), tuple(grants))
+
+    @property
+    def note(self) -> str:
+        """What people should know about an answer."""
+        if self.service:
+            return "(with the accounts, projects, datasets and grants of this installation)"
+        return "(from the files alone: no control service was asked, so accounts, datasets and grants are not known)"
+
+
+def call(method: str, path: str, body: dict[str, Any] | None = None, *, as_json: bool) -> Any:
+    """The control service's answer to the operator. A refusal ends the command with its words, exit code 1."""
+    try:
+        instance = Instance.load()
+    except PermissionError as error:
+        usage(f"{error.filename} cannot be read by this user")
+    except (OSError, ValueError) as error:
+        usage(str(error))
+    try:
+        return _client(instance).call(method, path, body)
+    except PermissionError as error:
+        usage(f"{error.filename} cannot be read by this user: only an operator speaks with the control service")
+    except Problem as problem:
+        if as_json:
+            print_json({"ok": False, **problem.as_json()})
+        else:
+            for line in problem.lines():
+                typer.echo(line, err=True)
+    raise typer.Exit(FOUND)
+
+
+def _client(instance: Instance) -> ControlClient:
+    return ControlClient(instance.control_socket, instance.operator_token_file)
+
+
+def folder_of(given: Path | None) -> Path:
+    if given is not None:
+        return given
+    try:
+        return Instance.load().policy_dir
+    except (OSError, ValueError) as error:
+        usage(f"no policy folder given, and {error}")
+
+
+def moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(times.parse(text)) if text else datetime.now(UTC)
+    except ValueError as error:
+        usage(str(error))
+
+
+def prefixed(prefix: str, name: str) -> str:
+    return name if name.startswith(prefix) else prefix + name
+
+
+@contextmanager
+def refusals(*, as_json: bool) -> Iterator[None]:
+    """A policy that is refused in the block ends the command: every problem with its place, exit code 1."""
+    try:
+        yield
+    except PolicyError as error:
+        refused(error, as_json=as_json)
+
+
+def refused(error: PolicyError, *, as_json: bool) -> NoReturn:
+    if as_json:
+        print_json({"ok": False, "problems": findings(error.problems)})
+    else:
+        for problem in error.problems:
+            typer.echo(f"{problem.place}: {problem.message}", err=True)
+            if problem.hint:
+                typer.echo(f"    {problem.hint}", err=True)
+        typer.echo(f"refused: {len(error.problems)} problem(s); a policy in force stays as it is", err=True)
+    raise typer.Exit(FOUND)
+
+
+def usage(text: str) -> NoReturn:
+    typer.echo(text, err=True)
+    raise typer.Exit(USAGE)
+
+
+def findings(found: Iterable[Finding]) -> list[dict[str, object]]:
+    return [{"file": one.file, "line": one.line, "message": one.message, "hint": one.hint} for one in found]
+
+
+def print_json(value: object) -> None:
+    typer.echo(json.dumps(value))
