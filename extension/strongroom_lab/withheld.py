@@ -31,7 +31,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 @dataclass(slots=True)
 class Kept:
-    """One withheld output. `told` says whether pages may learn its size and type."""
+    """One withheld output. `told` says whether pages may learn its size and type, else all of its cell have one id."""
 
     entry: int
     notebook: str
@@ -76,12 +76,12 @@ class Withheld:
     """What a server keeps: bounded in number and bytes, the oldest goes first."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, Kept] = OrderedDict()
+        self._kept: OrderedDict[str, list[Kept]] = OrderedDict()
 
     def keep(self, kept: Kept) -> None:
         if len(kept.raw) > LARGEST:
             kept.mime, kept.suffix, kept.raw = "text/plain", "txt", bytearray(TOO_LARGE)
-        self._kept[kept.id] = kept
+        self._kept.setdefault(kept.id, []).append(kept)
         self._trim()
 
     def extend(self, kept: Kept, raw: bytes) -> None:
@@ -91,13 +91,14 @@ class Withheld:
             self._trim()
 
     def _trim(self) -> None:
-        while len(self._kept) > MOST or sum(len(kept.raw) for kept in self._kept.values()) > MOST_BYTES:
+        while len(self._kept) > MOST or sum(len(one.raw) for kept in self._kept.values() for one in kept) > MOST_BYTES:
             _, gone = self._kept.popitem(last=False)
-            gone.raw.clear()
+            for one in gone:
+                one.raw.clear()
 
     def listed(self) -> list[dict[str, Any]]:
         """Oldest first."""
-        return [kept.as_json() for kept in self._kept.values()]
+        return [kept[0].as_json() for kept in self._kept.values()]
 
     def copies(self, ids: list[str]) -> tuple[list[workfiles.Copied], list[int]]:
         """The outputs as files for an export, and the entries of their cells. Raises Problem 410."""
@@ -110,7 +111,7 @@ class Withheld:
                 f"Strongroom keeps the last {MOST} withheld outputs of a server, as long as it runs.",
                 next="Run the cell again, or write the result to a file in ~/work and export that.",
             )
-        found = [kept for kept in chosen if kept is not None]
+        found = [one for kept in chosen if kept is not None for one in kept]
         copies = [_copied(number, kept) for number, kept in enumerate(found, 1)]
         return copies, sorted({kept.entry for kept in found})
 

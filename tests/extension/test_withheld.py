@@ -11,6 +11,7 @@ import pytest
 from strongroom_hub.problems import Problem
 from strongroom_lab import withheld
 from strongroom_lab.canon import Message
+from strongroom_lab.gate.notices import PLACES
 from strongroom_lab.mime import WITHHELD
 from strongroom_lab.withheld import Kept, Withheld, form_of
 
@@ -67,6 +68,20 @@ def test_each_output_has_one_form(kind: str, content: dict[str, Any], form: tupl
     assert form_of(Message("iopub", kind, content)) == form
 
 
+def test_outputs_under_one_id_are_listed_once_and_leave_together() -> None:
+    store = Withheld()
+    for raw in (b"one", b"two"):
+        part = kept(raw)
+        part.id = "cell"
+        store.keep(part)
+    assert [one["id"] for one in store.listed()] == ["cell"]
+    copies, entries = store.copies(["cell"])
+    for copy in copies:
+        copy.file.close()
+    assert [copy.name for copy in copies] == ["cell-7-1.txt", "cell-7-2.txt"]
+    assert entries == [7]
+
+
 def test_what_is_gone_is_said() -> None:
     for ids in (["never"], []):
         with pytest.raises(Problem) as refused:
@@ -85,22 +100,21 @@ async def test_a_secret_output_goes_to_review_from_its_cell(guarded_lab: Lab) ->
     guarded_lab.control.reset("secret", SECRET)
     async with guarded_lab.page(guarded_lab.start_kernel("secret.ipynb")) as page:
         messages = await page.run(PLOT)
-    picture, text = [m["content"]["data"][WITHHELD] for m in of_type(messages, "display_data")]
-    for notice in (picture, text):
-        assert (notice["bytes"], notice["mime"], notice["reviewable"]) == (None, None, True)
+    [notice] = [m["content"]["data"][WITHHELD] for m in of_type(messages, "display_data")]
+    assert (notice["bytes"], notice["mime"], notice["reviewable"]) == (None, None, True)
     listed = guarded_lab.call("GET", "strongroom/api/withheld").json()["withheld"]
-    mine = [one for one in listed if one["id"] in {picture["id"], text["id"]}]
+    mine = [one for one in listed if one["id"] == notice["id"]]
     entry = guarded_lab.call("GET", "strongroom/api/cells?notebook=secret.ipynb").json()["cells"][0]["entry"]
     assert [(one["entry"], one["notebook"], one["cell"], one["bytes"]) for one in mine] == [
         (entry, "secret.ipynb", "cell-1", None)
-    ] * 2
+    ]
 
     guarded_lab.control.answers["POST exports"] = {"id": "e1", "tickets": ["TICKET", "TICKET"]}
     guarded_lab.control.answers["POST exports/e1/submit"] = {"id": "e1", "state": "in_review", "files": []}
     guarded_lab.vault.credential = "TICKET"
     guarded_lab.vault.answers = {"PUT exports/e1/ENTRY": {"receipt": "R"}}
     guarded_lab.vault.calls.clear()
-    body = {"ids": [picture["id"], text["id"]], "justification": "The figure of our paper."}
+    body = {"ids": [notice["id"]], "justification": "The figure of our paper."}
     response = guarded_lab.call("POST", "strongroom/api/withheld/review", json=body)
     assert response.status_code == 201, response.text
     [draft] = guarded_lab.control.named("POST exports")
@@ -132,11 +146,22 @@ def test_review_takes_ids_only(guarded_lab: Lab) -> None:
     assert not guarded_lab.control.named("POST exports")
 
 
-async def test_a_cell_has_few_notices(guarded_lab: Lab) -> None:
-    """Their number would be a message: beyond some, outputs are summed up in one."""
+async def test_at_secret_a_cell_has_one_notice(guarded_lab: Lab) -> None:
+    """Their number and kinds would be a message; what the notice stands for goes to review together."""
     guarded_lab.control.reset("secret", SECRET)
+    code = "for i in range(100): display({'text/plain': 'x'}, raw=True)\n'a result'"
     async with guarded_lab.page(guarded_lab.start_kernel("many.ipynb")) as page:
-        messages = await page.run("for i in range(100): display({'text/plain': 'x'}, raw=True)")
+        messages = await page.run(code)
         await asyncio.sleep(0)
-    assert len(of_type(messages, "display_data")) == 9
+    assert len(of_type(messages, "display_data")) == 1
     assert not of_type(messages, "update_display_data")
+    assert not of_type(messages, "execute_result")
+
+
+async def test_a_cell_has_few_notices(guarded_lab: Lab) -> None:
+    """Beyond some, outputs are summed up in one."""
+    code = "for i in range(100): display({'text/plain': 'x' * 100_000}, raw=True)"
+    async with guarded_lab.page(guarded_lab.start_kernel("few.ipynb")) as page:
+        messages = await page.run(code)
+        await asyncio.sleep(0)
+    assert len(of_type(messages, "display_data")) == PLACES + 1

@@ -5,16 +5,18 @@ export const SHORTEST_JUSTIFICATION = 10;
 
 /** Why something should leave, in the requester's words. */
 export function JustificationField({
+  label = 'Justification',
   value,
   change
 }: {
+  readonly label?: string;
   readonly value: string;
   readonly change: (value: string) => void;
 }): JSX.Element {
   const id = useId();
   return (
     <>
-      <label htmlFor={id}>Justification</label>
+      <label htmlFor={id}>{label}</label>
       <textarea
         id={id}
         className="sr-Input"

@@ -27,7 +27,7 @@ export function WithheldOutput({
       {said === '' && withheld.reviewable && (
         <details>
           <summary>Send to review…</summary>
-          <ReviewForm client={client} ids={[withheld.id]} sent={setSaid} />
+          <ReviewForm client={client} name={`Send output ${withheld.id} to review`} ids={[withheld.id]} sent={setSaid} />
         </details>
       )}
       <p role="status" className="sr-Said">
@@ -39,10 +39,13 @@ export function WithheldOutput({
 
 function ReviewForm({
   client,
+  name,
   ids,
   sent
 }: {
   readonly client: EnclaveClient;
+  /** The accessible name of form and button: several of them can stand on one page. */
+  readonly name: string;
   readonly ids: readonly string[];
   /** Called with what became of it, in words. */
   readonly sent: (said: string) => void;
@@ -63,7 +66,7 @@ function ReviewForm({
   return (
     <form
       className="sr-Form"
-      aria-label="Send to review"
+      aria-label={name}
       onSubmit={event => {
         event.preventDefault();
         if (missing.length === 0) {
@@ -71,13 +74,13 @@ function ReviewForm({
         }
       }}
     >
-      <JustificationField value={justification} change={setJustification} />
+      <JustificationField label="Why it may leave" value={justification} change={setJustification} />
       <p className="sr-Hint" id={needed} role="status">
         {missing.length > 0 && `Still needed: ${missing.join(', ')}.`}
       </p>
       {submit.problem !== null && <ProblemView problem={submit.problem} />}
       <div className="sr-Actions">
-        <Button submit tone="primary" busy={submit.busy} disabled={missing.length > 0} describedBy={needed}>
+        <Button submit tone="primary" name={name} busy={submit.busy} disabled={missing.length > 0} describedBy={needed}>
           {submit.busy ? 'Checking…' : 'Submit for review'}
         </Button>
       </div>
@@ -129,6 +132,7 @@ export function KeptOutputs({
               </ul>
               <ReviewForm
                 client={client}
+                name="Send withheld outputs to review"
                 ids={outputs.map(output => output.id).filter(id => picked.has(id))}
                 sent={words => {
                   setPicked(new Set());

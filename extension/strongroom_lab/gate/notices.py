@@ -1,7 +1,7 @@
 """What a cell says in the place of outputs that were withheld, in the gate's own words.
 
-Where nothing free is shown the words are constant: no sizes, no types. What remains is that there was something, how
-often (up to `PLACES`), in which order and when.
+Where nothing free is shown there is one notice in a cell, in constant words: no sizes, no types, no number. What
+remains is that there was something, and when.
 """
 
 from __future__ import annotations
@@ -55,11 +55,12 @@ class Notices:
     def _in_place(self, request: Request, message: Message, verdict: Verdict, view: View) -> None:
         request.places += 1
         form = form_of(message)
-        if form is None and view.sealed:
-            # Whether an output can be reviewed must not tell what it is.
-            form = ("text/plain", "txt", NO_FORM)
+        if view.sealed:
+            # Neither whether an output can be reviewed nor how many there are must tell what they are.
+            self._sealed(request, self._kept(request, *(form or ("text/plain", "txt", NO_FORM)), view), view)
+            return
         kept = None if form is None else self._kept(request, *form, view)
-        amount = "" if view.sealed or form is None else f", {form[0]}, at most {size(coarse(verdict.withheld))}"
+        amount = "" if form is None else f", {form[0]}, at most {size(coarse(verdict.withheld))}"
         text = f"Strongroom withheld this output{amount}. {verdict.reason}"
         content: dict[str, Any] = {"data": _data(kept, text, view.display.rule), "metadata": {}}
         if message.type == "execute_result" and verdict.part is None:
@@ -76,8 +77,20 @@ class Notices:
         if form is not None:
             shown = len(verdict.part.content["text"].encode()) if verdict.part is not None else 0
             self._workspace.withheld.extend(request.kept, form[2][shown:])
-        if first:
+        if view.sealed:
+            self._sealed(request, request.kept, view)
+        elif first:
             self._say_sum(request, request.kept, view, "display_data")
+
+    def _sealed(self, request: Request, kept: Kept, view: View) -> None:
+        """The one notice of a cell that may tell nothing; all that the cell holds back goes to review together."""
+        if request.sealed:
+            return
+        request.sealed = True
+        text = f"Strongroom withheld output of this cell. {request.meter.reason}"
+        self._publish(
+            request, "display_data", {"data": _data(kept, text, view.display.rule), "metadata": {}, "transient": {}}
+        )
 
     def finish(self, request: Request, view: View) -> None:
         """Bring the figures of a cell's summing notice up to date, where figures may be told."""
@@ -99,6 +112,8 @@ class Notices:
 
     def _kept(self, request: Request, kind: str, suffix: str, raw: bytes, view: View) -> Kept:
         kept = Kept(request.entry, request.notebook, request.cell, kind, suffix, bytearray(raw), told=not view.sealed)
+        if view.sealed:
+            kept.id = request.sealed_id
         self._workspace.withheld.keep(kept)
         return kept
 

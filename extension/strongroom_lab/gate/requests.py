@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 import time
 import uuid
 from collections import OrderedDict
@@ -62,6 +63,10 @@ class Request:
     """The text that its summing notice offers for review."""
     summed: int = 0
     """Withheld bytes that the summing notice tells."""
+    sealed: bool = False
+    """Whether the one notice of a cell that may tell nothing stands."""
+    sealed_id: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Under which all that such a cell holds back is reviewed."""
     done: bool = False
 
     @property

@@ -22,9 +22,9 @@ function card(world: World, withheld: Partial<Withheld> = {}) {
 }
 
 async function submit(user: ReturnType<typeof userEvent.setup>, words: string): Promise<void> {
-  const form = screen.getByRole('form', { name: 'Send to review' });
-  await user.type(within(form).getByLabelText('Justification'), words);
-  await user.click(within(form).getByRole('button', { name: 'Submit for review' }));
+  const form = screen.getByRole('form', { name: /to review$/ });
+  await user.type(within(form).getByLabelText('Why it may leave'), words);
+  await user.click(within(form).getByRole('button'));
 }
 
 describe('a withheld output', () => {
@@ -49,7 +49,7 @@ describe('a withheld output', () => {
     const world = new World().on(SENT, EXPORT);
     const user = card(world);
     await user.click(screen.getByText('Send to review…'));
-    const button = screen.getByRole('button', { name: 'Submit for review' });
+    const button = screen.getByRole('button', { name: 'Send output w1 to review' });
     expect((button as HTMLButtonElement).disabled).toBe(true);
     await submit(user, 'A plot of yearly means.');
     expect(world.sent(SENT)).toEqual([{ ids: ['w1'], justification: 'A plot of yearly means.' }]);
@@ -62,7 +62,7 @@ describe('a withheld output', () => {
     await user.click(screen.getByText('Send to review…'));
     await submit(user, 'A plot of yearly means.');
     expect((await screen.findByRole('alert')).textContent).toContain('No longer kept');
-    expect(screen.getByLabelText<HTMLTextAreaElement>('Justification').value).toBe('A plot of yearly means.');
+    expect(screen.getByLabelText<HTMLTextAreaElement>('Why it may leave').value).toBe('A plot of yearly means.');
   });
 });
 
