@@ -28,7 +28,7 @@ from strongroom_hub.config import Instance
 log = logging.getLogger(__name__)
 PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 PROGRAMS = ("mkfs.ext4", "e2fsck", "mount", "umount", "du", "cp", "rm")
-OPTIONS = "loop,nosuid,nodev,noexec,noatime,errors=remount-ro"
+OPTIONS = "nosuid,nodev,noexec,noatime,errors=remount-ro"
 JOURNAL_MIB = 16
 OVERHEAD_BYTES = 64 << 20
 """What the file system itself needs beside the content."""
@@ -71,25 +71,30 @@ class WorkImage:
         """Make the image where there is none, and a larger one where the profile has more. May take as long as a copy.
 
         Returns whether there is an image now: not where this machine has no loop devices. Raises OSError, and
-        BlockingIOError while another start does the same or what ran before still ends.
+        BlockingIOError while another start does the same.
         """
         self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.file.parent.parent.chmod(0o700)
         with self._locked():
             mounts.unmount(self.point)
-            self._await_release()
+            free = self._released()
             if not self.file.exists():
                 return usable() and self._make(profile, self.point)
             self._empty_point()
-            if self.file.stat().st_size < profile["work_bytes"]:
+            if free and self.file.stat().st_size < profile["work_bytes"]:
                 self._grow(profile)
             return True
 
     def attach(self) -> None:
         """Check the image and mount it. Raises OSError."""
         with self._locked():
-            self._check()
-            self._mount(self.file, self.point)
+            held = devices_of(self.file)
+            if held:
+                # Never through a second device. A running file system needs no check, and could not have one.
+                self._mount(Path(held[0]), self.point)
+            else:
+                self._check()
+                self._mount(self.file, self.point)
             try:
                 self._own()
             except BaseException:
@@ -155,7 +160,8 @@ class WorkImage:
             old.rmdir()
 
     def _mount(self, file: Path, point: Path) -> None:
-        _do("mount", "-t", "ext4", "-o", OPTIONS, str(file), str(point))
+        options = OPTIONS if file.is_block_device() else f"loop,{OPTIONS}"
+        _do("mount", "-t", "ext4", "-o", options, str(file), str(point))
 
     def _check(self) -> None:
         if _run("e2fsck", "-p", str(self.file)) not in CHECKED:
@@ -176,13 +182,17 @@ class WorkImage:
         finally:
             os.close(top)
 
-    def _await_release(self) -> None:
-        """An image must never be mounted through two devices: wait until the one of the run before is gone."""
+    def _released(self) -> bool:
+        """Wait until the device of the run before is gone; False when something else on this machine holds it.
+
+        A process that was started with a copy of all mounts (a new mount namespace) keeps it until it ends.
+        """
         deadline = time.monotonic() + DETACH_PATIENCE
         while devices_of(self.file):
             if time.monotonic() > deadline:
-                raise BlockingIOError(0, "the work folder is still in use by what ran in it before", str(self.point))
+                return False
             time.sleep(POLL_SECONDS)
+        return True
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -227,16 +227,32 @@ def test_an_unclean_image_is_checked_and_a_broken_one_refused(image: WorkImage) 
     assert not os.path.ismount(image.point)
 
 
-def test_an_image_is_never_mounted_twice(image: WorkImage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_a_foreign_copy_of_the_mounts_holds_is_never_mounted_through_two_devices(
+    image: WorkImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(work_images, "DETACH_PATIENCE", 0.2)
     open_(image)
-    held = (image.point / "open").open("w", encoding="ascii")
+    (image.point / "kept").write_text("from before")
+    holder = subprocess.Popen(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo ready; exec cat"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"ready\n"
+        image.detach()
+        open_(image, LARGE)
+        assert len(work_images.devices_of(image.file)) == 1
+        assert (image.point / "kept").read_text() == "from before"
+        assert image.file.stat().st_size < LARGE["work_bytes"]
+    finally:
+        holder.communicate()
     image.detach()
-    with pytest.raises(BlockingIOError, match="still in use"):
-        image.prepare(SMALL)
-    held.close()
     wait_for_release(image)
-    open_(image)
+    open_(image, LARGE)
+    assert (image.point / "kept").read_text() == "from before"
+    assert image.file.stat().st_size >= LARGE["work_bytes"]
 
 
 def test_without_loop_devices_the_folder_stays_plain(image: WorkImage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +261,7 @@ def test_without_loop_devices_the_folder_stays_plain(image: WorkImage, monkeypat
     assert not image.prepare(SMALL)
     assert listing(image.point) == before
     monkeypatch.undo()
-    monkeypatch.setattr(work_images, "OPTIONS", "loop,no-such-option")
+    monkeypatch.setattr(work_images, "OPTIONS", "no-such-option")
     assert not image.prepare(SMALL)
     assert listing(image.point) == before
     assert not image.file.exists()
@@ -259,7 +275,7 @@ def test_an_image_that_cannot_be_mounted_is_never_passed_over(
     image.detach()
     wait_for_release(image)
     monkeypatch.setattr(work_images, "usable", lambda: False)
-    monkeypatch.setattr(work_images, "OPTIONS", "loop,no-such-option")
+    monkeypatch.setattr(work_images, "OPTIONS", "no-such-option")
     assert image.prepare(SMALL)
     with pytest.raises(OSError, match="mount"):
         image.attach()
