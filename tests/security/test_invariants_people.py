@@ -135,7 +135,7 @@ def test_no_token_that_a_person_can_hold_opens_the_internal_api(running, people)
                 name, _, value = part.partition("=")
                 assert "STRONGROOM_CREDENTIAL" not in name or not Path(value).exists(), "the credential lies about"
                 tokens |= {value} if "TOKEN" in name else set()
-        assert list(instance.servers_run.rglob("credential")) == []
+        assert list(instance.servers_run.glob("*/credential")) == []
         assert len(tokens) > 3
         hub_token = instance.hub_token_file.read_text(encoding="ascii").strip()
         operator_token = instance.operator_token_file.read_text(encoding="ascii").strip()
