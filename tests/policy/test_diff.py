@@ -136,7 +136,7 @@ def expanded(changes: tuple[Change, ...], kind: str) -> set[tuple[str, str, str,
     }
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(policies(), policies())
 def test_it_says_what_asking_about_everything_says(before: str, after: str) -> None:
     sources = [sources_of(rows) for rows in (before, after)]
@@ -157,7 +157,7 @@ def test_it_says_what_asking_about_everything_says(before: str, after: str) -> N
     assert expanded(found.changes, "may-not") == lost
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(policies(), policies())
 def test_obligations_differ_exactly_where_it_says(before: str, after: str) -> None:
     sources = [sources_of(rows) for rows in (before, after)]
