@@ -88,15 +88,15 @@ class KernelGate:
             self._nudging = None
         unsent = await self.inbound.stop()
         await self._outbound.stop()
-        for watched in self._watched:
-            watched.on_recv(None)
-        self._watched = []
         for stream in self._streams.values():
             if not stream.closed():
                 stream.socket.disable_monitor()
                 stream.on_recv(None)
                 stream.close()
         self._streams = {}
+        for watched in self._watched:
+            watched.close()
+        self._watched = []
         for request in list(self._flight.running.values()):
             if died and request.kind == "execute":
                 self._answers.say_error(
@@ -113,10 +113,9 @@ class KernelGate:
         await asyncio.wait_for(self._ready.wait(), patience)
 
     async def _nudge(self) -> None:
-        """Ask until a reply and a broadcast have come: then all sockets are connected."""
+        """Ask until a reply and a broadcast have come: then the sockets that cells need are connected."""
         while not self._outbound.connected.is_set():
-            for channel in ("shell", "control"):
-                self._session.send(self._streams[channel], "kernel_info_request")
+            self._session.send(self._streams["shell"], "kernel_info_request")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._outbound.connected.wait(), NUDGE_INTERVAL)
         self._manager.execution_state = "idle"

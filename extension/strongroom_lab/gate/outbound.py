@@ -63,7 +63,7 @@ class Outbound:
         self._task: asyncio.Task[None] | None = None
         self._heard: set[str] = set()
         self.connected = asyncio.Event()
-        """The kernel has sent a broadcast and a reply."""
+        """The kernel has sent a broadcast and a reply on the channel of cells."""
 
     def open(self, session: Any, streams: dict[str, Any]) -> None:
         """Begin to read; `session` checks the kernel's signatures."""
@@ -99,10 +99,10 @@ class Outbound:
             request.meter.book(verdict, view)
             self._notices.withheld(request, LOST, verdict, view)
 
-    def _hear(self, what: str) -> None:
-        if what not in self._heard:
-            self._heard.add(what)
-            if {"iopub", "reply"} <= self._heard:
+    def _hear(self, channel: str) -> None:
+        if channel not in self._heard:
+            self._heard.add(channel)
+            if {"iopub", "shell"} <= self._heard:
                 self.connected.set()
 
     # --- from frames to canonical messages -------------------------------------------------------------------------
@@ -135,7 +135,7 @@ class Outbound:
         except Exception:  # noqa: BLE001 - a kernel's bytes can break a parser in any way
             self._violation("not a signed message")
             return None
-        self._hear("iopub" if frame.channel == "iopub" else "reply")
+        self._hear(frame.channel)
         request = self._flight.known.get(parent) if isinstance(parent, str) else None
         if request is None:
             if kind not in _UNCOUNTED:
