@@ -118,7 +118,8 @@ class Matcher:
         # an evaluator keeps the names it works on, so each thread has its own; the parsed matcher is shared
         evaluator: SimpleEval | None = getattr(self._local, "evaluator", None)
         if evaluator is None:
-            evaluator = SimpleEval("", self.functions.get_functions())
+            # a copy, too: the evaluator adds to its functions while another thread may be looking through them
+            evaluator = SimpleEval("", dict(self.functions.get_functions()))
             evaluator.ast_parsed_value = self._parsed
             self._local.evaluator = evaluator
         return evaluator
