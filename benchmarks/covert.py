@@ -32,6 +32,8 @@ SLOTS = {
     "counters": (0.05, 0.1, 0.3),
     "mapped": (0.002, 0.005, 0.02),
     "mapped view": (0.02,),
+    "futex": (0.005, 0.02),
+    "census": (0.01, 0.02, 0.1),
     "processor": (0.02, 0.05, 0.2),
 }
 PAYLOAD = 100

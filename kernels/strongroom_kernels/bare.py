@@ -32,9 +32,6 @@ from strongroom_kernels.starting import (
 )
 
 _FILTERS = "/opt/strongroom/filters"
-_PROC_FILES = ("cpuinfo", "filesystems", "meminfo", "version", "sys/kernel/osrelease", "sys/vm/overcommit_memory")
-_OWN_PROC_FILES = ("cmdline", "comm", "fd", "limits", "maps", "smaps", "smaps_rollup", "stat", "statm", "status")
-"""Of a kernel's own process; not its folder, in which the network's sockets and all mounts are told."""
 
 
 class Bare:
@@ -85,7 +82,7 @@ class Bare:
             process = start_kept(
                 [*python, json.dumps(access), *(names.get(word, word) for word in command)],
                 log,
-                self.environment(box, own),
+                self.environment(box, own, Path(names[inside.SITE]).parent),
                 cgroup,
                 folder=box.work,
                 inherited=[watching.inherited] if watching else [],
@@ -101,8 +98,8 @@ class Bare:
         """What the launcher needs: path as in other boxes -> content."""
         return {**launcher_files(), **{f"{_FILTERS}/{number}": code for number, code in enumerate(programs)}}
 
-    def environment(self, box: Box, own: Path) -> dict[str, str]:
-        """All that a kernel finds in its environment."""
+    def environment(self, box: Box, own: Path, site: Path) -> dict[str, str]:
+        """All that a kernel finds in its environment; `site` is the folder of what runs first in every Python."""
         moved = {
             name: value.replace("/tmp", str(own / "tmp"), 1)  # noqa: S108 - as the other boxes name it
             for name, value in inside.ENVIRONMENT.items()
@@ -111,17 +108,14 @@ class Bare:
             **moved,
             "PATH": f"{box.prefix}/bin:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(own / "home"),
+            "PYTHONPATH": str(site),
             "STRONGROOM_ASK_SOCKET": str(box.ask / "ask.sock"),
             "STRONGROOM_DATA_SOCKET": str(box.data / "data.sock"),
         }
 
     def access(self, box: Box, folder: Path, own: Path) -> dict[str, Any]:
         """What Landlock and the resource limits grant; only what exists here."""
-        readable = [
-            *inside.SYSTEM_FILES,
-            *(f"/proc/{name}" for name in _PROC_FILES),
-            *(f"/proc/self/{name}" for name in _OWN_PROC_FILES),
-        ]
+        readable = [*inside.SYSTEM_FILES, *(f"/proc/{name}" for name in inside.PROC_FILES)]
         return {
             "landlock": launcher.SCOPE_ABI,
             "execute": [
@@ -136,6 +130,8 @@ class Bare:
                 *(str(mount.source) for mount in box.extra),
             ],
             "files": [],
+            "list": ["/proc/self/fd"],
+            "own": list(inside.OWN_PROC_FILES),
             "write": [str(box.work)],
             "scratch": [str(own / "tmp"), "/dev/shm"],  # noqa: S108 - the pod's own
             "sockets": [str(box.sockets)],
@@ -145,10 +141,10 @@ class Bare:
 
     def _write(self, folder: Path, files: Mapping[str, bytes]) -> dict[str, str]:
         """Put the files there: name in other boxes -> path here."""
-        (folder / "files").mkdir()
         names = {}
         for number, (path, content) in enumerate(files.items()):
-            place = folder / "files" / f"{number}-{Path(path).name}"
+            place = folder / "files" / str(number) / Path(path).name
+            place.parent.mkdir(parents=True)
             place.write_bytes(content)
             place.chmod(0o400)
             names[path] = str(place)

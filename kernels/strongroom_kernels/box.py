@@ -21,6 +21,7 @@ WORK = "/box/work"
 NOTEBOOKS = "/box/notebooks"
 PREFIX = "/opt/strongroom/kernel"
 LAUNCHER = "/opt/strongroom/launcher.py"
+SITE = "/opt/strongroom/site/sitecustomize.py"
 CONNECTION_FILE = "/run/strongroom/connection.json"
 ASK = "/run/strongroom/server"
 DATA = "/run/strongroom/vault"
@@ -33,6 +34,15 @@ _SYSTEM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/etc/fonts", "/etc/alternatives")
 _THREAD_BYTES = 32 * 1024 * 1024 * (os.cpu_count() or 1)
 """Stacks of libraries' thread pools, which count as a process's data though nothing is in them."""
+PROC_FILES = ("cpuinfo", "filesystems", "meminfo", "version", "sys/kernel/osrelease", "sys/vm/overcommit_memory")
+"""What libraries read of /proc that is not about a process."""
+CONSTANT_PROC_FILES = ("loadavg", "stat", "uptime")
+"""Further ones, where the box has its own that never change."""
+OWN_PROC_FILES = tuple(
+    f"/proc/self/{name}" for name in ("cmdline", "comm", "limits", "maps", "stat", "statm", "status")
+)
+"""Of the kernel's own process. Never smaps, pagemap and numa_maps (who else maps a page of a shared library), schedstat
+(how busy the machine is) and mountinfo (names of the host)."""
 DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty"))
 
 
@@ -229,7 +239,9 @@ class Box:
         """What Landlock and rlimits grant inside, for the launcher: lists of paths by right, and limits."""
         return {
             "execute": ["/usr", *real_system_folders(), PREFIX, *map(str, base_prefixes(self.prefix))],
-            "read": ["/etc", "/proc", "/opt/strongroom", HOME, *(m.target for m in self.extra)],
+            "read": ["/etc", "/opt/strongroom", HOME, *_readable_of_proc(), *(m.target for m in self.extra)],
+            "list": ["/proc"],
+            "own": list(OWN_PROC_FILES),
             "files": ["/run/strongroom"],
             "write": [WORK],
             "scratch": ["/tmp", "/dev/shm"],  # noqa: S108 - names inside the box
@@ -239,9 +251,15 @@ class Box:
         }
 
 
+def _readable_of_proc() -> list[str]:
+    names = (*PROC_FILES, *CONSTANT_PROC_FILES)
+    return [path for path in (f"/proc/{name}" for name in names) if os.path.exists(path)]  # noqa: PTH110
+
+
 ENVIRONMENT: Mapping[str, str] = {
     "PATH": f"{PREFIX}/bin:/usr/local/bin:/usr/bin:/bin",
     "HOME": HOME,
+    "PYTHONPATH": str(PurePosixPath(SITE).parent),
     "USER": "analyst",
     "LOGNAME": "analyst",
     "LANG": "C.UTF-8",

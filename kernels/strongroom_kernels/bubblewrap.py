@@ -190,7 +190,7 @@ class Bubblewrap:
         with contextlib.ExitStack() as stack:
             watching = Watching(stack, box) if watch else None
             watched = watching.watched if watching else None
-            given = {**self.files(), **(files or {}), **(watched.files if watched else {})}
+            given = {**self.files(), **self.machine(box), **(files or {}), **(watched.files if watched else {})}
             fds = {path: memory_file(stack, content) for path, content in given.items()}
             filters = [memory_file(stack, program) for program in (watched.programs if watched else self.filters())]
             options = self.options(box, fds, filters)
@@ -239,8 +239,11 @@ class Bubblewrap:
             **launcher_files(),
             "/etc/passwd": _PASSWD,
             "/etc/group": _GROUP,
-            **{f"/proc/{name}": text.encode() for name, text in _constant_proc().items()},
         }
+
+    def machine(self, box: Box) -> dict[str, bytes]:
+        """What /proc says of the machine, the same at all times."""
+        return {f"/proc/{name}": text.encode() for name, text in _constant_proc(box.limits.memory_bytes).items()}
 
     def command(self, access: Mapping[str, Any], command: Sequence[str]) -> list[str]:
         """What runs inside: the launcher by the kernel's Python."""
@@ -313,13 +316,15 @@ def _proc_options() -> list[str]:
     return options
 
 
-def _constant_proc() -> dict[str, str]:
-    """Files that libraries read and that must not change with the host's load."""
+def _constant_proc(memory_bytes: int | None) -> dict[str, str]:
+    """Files that libraries read and that must not change with the host's load. `memory_bytes`: as the box has it."""
     cpus = sorted(os.sched_getaffinity(0))
     zeros = " 0" * 10
     processors = "".join(f"cpu{number}{zeros}\n" for number in range(len(cpus)))
-    kib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024
+    kib = (memory_bytes or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) // 1024
+    clocks = re.compile(r"^(cpu MHz\s*:).*$", re.MULTILINE)
     return {
+        "cpuinfo": clocks.sub(r"\1 1000.000", Path("/proc/cpuinfo").read_text("utf-8")),
         "loadavg": "0.00 0.00 0.00 1/1 1\n",
         "uptime": "1.00 1.00\n",
         "stat": f"cpu {zeros}\n{processors}intr 0\nctxt 0\nbtime 0\nprocesses 0\nprocs_running 1\nprocs_blocked 0\n",

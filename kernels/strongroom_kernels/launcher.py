@@ -48,12 +48,15 @@ _WRITE = _READ | _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_RE
 RIGHTS = {
     "execute": _READ | _EXECUTE,
     "read": _READ,
+    "list": _READ_DIR,
     # Folders that all boxes share are not opened themselves: a lock on one would be seen in every box.
     "files": _READ_FILE,
     "write": _WRITE,
     "scratch": _WRITE | _MAKE_SOCK | _MAKE_FIFO,
     "sockets": _READ_DIR | _MAKE_SOCK | _REMOVE_FILE,
     "devices": _READ | _WRITE_FILE | _IOCTL_DEV,
+    # Files of /proc about this process alone: rules go by inode, so they are not for its children.
+    "own": _READ_FILE,
 }
 _RIGHTS_OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 
@@ -107,7 +110,10 @@ def landlock_weaknesses(abi: int) -> list[str]:
     """What is weaker here than with all the rights that this launcher knows, in sentences; empty when nothing is."""
     if abi == 0:
         return [
-            "Landlock does not run here (Linux 5.13 or later, `lsm=` including landlock): the mounts alone guard files."
+            (
+                "Landlock does not run here (Linux 5.13 or later, `lsm=` including landlock): the mounts alone guard "
+                "files, and /proc tells which pages of libraries other kernels use."
+            )
         ]
     return [text for first, text in _LANDLOCK_GREW if abi < first]
 
@@ -128,19 +134,21 @@ def restrict_files(access: dict[str, Any], abi: int) -> None:
     )
     for kind, rights in RIGHTS.items():
         for path in access[kind]:
-            _allow(rules, path, rights & handled)
+            _allow(rules, path, rights & handled, hold=kind == "own")
     _checked("landlock_restrict_self", _syscall(_RESTRICT_SELF, ctypes.c_int(rules), ctypes.c_uint32(0)))
     os.close(rules)
 
 
-def _allow(rules: int, path: str, rights: int) -> None:
+def _allow(rules: int, path: str, rights: int, *, hold: bool) -> None:
+    """Add one rule. `hold`: keep the file open, because Linux may forget an inode of /proc, and its rule with it."""
     parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         beneath = _PathBeneath(rights if Path(path).is_dir() else rights & _RIGHTS_OF_FILES, parent)
         arguments = (ctypes.c_int(rules), ctypes.c_int(_RULE_PATH_BENEATH), ctypes.byref(beneath), ctypes.c_uint32(0))
         _checked(f"landlock_add_rule for {path}", _syscall(_ADD_RULE, *arguments))
     finally:
-        os.close(parent)
+        if not hold:
+            os.close(parent)
 
 
 def close_box(access: dict[str, Any]) -> None:

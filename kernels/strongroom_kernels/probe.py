@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from strongroom_kernels import launcher
@@ -51,6 +52,8 @@ print(json.dumps({
     "vsock": attempt(lambda: socket.socket(40, socket.SOCK_STREAM).close()),
     "netlink": attempt(lambda: socket.socket(16, socket.SOCK_RAW).close()),
     "links": seen(lambda: [line.split(":")[0].strip() for line in open("/proc/net/dev") if ":" in line]),
+    "net": seen(lambda: os.readlink("/proc/self/ns/net")),
+    "pages": attempt(lambda: open("/proc/self/smaps").close()),
     "seccomp": int(status["Seccomp_filters" if "Seccomp_filters" in status else "Seccomp"]),
     "no_new_privs": libc.prctl(39, 0, 0, 0, 0),
     "linux": os.uname().release,
@@ -117,6 +120,7 @@ class _Wall:
 _WALLS = (
     _Wall("network", lambda seen: seen["inet"] == "EAFNOSUPPORT", "sockets of a network open."),
     _Wall("network", lambda seen: seen["links"] in ([], ["lo"]), "a network can be seen.", ("bubblewrap", "gvisor")),
+    _Wall("network", lambda seen: seen["net"] != _own_network(), "it is the host's network.", ("bubblewrap",)),
     _Wall("vsock", lambda seen: seen["vsock"] == "EAFNOSUPPORT", "AF_VSOCK sockets open: a line to the hypervisor."),
     _Wall(
         "netlink",
@@ -143,8 +147,18 @@ _WALLS = (
         "system calls reach the host's Linux.",
         ("gvisor",),
     ),
+    _Wall(
+        "pages",
+        lambda seen: seen["link"] == "done" or seen["pages"] != "done",  # Landlock alone holds it, and may be missing
+        "it can be seen which pages of libraries others use.",
+        ("launcher", "bubblewrap"),
+    ),
     _Wall("landlock", lambda seen: seen["link"] != "done", "the launcher's own rules are not active.", ("launcher",)),
 )
+
+
+def _own_network() -> str:
+    return str(Path("/proc/self/ns/net").readlink())
 
 
 def probe(sandbox: Sandbox, places: Places) -> list[Finding]:
@@ -262,6 +276,11 @@ def _judge(seen: _Seen, tier: str, *, nosymfollow: bool) -> list[Finding]:
         )
     elif not landlock and tier != "gvisor":
         findings.append(
-            Finding("landlock", Severity.WEAKNESS, "Landlock does not run here; the mounts alone guard files.")
+            Finding(
+                "landlock",
+                Severity.WEAKNESS,
+                "Landlock does not run here: the mounts alone guard files, and kernels see which pages of libraries "
+                "others use, how busy the machine is, and names of the host's folders.",
+            )
         )
     return findings

@@ -105,9 +105,10 @@ def refuse_weaker(box: Box, tier: str) -> None:
 
 
 def launcher_files() -> dict[str, bytes]:
-    """The launcher at its place inside."""
+    """The launcher and what runs first in every Python, at their places inside."""
     package = importlib.resources.files("strongroom_kernels")
-    return {inside.LAUNCHER: package.joinpath("launcher.py").read_bytes()}
+    places = {inside.LAUNCHER: "launcher.py", inside.SITE: "sitecustomize.py"}
+    return {place: package.joinpath(name).read_bytes() for place, name in places.items()}
 
 
 class Watching:

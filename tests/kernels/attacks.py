@@ -34,6 +34,8 @@ D: dict[str, Any] = {}
 STATUS: dict[str, str] = {}
 """Of this program itself: in the tier `launcher` its forks may not read their own."""
 INHERITED: list[int] = []
+STARTERS: list[int] = []
+"""The first process, and what runs this program."""
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -155,6 +157,11 @@ def _() -> object:
     return D["abstract"] in content("/proc/net/unix")
 
 
+@attack("network", "the host's network by its number", MOUNTED)
+def _() -> object:
+    return os.readlink("/proc/self/ns/net") == D["network"]
+
+
 @attack("network", "a tunnel device")
 def _() -> object:
     import fcntl  # noqa: PLC0415
@@ -181,6 +188,34 @@ for _link in ("root", "cwd", "exe", "ns/net"):
         LINUX,
     )
 add("processes", "list files of the host's process", lambda: os.listdir(f"/proc/{D['pid']}/fd"), LINUX)
+
+
+for _file in (
+    "smaps",
+    "smaps_rollup",
+    "pagemap",
+    "numa_maps",
+    "schedstat",
+    "sched",
+    "mountinfo",
+    "mounts",
+    "mountstats",
+):
+    add("processes", f"{_file} of its own", lambda f=_file: open(f"/proc/self/{f}", "rb").read(8), LINUX)
+for _file in ("smaps", "pagemap", "schedstat"):
+    for _folder in ("thread-self", "self/task/{}", "{}/task/{}"):
+        add(
+            "processes",
+            f"{_file} in {_folder.replace('{}', 'its number')}",
+            lambda f=_file, d=_folder: open(f"/proc/{d.replace('{}', str(os.getpid()))}/{f}", "rb").read(8),
+            LINUX,
+        )
+    add(
+        "processes",
+        f"{_file} of the one that made it",
+        lambda f=_file: open(f"/proc/{os.getppid()}/{f}").read(8),
+        LINUX,
+    )
 
 
 @attack("processes", "the secret in any environment")
@@ -223,7 +258,7 @@ add("processes", "read memory of what started the box", lambda: os.open("/proc/1
 
 @attack("processes", "environment of what started the box", LINUX)
 def _() -> object:
-    return any(content(f"/proc/{pid}/environ") for pid in (1, os.getppid()) if pid)
+    return any(content(f"/proc/{pid}/environ") for pid in STARTERS if pid)
 
 
 add("processes", "end the box's first process", lambda: os.kill(1, signal.SIGURG) or True, LINUX)
@@ -285,7 +320,7 @@ def _() -> object:
 
 @attack("namespaces", "enter another's")
 def _() -> object:
-    return reached(308, os.open("/proc/self/status", os.O_RDONLY), 0)
+    return reached(308, os.open("/proc/self/ns/net", os.O_RDONLY), 0)
 
 
 add("namespaces", "chroot", lambda: os.chroot("/") or True)
@@ -584,7 +619,6 @@ add(
     "filesystem",
     "folder names of the host in mounts",
     lambda: D["user-folder"] in content("/proc/self/mountinfo"),
-    (L, G),
 )
 for _name, _limit in (("NOFILE", 4096), ("FSIZE", 2 << 30), ("CORE", 1), ("MEMLOCK", 8 << 20), ("NPROC", 512)):
     add(
@@ -682,6 +716,7 @@ def _open(descriptor: int) -> bool:
 def main(decoys: str) -> None:
     D.update(json.loads(content(decoys)))
     STATUS.update(line.split(":\t", 1) for line in content("/proc/self/status").splitlines() if ":\t" in line)
+    STARTERS.extend((1, os.getppid()))
     INHERITED.extend(fd for fd in map(int, os.listdir("/proc/self/fd")) if fd > 2 and _open(fd))
     sys.stdout.write(json.dumps({name: outcome(TABLE[name].run) for name in D["only"] or TABLE}) + "\n")
 

@@ -70,6 +70,7 @@ def main(folder: Path) -> None:
         "pid": os.getpid(),
         "pid-marker": str(folder),
         "host": socket.gethostname(),
+        "network": str(Path("/proc/self/ns/net").readlink()),
         "boot": time.time() - float(Path("/proc/uptime").read_text().split()[0]),
     }
     try:

@@ -33,10 +33,11 @@ class Ground:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.folders = {kind: root / kind for kind in ("read", "write", "scratch", "sockets", "outside")}
+        self.folders = {kind: root / kind for kind in ("read", "list", "write", "scratch", "sockets", "outside")}
         for folder in self.folders.values():
             (folder / "deep").mkdir(parents=True)
             (folder / "file").write_text("some text")
+        (self.folders["outside"] / "own").touch()
         program = self.folders["write"] / "program"
         shutil.copy("/bin/true", program)
         program.chmod(0o755)
@@ -56,12 +57,18 @@ class Ground:
         system = [path for path in ("/usr", "/bin", "/lib", "/lib64", "/etc", sys.base_prefix) if Path(path).exists()]
         own = {kind: [str(folder)] for kind, folder in self.folders.items() if kind != "outside"}
         own["read"].append("/dev/urandom")  # readable, but no device rights
-        return {**own, "files": [], "execute": system, "devices": ["/dev/null", "/dev/random"]}
+        return {
+            **own,
+            "files": [],
+            "own": [str(self.folders["outside"] / "own")],
+            "execute": system,
+            "devices": ["/dev/null", "/dev/random"],
+        }
 
 
 def _attempts(ground: Ground) -> dict[str, Callable[[], Any]]:
     """Each touches one right; without Landlock all succeed."""
-    read, write, scratch, sockets, outside = ground.folders.values()
+    read, listed, write, scratch, sockets, outside = ground.folders.values()
 
     def bound(path: Path) -> None:
         with socket.socket(socket.AF_UNIX) as made:
@@ -89,6 +96,7 @@ def _attempts(ground: Ground) -> dict[str, Callable[[], Any]]:
         "execute": lambda: subprocess.run([write / "program"], check=True),
         "read a file": (outside / "file").read_text,
         "list a folder": lambda: list(outside.iterdir()),
+        "read where names are listed": (listed / "deep" / ".." / "file").read_text,
         "read among sockets": (sockets / "file").read_text,
         "write a file": lambda: (read / "file").open("r+").close(),
         "empty a file by its name": lambda: os.truncate(read / "file", 3),
@@ -109,6 +117,8 @@ def _attempts(ground: Ground) -> dict[str, Callable[[], Any]]:
         "connect to an abstract socket": lambda: connected(ground.abstract.getsockname(), socket.AF_UNIX),
         "signal a process outside": lambda: os.kill(ground.bystander.pid, signal.SIGCONT),
         # allowed at the proper place
+        "own: names": lambda: list((listed / "deep").iterdir()),
+        "own: single file": (outside / "own").read_text,
         "own: move within": lambda: (write / "file").rename(write / "deep" / "file"),
         "own: write, empty, remove": written,
         "own: socket": lambda: bound(sockets / "socket"),
@@ -122,9 +132,10 @@ def _attempts(ground: Ground) -> dict[str, Callable[[], Any]]:
 _FROM = {  # what holds from which version of Landlock on, and what it answers
     **dict.fromkeys(
         (
-            "execute", "read a file", "list a folder", "read among sockets", "write a file", "make a file",
-            "make a folder", "make a link", "make a link among sockets", "make a folder among sockets",
-            "make a file among sockets", "make a socket", "make a FIFO", "remove a folder", "remove a file",
+            "execute", "read a file", "list a folder", "read where names are listed", "read among sockets",
+            "write a file", "make a file", "make a folder", "make a link", "make a link among sockets",
+            "make a folder among sockets", "make a file among sockets", "make a socket", "make a FIFO",
+            "remove a folder", "remove a file",
         ),
         (1, DENIED),
     ),
@@ -232,7 +243,7 @@ def test_no_new_privileges_for_good(python_inside: Callable[..., str]) -> None:
     code = """
 zero = ctypes.c_ulong(0)
 print((libc.prctl(39, zero, zero, zero, zero), libc.prctl(38, zero, zero, zero, zero),
-       subprocess.run([sys.executable, "-c", "print(open('/proc/self/status').read().count('NoNewPrivs:\\\\t1'))"],
+       subprocess.run([sys.executable, "-c", "import ctypes; print(ctypes.CDLL(None).prctl(39, 0, 0, 0, 0))"],
                       capture_output=True, text=True).stdout.strip(),
        os.statvfs("/usr/bin").f_flag & os.ST_NOSUID > 0))
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -136,8 +135,16 @@ def test_each_missing_wall_is_a_failure(
 
 def test_host_network_is_a_failure(unprivileged: Unprivileged, places: Places) -> None:
     findings = unprivileged(lambda: probe(Changed(_without("--unshare-net")), places))
-    beside_loopback = {name for _, name in socket.if_nameindex()} - {"lo"}
-    assert [finding.check for finding in findings] == (["network"] if beside_loopback else [])
+    assert [finding.check for finding in findings] == ["network"]
+
+
+def test_pages_of_others_are_a_failure(unprivileged: Unprivileged, places: Places) -> None:
+    class AllOfProc(Bubblewrap):
+        def command(self, access: Mapping[str, Any], command: Sequence[str]) -> list[str]:
+            return super().command({**access, "read": [*access["read"], "/proc"]}, command)
+
+    findings = unprivileged(lambda: probe(AllOfProc(), places))
+    assert [(finding.check, finding.severity) for finding in findings] == [("pages", Severity.FAILURE)]
 
 
 def test_a_box_that_cannot_be_built_is_a_failure_in_words(unprivileged: Unprivileged, places: Places) -> None:

@@ -102,9 +102,7 @@ def test_a_kernel_is_whole_though_it_starts_without_debugger_and_history_file(tr
     async def scenario() -> Any:
         async with kernel() as running:
             return [
-                await running.run(
-                    "import sys; [m for m in sys.modules if m.startswith(('debugpy', '_pydev'))]"
-                ),
+                await running.run("import sys; [m for m in sys.modules if m.startswith(('debugpy', '_pydev'))]"),
                 await running.run("import debugpy; debugpy.__name__"),
                 await running.run("%history -n 1"),
                 await running.run("import os; os.path.exists(get_ipython().profile_dir.location + '/history.sqlite')"),

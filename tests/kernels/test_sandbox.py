@@ -1,160 +1,22 @@
-"""Attacks from inside a box. Each fails; and each is shown to work once the walls named beside it are taken away."""
+"""What a box of tier bubblewrap is made of, and what works inside. Most attacks are in `attacks.py`."""
 
 from __future__ import annotations
 
 import ast
 import os
 import re
-import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from strongroom_kernels import box as inside
-from strongroom_kernels.box import WRITABLE, Box, BoxError
+from strongroom_kernels.box import WRITABLE, Box, BoxError, Limits
 from strongroom_kernels.bubblewrap import Bubblewrap
 from strongroom_kernels.log import OutputLog
 
-_ALLOW_ALL = bytes.fromhex("060000000000ff7f")  # BPF_RET | BPF_K, SECCOMP_RET_ALLOW
-
-
-class Weakened(Bubblewrap):
-    """Bubblewrap with some walls taken away."""
-
-    def __init__(self, *without: str) -> None:
-        super().__init__()
-        self._without = without
-
-    def namespaces(self) -> list[str]:
-        return [word for word in super().namespaces() if word not in self._without]
-
-    def filters(self) -> tuple[bytes, ...]:
-        return (_ALLOW_ALL,) if "seccomp" in self._without else super().filters()
-
-    def files(self) -> dict[str, bytes]:
-        files = super().files()
-        if "landlock" in self._without:
-            files[inside.LAUNCHER] = files[inside.LAUNCHER].replace(b"    if abi:", b"    if False:")
-        if "limits" in self._without:
-            files[inside.LAUNCHER] = files[inside.LAUNCHER].replace(b'access["limits"].items()', b"()")
-        if "masks" in self._without:
-            files = {path: content for path, content in files.items() if not path.startswith("/proc/")}
-        return files
-
-    def options(self, box: Box, files: Mapping[str, int], filters: Sequence[int]) -> list[str]:
-        options = super().options(box, files, filters)
-        if "root" in self._without:
-            last = max(n for n, word in enumerate(options) if word == "--remount-ro")
-            options[last : last + 2] = []
-        if "ro-bind" in self._without:
-            options = [word.replace("--ro-bind", "--bind") for word in options]
-        if "masks" in self._without:
-            first = options.index("/proc") + 1
-            last = options.index("--dev")
-            options = options[:first] + options[last:]
-        return options
-
-    def environment(self) -> dict[str, str]:
-        return {"HUB_TOKEN": "from-the-launcher"} if "environment" in self._without else super().environment()
-
-
-@dataclass(frozen=True)
-class Attack:
-    """`code` prints "done" where it succeeds. `walls`: all that must be taken away for that."""
-
-    name: str
-    code: str
-    walls: tuple[str, ...]
-
-
-def _syscall(number: int, *arguments: str) -> str:
-    return f"""
-import ctypes
-libc = ctypes.CDLL(None, use_errno=True)
-result = libc.syscall({", ".join([f"ctypes.c_long({number})", *arguments])})
-# Reached is whatever Linux itself judged: a wrong argument, a missing thing. ENOSYS and EPERM are the filter's.
-print("done" if result >= 0 or ctypes.get_errno() not in (1, 38) else ctypes.get_errno())
-"""
-
-
-_ATTACKS = (
-    Attack("inet socket", "import socket; socket.socket(socket.AF_INET); print('done')", ("seccomp",)),
-    Attack("inet6 socket", "import socket; socket.socket(socket.AF_INET6); print('done')", ("seccomp",)),
-    Attack("vsock", "import socket; socket.socket(40, socket.SOCK_STREAM); print('done')", ("seccomp",)),
-    Attack("netlink", "import socket; socket.socket(16, socket.SOCK_RAW); print('done')", ("seccomp",)),
-    Attack("io_uring", _syscall(425, "4", "None"), ("seccomp",)),
-    Attack("keyctl", _syscall(250, "0", "-3", "1"), ("seccomp",)),
-    Attack("ptrace", _syscall(101, "ctypes.c_long(0)", "0", "0", "0"), ("seccomp",)),
-    Attack("inotify", _syscall(294, "0"), ("seccomp",)),
-    Attack("userfaultfd", _syscall(323, "1"), ("seccomp",)),
-    Attack("page cache", _syscall(451, "-1", "None", "None", "0"), ("seccomp",)),
-    Attack(
-        "nested namespace",
-        "import ctypes; print('done' if ctypes.CDLL(None).unshare(0x10000000) == 0 else 'no')",
-        ("seccomp", "--disable-userns"),
-    ),
-    Attack(
-        "namespace by clone",
-        "import ctypes, os; pid = ctypes.CDLL(None).syscall(ctypes.c_long(56), ctypes.c_long(0x10000011), 0, 0, 0, 0)\n"
-        "if pid == 0: os._exit(0)\nprint('done' if pid > 0 else 'no')",
-        ("seccomp", "--disable-userns"),
-    ),
-    Attack("write to notebooks", "open('/box/notebooks/x', 'w'); print('done')", ("ro-bind", "landlock")),
-    Attack("write beside the notebooks", "open('/box/x', 'w'); print('done')", ("root", "landlock")),
-    Attack("write to the root", "open('/x', 'w'); print('done')", ("root", "landlock")),
-    Attack("link as socket", "import os; os.symlink('/', '/run/k/c-1'); print('done')", ("landlock",)),
-    Attack("folder among sockets", "import os; os.mkdir('/run/k/deep'); print('done')", ("landlock",)),
-    Attack("file among sockets", "open('/run/k/fill', 'w'); print('done')", ("landlock",)),
-    Attack(
-        "program in the work folder",
-        "import os, shutil, subprocess; shutil.copy('/bin/true', 'mine'); os.chmod('mine', 0o755);"
-        "subprocess.run(['./mine'], check=True); print('done')",
-        ("landlock",),
-    ),
-    Attack("fifo", "import os; os.mkfifo('pipe'); print('done')", ("seccomp", "landlock")),
-    Attack(
-        "attribute on a file",
-        "import os; open('a', 'w').close(); os.setxattr('a', 'user.hidden', b'x'); print('done')",
-        ("seccomp",),
-    ),
-    Attack(
-        "first process's environment",
-        "print('done' if open('/proc/1/environ').read() else 'empty')",
-        ("environment", "landlock"),
-    ),
-    Attack("host's load", "print('done' if len(open('/proc/vmstat').read()) else 'empty')", ("masks",)),
-    Attack(
-        "many open files",
-        "import os\ntry:\n    for n in range(5000): os.open('/dev/null', os.O_RDONLY)\n    print('done')\n"
-        "except OSError: print('limited')",
-        ("limits",),
-    ),
-    Attack("large file", "import os; os.truncate(open('large', 'w').name, 3 << 30); print('done')", ("limits",)),
-)
-
-
-@pytest.mark.parametrize("attack", _ATTACKS, ids=lambda attack: attack.name)
-def test_attack_fails(attack: Attack, python_inside: Callable[..., str]) -> None:
-    said = python_inside(attack.code, Bubblewrap())
-    assert said.splitlines()[-1] != "done", said
-
-
-@pytest.mark.parametrize("attack", _ATTACKS, ids=lambda attack: attack.name)
-def test_attack_works_without_its_walls(attack: Attack, python_inside: Callable[..., str]) -> None:
-    said = python_inside(attack.code, Weakened(*attack.walls))
-    assert said.splitlines()[-1] == "done", said
-
-
-@pytest.mark.parametrize(
-    ("attack", "wall"),
-    [(attack, wall) for attack in _ATTACKS if len(attack.walls) > 1 for wall in attack.walls],
-    ids=lambda value: value if isinstance(value, str) else value.name,
-)
-def test_each_wall_holds_alone(attack: Attack, wall: str, python_inside: Callable[..., str]) -> None:
-    said = python_inside(attack.code, Weakened(*(other for other in attack.walls if other != wall)))
-    assert said.splitlines()[-1] != "done", said
+from tests.kernels.conftest import run_in_box, run_unprivileged
 
 
 def test_all_families_but_unix_are_refused(python_inside: Callable[..., str]) -> None:
@@ -171,23 +33,6 @@ for call in (lambda: socket.socketpair(socket.AF_UNIX), lambda: socket.socket(so
 print(open_ones)
 """
     assert python_inside(code, Bubblewrap()) == "[1]"
-
-
-def test_sockets_of_the_host_are_out_of_reach(python_inside: Callable[..., str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX) as abstract:
-        name = f"strongroom-test-{os.getpid()}"
-        abstract.bind("\0" + name)
-        abstract.listen()
-        code = f"""
-import socket
-for family, address in ((socket.AF_INET, ("127.0.0.1", {tcp.getsockname()[1]})), (socket.AF_UNIX, "\\0{name}")):
-    try:
-        socket.socket(family).connect(address); print("done")
-    except OSError: print("refused")
-"""
-        assert python_inside(code, Bubblewrap()).split() == ["refused", "refused"]
-        open_box = Weakened("seccomp", "--unshare-net", "landlock")
-        assert python_inside(code, open_box).split() == ["done", "done"]
 
 
 def test_only_the_boxs_own_processes_are_visible(python_inside: Callable[..., str]) -> None:
@@ -272,6 +117,12 @@ for path in ("/", "/dev", "/proc/sys/fs"):
     assert os.statvfs(path).f_flag & os.ST_RDONLY, path
 """
     assert python_inside(code, Bubblewrap()).split() == [str(256 << 20), str(64 << 20)]
+
+
+def test_programs_are_told_the_memory_of_the_profile(box: Box) -> None:
+    of_profile = replace(box, limits=Limits(memory_bytes=3 << 30, memory_held=True))
+    code = "print(open('/proc/meminfo').readline().split()[1])"
+    assert run_unprivileged(lambda: run_in_box(Bubblewrap(), of_profile, "python", "-c", code)[1]) == f"{3 << 20}\n"
 
 
 def test_what_works(python_inside: Callable[..., str]) -> None:

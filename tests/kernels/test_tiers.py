@@ -131,7 +131,7 @@ def test_temporary_files_go_with_what_started_them(box: Box, fork: Callable[...,
 
 
 def test_they_would_not_without_being_told(box: Box, fork: Callable[..., tuple[int, int]]) -> None:
-    sandbox = Without(Removal("die with parent", (), without("--die-with-parent")))
+    sandbox = Without(Removal("die with parent", (), options=without("--die-with-parent")))
     _kill_what_started(sandbox, box, fork)
     try:
         assert not _still(box)

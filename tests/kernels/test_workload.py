@@ -171,6 +171,13 @@ CELLS = {
         "import psutil; print(psutil.cpu_count() > 0, psutil.Process().memory_info().rss > 0)",
         "True True",
     ),
+    "a child's size": (
+        "import sys\nasked = 'import psutil; print(psutil.Process().memory_info().rss > 1 << 20)'\n"
+        "print(subprocess.run([sys.executable, '-c', asked], text=True, capture_output=True).stdout)",
+        "True",
+    ),
+    "streams by name": ("%%bash\necho one > /dev/stdout; cat <(echo two)", "one\ntwo"),
+    "its own program": ("print(os.path.basename(os.readlink('/proc/self/exe')).startswith('python'))", "True"),
     "no terminal": (
         "try: os.openpty()\nexcept OSError as error: print(type(error).__name__)",
         "FileNotFoundError",

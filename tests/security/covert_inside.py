@@ -588,6 +588,49 @@ class Mapped(Signal):
         os.close(self.file)
 
 
+class Futex(Signal):
+    """Waiting on a word of a shared file: Linux knows the place by the file's page, so who wakes it sees who waits."""
+
+    SYS, WAIT, WAKE = 202, 0, 1
+
+    def __init__(self, number: int) -> None:
+        self.file = number
+        self.held = mmap.mmap(number, PAGE, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
+        self.address = shared_map(number, PAGE)
+        self.waiter = 0
+
+    def send(self, bit: bool) -> None:
+        if self.waiter:
+            os.kill(self.waiter, signal.SIGKILL)
+            os.waitpid(self.waiter, 0)
+            self.waiter = 0
+        if bit:
+            self.waiter = os.fork()
+            if not self.waiter:
+                while True:
+                    self.call(self.WAIT, struct.unpack("I", self.held[:4])[0])
+
+    def call(self, operation: int, value: int) -> int:
+        return libc.syscall(self.SYS, ctypes.c_void_p(self.address), operation, ctypes.c_uint(value), None, None, 0)
+
+    def probes(self) -> dict[str, Probe]:
+        return {"woken": lambda: float(checked(self.call(self.WAKE, 1)))}
+
+    def close(self) -> None:
+        self.send(False)
+        self.held.close()
+        os.close(self.file)
+
+
+def shared_map(number: int, size: int) -> int:
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+    address = libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, number, 0)
+    if address in (None, ctypes.c_void_p(-1).value):
+        raise OSError(ctypes.get_errno(), "mmap")
+    return int(address)
+
+
 def lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines()
 
@@ -621,6 +664,33 @@ class Processor(Signal):
         return {"loops": loops, "run delay": waited, "switches": lambda: resource.getrusage(0).ru_nivcsw}
 
 
+class Census(Signal):
+    """How many processes the machine has, as the folder of processes tells by its links."""
+
+    CHILDREN = 6
+
+    def __init__(self) -> None:
+        self.children: list[int] = []
+
+    def send(self, bit: bool) -> None:
+        self.close()
+        for _ in range(self.CHILDREN if bit else 0):
+            pid = os.fork()
+            if not pid:
+                time.sleep(60)
+                os._exit(0)
+            self.children.append(pid)
+
+    def probes(self) -> dict[str, Probe]:
+        return {"links of /proc": lambda: float(Path("/proc").stat().st_nlink)}
+
+    def close(self) -> None:
+        for pid in self.children:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        self.children = []
+
+
 def common() -> dict[str, int]:
     """All that can be opened and that other boxes can open too, or something that looks the same."""
     return opened((*SHARED, *DEVICES, DATA)) | view()
@@ -641,6 +711,8 @@ SIGNALS: dict[str, Callable[[], Signal]] = {
     "counters": Counters,
     "mapped": lambda: Mapped(os.open(PageCache.FILE, os.O_RDONLY)),
     "mapped view": lambda: Mapped(view()["view"]),
+    "futex": lambda: Futex(os.open(PageCache.FILE, os.O_RDONLY)),
+    "census": Census,
     "processor": Processor,
 }
 
