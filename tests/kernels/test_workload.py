@@ -172,8 +172,10 @@ CELLS = {
         "True True",
     ),
     "a child's size": (
-        "import sys\nasked = 'import psutil; print(psutil.Process().memory_info().rss > 1 << 20)'\n"
-        "print(subprocess.run([sys.executable, '-c', asked], text=True, capture_output=True).stdout)",
+        (
+            "import sys\nasked = 'import psutil; print(psutil.Process().memory_info().rss > 1 << 20)'\n"
+            "print(subprocess.run([sys.executable, '-c', asked], text=True, capture_output=True).stdout)"
+        ),
         "True",
     ),
     "streams by name": ("%%bash\necho one > /dev/stdout; cat <(echo two)", "one\ntwo"),

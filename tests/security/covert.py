@@ -21,9 +21,10 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from strongroom_hub.config import Instance, Uids
 from strongroom_hub.ground import Ground
@@ -154,6 +155,8 @@ class Making:
 
     overlays: bool = True
     filters: bool = True
+    proc: bool = True
+    """Whether Landlock grants but a list of /proc."""
 
     def box(self, place: Places, folder: KernelFolder) -> Box:
         box = place.box(folder.ask, folder.sockets)
@@ -161,14 +164,22 @@ class Making:
 
     def start(self, box: Box, command: list[str], log: OutputLog) -> Boxed:
         files = {INSIDE: PROGRAM.read_bytes()}
-        if self.filters:
+        if self.filters and self.proc:
             return sandbox_of(box.tier).start(box, command, log, files, watch=True)
-        return _Unfiltered().start(box, command, log, files)
+        return _Less(self).start(box, command, log, files, watch=self.filters)
 
 
-class _Unfiltered(Bubblewrap):
+class _Less(Bubblewrap):
+    def __init__(self, making: Making) -> None:
+        super().__init__()
+        self._making = making
+
     def filters(self) -> tuple[bytes, ...]:
-        return ()
+        return super().filters() if self._making.filters else ()
+
+    def command(self, access: Mapping[str, Any], command: Sequence[str]) -> list[str]:
+        read = access["read"] if self._making.proc else [*access["read"], "/proc"]
+        return super().command({**access, "read": read}, command)
 
 
 AS_MADE = Making()

@@ -657,11 +657,18 @@ class Processor(Signal):
                 count += 1
             return count
 
+        return {"loops": loops, "switches": lambda: resource.getrusage(0).ru_nivcsw}
+
+
+class Wait(Processor):
+    """The same, as Linux itself counts how long a process waited for its turn."""
+
+    def probes(self) -> dict[str, Probe]:
         def waited() -> float:
-            loops()
+            super(Wait, self).probes()["loops"]()
             return float(Path("/proc/self/schedstat").read_text().split()[1])
 
-        return {"loops": loops, "run delay": waited, "switches": lambda: resource.getrusage(0).ru_nivcsw}
+        return {"run delay": waited}
 
 
 class Census(Signal):
@@ -714,6 +721,7 @@ SIGNALS: dict[str, Callable[[], Signal]] = {
     "futex": lambda: Futex(os.open(PageCache.FILE, os.O_RDONLY)),
     "census": Census,
     "processor": Processor,
+    "wait": Wait,
 }
 
 

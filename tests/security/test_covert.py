@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="boxes of two users ne
 SLOT = 0.02
 LOCKS = ("flock", "posix", "ofd")
 QUICK = (*LOCKS, "marks", "names")
-NOT_EVEN_TRIED = ("keys", "inotify", "page cache")
+NOT_EVEN_TRIED = ("keys", "inotify", "page cache", "mapped", "wait")
 SLOW = {"disk": 0.04, "load": 0.08}
 
 
@@ -124,6 +124,13 @@ def test_without_filters_and_copies_the_page_cache_gets_through(prefix: Path) ->
     with two_grounds(prefix) as grounds:
         heard = talk_in_boxes(grounds, rows(("page cache",), "b"), Making(filters=False, overlays=False))
     assert "RWF_NOWAIT" in carried(heard, "page cache")
+
+
+def test_with_all_of_proc_it_is_seen_who_else_uses_a_page_and_how_long_one_waited(prefix: Path) -> None:
+    with two_grounds(prefix) as grounds:
+        heard = talk_in_boxes(grounds, [*rows(("mapped",), "b"), Row.random("wait", "a", SLOT, 2)], Making(proc=False))
+    assert carried(heard, "mapped") == {"smaps", "pagemap"}
+    assert [one.probe for one in heard if one.signal == "wait" and one.right is not None] == ["run delay"]
 
 
 # -- the measure itself -------------------------------------------------------------------------------------------
