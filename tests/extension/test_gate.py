@@ -231,6 +231,16 @@ async def test_hostile_messages_are_rebuilt_or_dropped(lab: Lab) -> None:
     assert ":00Z" in rest_models or ":00.000000Z" in rest_models
 
 
+async def test_the_end_of_an_honest_kernel_is_no_violation(lab: Lab) -> None:
+    kernel = lab.start_kernel("honest.ipynb")
+    async with lab.page(kernel) as page:
+        await page.run("1")
+    assert lab.call("POST", f"api/kernels/{kernel}/interrupt").status_code == 204
+    assert lab.call("DELETE", f"api/kernels/{kernel}").status_code == 204
+    await asyncio.sleep(1)
+    assert [one for one in lab.control.named("POST violations") if one["kernel"] == kernel] == []
+
+
 async def test_what_is_dropped_is_counted_as_a_violation(lab: Lab) -> None:
     async with lab.page(lab.start_kernel("v.ipynb")) as page:
         forged = """
@@ -239,7 +249,7 @@ other = Session(key=b'forged')
 other.send(socket, other.msg('stream', content={'name': 'stdout', 'text': 'unsigned'}, parent=parent))
 """
         await page.run(HOSTILE + forged)
-        wanted = {"unknown type", "unknown value", "field of stream", "field of header", "answer to no request"}
+        wanted = {"unknown type", "unknown value", "field of stream", "field of header", "stream to no request"}
         wanted.add("not a signed message")
         counts: dict[str, int] = {}
         for _ in range(150):  # a second report follows the first after ten seconds

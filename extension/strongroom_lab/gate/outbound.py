@@ -34,8 +34,9 @@ UNCHARGED = "It could not be charged to the day's display budget: the control se
 TOO_FAST = "It came faster than pages take it in, so parts of it are lost."
 LOST = Message("iopub", "stream", {"name": "stdout", "text": ""})
 PROMPT_WITHHELD = {"prompt": "(prompt withheld)", "password": False}
-_UNCOUNTED = frozenset({"status", "kernel_info_reply", "iopub_welcome"})
-"""What an honest kernel sends without having been asked by a page."""
+_UNCOUNTED = frozenset({"status", "kernel_info_reply", "iopub_welcome", "shutdown_reply", "interrupt_reply"})
+"""What an honest kernel sends without having been asked by a page: on its own, or when the server asked."""
+_NAMED = frozenset(kind for _, kind in canon.OUTGOING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ class Outbound:
         request = self._flight.known.get(parent) if isinstance(parent, str) else None
         if request is None:
             if kind not in _UNCOUNTED:
-                self._violation("answer to no request")
+                self._violation(f"{kind if kind in _NAMED else 'answer'} to no request")
             return None
         try:
             message = canon.outgoing(frame.channel, kind, body)
