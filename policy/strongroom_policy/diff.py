@@ -70,7 +70,8 @@ class Change:
         if self.kind == "owes":
             where = "" if not self.projects else f" in {self.projects[0]}" if self.projects[0] else " elsewhere"
             kinds = f"{self.before or 'nothing'} becomes {self.after or 'nothing'}"
-            return f"{who}, {several(self.actions)} {objects}{where}: {kinds}{start}{by}"
+            owed = f", by {', '.join(self.rules)}" if self.rules else ""
+            return f"{who}, {several(self.actions)} {objects}{where}: {kinds}{start}{owed}"
         return f"{who} may {_NOW[self.kind]} {several(self.actions)} {objects}{where}{start}{by}"
 
     def as_json(self) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def test_obligations_are_told_where_only_grants_allow(shipped) -> None:
     (told,) = changed(shipped, "cell=64KiB day=2MiB image=512KiB", "cell=1MiB")
     assert told.text == (
         "everybody, display a workspace without sources (confidential), any other data (confidential): "
-        "display cell=64KiB day=2MiB image=512KiB becomes display cell=1MiB (O3 (policy.csv:74))"
+        "display cell=64KiB day=2MiB image=512KiB becomes display cell=1MiB, by O3 (policy.csv:74)"
     )
     (told,) = changed(shipped, "*, mask, hash, ", "project:cardio, mask, hash, ")
     assert (told.before, told.after, told.projects, told.who) == ("mask hash", "", ("",), ("everybody",))

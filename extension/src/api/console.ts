@@ -12,6 +12,10 @@ import {
   type Grant,
   type Me,
   type Policy,
+  type PolicyAnswers,
+  type PolicyProposal,
+  type PolicyVerdict,
+  type PolicyVersion,
   type Preview,
   type Status,
   type Violation
@@ -89,6 +93,34 @@ export class ConsoleClient {
 
   policy(): Promise<Policy> {
     return this.#get('policy');
+  }
+
+  whoCan(action: string, object: string, project: string): Promise<PolicyAnswers> {
+    return this.#get('policy/who-can' + query({ action, object, project }));
+  }
+
+  whatCan(user: string, project: string): Promise<PolicyAnswers> {
+    return this.#get('policy/what-can' + query({ user, project }));
+  }
+
+  /** Decisions in words, one for each label that the object may have. */
+  async explain(user: string, action: string, object: string, project: string): Promise<readonly string[]> {
+    const asked = query({ user, action, object, project });
+    const answer = await this.#get<{ answers: { text: string }[] }>('policy/explain' + asked);
+    return answer.answers.map(one => one.text);
+  }
+
+  propose(why: string): Promise<PolicyProposal> {
+    return this.#post('policy/proposals', { why });
+  }
+
+  /** `digest`: of the files that the decider has looked at. */
+  decidePolicy(id: string, digest: string, verdict: PolicyVerdict, comment: string): Promise<PolicyProposal> {
+    return this.#post(path('policy', 'proposals', id, 'decision'), { verdict, digest, comment });
+  }
+
+  putBack(number: number, why: string): Promise<PolicyVersion> {
+    return this.#post('policy/rollback', { number, why });
   }
 
   status(): Promise<Status> {

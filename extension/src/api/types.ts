@@ -356,6 +356,84 @@ export interface Policy {
   readonly problems: readonly PolicyProblem[];
   /** The texts in force, not those that were refused. */
   readonly files: readonly { readonly name: string; readonly text: string }[];
+  /** How a change comes into force: by itself, or by a proposal that another person approves. */
+  readonly activation: 'file' | 'two-person';
+  /** What checks say about the policy in force; null without one. */
+  readonly checks: PolicyResults | null;
+  /** The files that stand in the policy folder; `version` null: they cannot be read. */
+  readonly draft: {
+    readonly version: string | null;
+    readonly differs: boolean;
+    readonly problems: readonly PolicyProblem[];
+  };
+  readonly proposals: readonly PolicyProposal[];
+  /** The newest first. */
+  readonly versions: readonly PolicyVersion[];
+}
+
+export interface PolicyChanges {
+  readonly changed: boolean;
+  /** No: more would have had to be asked than one comparison asks. */
+  readonly complete: boolean;
+  readonly changes: readonly { readonly kind: string; readonly text: string }[];
+  readonly changes_in_all: number;
+}
+
+export interface PolicyResults {
+  readonly notes: readonly string[];
+  readonly tests: number;
+  readonly guards: readonly { readonly name: string; readonly kind: string; readonly why: string }[];
+  readonly rows: number;
+  /** Places of rows that no test reaches. */
+  readonly untested: readonly string[];
+  /** Empty where there is nothing to compare with. */
+  readonly changes: PolicyChanges | Readonly<Record<string, never>>;
+}
+
+export interface PolicyProposal {
+  readonly id: string;
+  readonly state: 'open' | 'activated' | 'rejected' | 'withdrawn' | 'outdated';
+  readonly digest: string;
+  readonly version: string;
+  readonly base: string;
+  readonly author: string;
+  readonly why: string;
+  readonly at: string;
+  readonly results: PolicyResults;
+  readonly decided_by: string | null;
+  readonly decided_at: string | null;
+  readonly comment: string;
+  readonly may: { readonly decide: boolean; readonly withdraw: boolean };
+}
+
+export type PolicyVerdict = 'approve' | 'reject' | 'withdraw';
+
+export interface PolicyVersion {
+  readonly number: number;
+  readonly version: string;
+  readonly at: string;
+  readonly actor: string;
+  readonly why: string;
+  readonly source: string;
+  readonly entry: number;
+  readonly changes: PolicyChanges | Readonly<Record<string, never>>;
+  readonly in_force: boolean;
+}
+
+/** Who may do what: one line of who-can and what-can. */
+export interface PolicyAnswer {
+  readonly who: readonly string[];
+  readonly action: string;
+  readonly objects: readonly string[];
+  /** null: outside projects. */
+  readonly project: string | null;
+  readonly rules: readonly { readonly name: string; readonly text: string; readonly why: string }[];
+  readonly owing: Readonly<Record<string, { readonly value: string; readonly rule: string }>>;
+}
+
+export interface PolicyAnswers {
+  readonly answers: readonly PolicyAnswer[];
+  readonly answers_in_all: number;
 }
 
 export interface Status {

@@ -57,7 +57,10 @@ const STATE_WORDS: Readonly<Record<string, string>> = {
   in_review: 'in review',
   returned: 'returned for changes',
   rejected: 'rejected',
-  released: 'released'
+  released: 'released',
+  open: 'waiting for a second person',
+  activated: 'brought into force',
+  outdated: 'outdated'
 };
 
 /** A state as people read it; an unknown one is shown as it came. */
@@ -71,13 +74,15 @@ const TONES: Readonly<Record<string, Tone>> = {
   approved: 'good',
   released: 'good',
   active: 'good',
+  activated: 'good',
   denied: 'bad',
   rejected: 'bad',
   blocked: 'bad',
   revoked: 'bad',
   submitted: 'waiting',
   in_review: 'waiting',
-  returned: 'waiting'
+  returned: 'waiting',
+  open: 'waiting'
 };
 
 export function stateTone(state: string): Tone {

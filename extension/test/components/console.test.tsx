@@ -249,22 +249,3 @@ describe('the audit log', () => {
     expect(screen.getByText('c1')).toBeDefined();
   });
 });
-
-describe('the policy', () => {
-  it('a refused one names file and line beside the text that stays in force', async () => {
-    const admin = { ...STEWARD, can: { ...STEWARD.can, administer: true } };
-    show(
-      world().on('GET me', admin).on('GET policy', {
-        version: 'p1',
-        loaded_at: '2026-11-21T04:00:00.000Z',
-        state: 'refused',
-        problems: [{ file: 'policy.csv', line: 2, message: 'no such label' }],
-        files: [{ name: 'policy.csv', text: 'p, a\np, b\n' }]
-      }),
-      '#/policy'
-    );
-    expect(await screen.findByText('policy.csv:2')).toBeDefined();
-    expect(screen.getByText(/The last good version stays in force/)).toBeDefined();
-    expect(screen.getByText('p, b').dataset.line).toBe('2');
-  });
-});

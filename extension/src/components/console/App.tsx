@@ -121,7 +121,7 @@ function Content({
     case 'audit':
       return id === null ? <AuditPage client={client} /> : <EntryPage client={client} index={Number(id)} />;
     case 'policy':
-      return <PolicyPage client={client} />;
+      return <PolicyPage client={client} me={me} />;
     case 'machine':
       return <MachinePage client={client} />;
     default:

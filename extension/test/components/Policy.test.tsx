@@ -1,0 +1,225 @@
+import { render, screen, within } from '@testing-library/react';
+import userEvent from '@testing-library/user-event';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { ConsoleClient } from '../../src/api/console.js';
+import type { Policy, PolicyProposal, PolicyResults } from '../../src/api/types.js';
+import { App } from '../../src/components/console/App.js';
+import { refusal, STEWARD, World } from '../world.js';
+
+const ADMIN = { ...STEWARD, user: 'admin', can: { ...STEWARD.can, administer: true } };
+const AUDITOR = { ...STEWARD, user: 'auditor', can: { ...STEWARD.can, audit: true } };
+const RESULTS: PolicyResults = {
+  notes: ['policy.csv:9: R9 ended at 2026-01-01 00:00 UTC'],
+  tests: 4,
+  guards: [{ name: 'secret-by-two', kind: 'at-least', why: 'two people answer' }],
+  rows: 10,
+  untested: ['policy.csv:7'],
+  changes: {}
+};
+const CHANGES = {
+  changed: true,
+  complete: true,
+  changes: [{ kind: 'may', text: 'user:analyst may now read health/randhie in cardio (rule I7, policy.csv:41)' }],
+  changes_in_all: 1
+};
+const PROPOSAL: PolicyProposal = {
+  id: 'x1',
+  state: 'open',
+  digest: 'd'.repeat(64),
+  version: 'dddddddddddd',
+  base: 'bbbbbbbbbbbb',
+  author: 'operator',
+  why: 'the contract begins',
+  at: '2026-11-21T05:00:00.000Z',
+  results: { ...RESULTS, changes: CHANGES },
+  decided_by: null,
+  decided_at: null,
+  comment: '',
+  may: { decide: true, withdraw: false }
+};
+const POLICY: Policy = {
+  version: 'bbbbbbbbbbbb',
+  loaded_at: '2026-11-21T04:00:00.000Z',
+  state: 'in-force',
+  problems: [],
+  files: [{ name: 'policy.csv', text: 'p, a\np, b\n' }],
+  activation: 'file',
+  checks: RESULTS,
+  draft: { version: 'bbbbbbbbbbbb', differs: false, problems: [] },
+  proposals: [],
+  versions: [
+    {
+      number: 2, version: 'bbbbbbbbbbbb', at: '2026-11-21T04:00:00.000Z', actor: 'user:admin', why: 'new project',
+      source: 'files', entry: 12, changes: CHANGES, in_force: true
+    },
+    {
+      number: 1, version: 'aaaaaaaaaaaa', at: '2026-11-20T04:00:00.000Z', actor: 'system:control', why: 'the files',
+      source: 'first-start', entry: 1, changes: {}, in_force: false
+    }
+  ]
+};
+
+function show(policy: Partial<Policy>, me: typeof ADMIN = ADMIN) {
+  const world = new World().on('GET me', me).on('GET policy', { ...POLICY, ...policy });
+  window.location.hash = '#/policy';
+  render(<App client={new ConsoleClient(world.transport)} />);
+  return { world, user: userEvent.setup() };
+}
+
+beforeEach(() => {
+  window.location.hash = '';
+});
+
+describe('the policy', () => {
+  it('a refused one names file and line beside the text that stays in force', async () => {
+    show({
+      state: 'refused',
+      problems: [
+        { file: 'policy.csv', line: 2, message: 'no such label' },
+        { file: 'labels.toml', line: 0, message: 'is missing' }
+      ]
+    });
+    expect(await screen.findByText('policy.csv:2')).toBeDefined();
+    expect(screen.getByText('labels.toml')).toBeDefined();
+    expect(screen.getByText(/The last good version stays in force/)).toBeDefined();
+    expect(screen.getByText('p, b').dataset.line).toBe('2');
+  });
+
+  it('tells tests, guards, rows without a test and notes of the one in force', async () => {
+    show({});
+    expect(await screen.findByText('4 tests, all pass')).toBeDefined();
+    expect(screen.getByText('9 of 10 rows reached by a test')).toBeDefined();
+    expect(screen.getByText('policy.csv:7')).toBeDefined();
+    expect(screen.getByText('secret-by-two')).toBeDefined();
+    expect(screen.getByText(/R9 ended/)).toBeDefined();
+    expect(screen.queryByRole('heading', { name: 'In the policy folder' })).toBeNull();
+  });
+
+  it('says where the folder’s files were set aside', async () => {
+    show({ draft: { version: 'cccccccccccc', differs: true, problems: [] } });
+    expect(await screen.findByText(/They wait until somebody edits them/)).toBeDefined();
+    expect(screen.queryByRole('button', { name: 'Propose these files' })).toBeNull();
+  });
+});
+
+describe('questions', () => {
+  it('who can: people, rules and what they owe', async () => {
+    const { world, user } = show({});
+    world.on('GET policy/who-can?action=read&object=health%2Frandhie%23age&project=cardio', {
+      answers: [
+        {
+          who: ['user:analyst', 'user:b', 'user:c', 'user:d', 'user:e'],
+          action: 'read',
+          objects: ['health/randhie#age (confidential)'],
+          project: 'cardio',
+          rules: [{ name: 'I7 (policy.csv:41)', text: 'allows read', why: '' }],
+          owing: { mask: { value: 'hash', rule: 'O15 (policy.csv:94)' } }
+        }
+      ],
+      answers_in_all: 3
+    });
+    const ask = await screen.findByRole('form', { name: 'Ask the policy' });
+    expect(within(ask).getByRole('button', { name: 'Ask' })).toHaveProperty('disabled', true);
+    await user.type(within(ask).getByLabelText('Action'), 'read');
+    await user.type(within(ask).getByLabelText('Object'), 'health/randhie#age');
+    await user.type(within(ask).getByLabelText('Project (optional)'), 'project:cardio');
+    await user.click(within(ask).getByRole('button', { name: 'Ask' }));
+    const table = await screen.findByRole('table', { name: 'Who may do what' });
+    expect(within(table).getByText('user:analyst, user:b, user:c, user:d and 1 more')).toBeDefined();
+    expect(within(table).getByText('I7 (policy.csv:41)')).toBeDefined();
+    expect(table.textContent).toContain('mask hash by O15 (policy.csv:94)');
+    expect(screen.getByText(/2 more lines/)).toBeDefined();
+  });
+
+  it('why: the decision in its own words; a question that is none says so', async () => {
+    const { world, user } = show({});
+    const path = 'GET policy/explain?user=analyst&action=read&object=policy';
+    world.on(path, refusal(422, 'This is no question'), { answers: [{ text: 'DENY: user:analyst read policy' }] });
+    await user.selectOptions(await screen.findByLabelText('Question'), 'explain');
+    await user.type(screen.getByLabelText('User'), 'user:analyst');
+    await user.type(screen.getByLabelText('Action'), 'read');
+    await user.type(screen.getByLabelText('Object'), 'policy');
+    await user.click(screen.getByRole('button', { name: 'Ask' }));
+    expect((await screen.findByRole('alert')).textContent).toContain('This is no question');
+    await user.click(screen.getByRole('button', { name: 'Ask' }));
+    expect(await screen.findByText('DENY: user:analyst read policy')).toBeDefined();
+    expect(screen.queryByRole('alert')).toBeNull();
+  });
+
+  it('nobody is an answer', async () => {
+    const { world, user } = show({});
+    world.on('GET policy/what-can?user=nobody', { answers: [], answers_in_all: 0 });
+    await user.selectOptions(await screen.findByLabelText('Question'), 'what-can');
+    await user.type(screen.getByLabelText('User'), 'nobody');
+    await user.click(screen.getByRole('button', { name: 'Ask' }));
+    expect(await screen.findByText(/Nobody may/)).toBeDefined();
+  });
+});
+
+describe('two people', () => {
+  const two = { activation: 'two-person', draft: { version: 'dddddddddddd', differs: true, problems: [] } } as const;
+
+  it('one proposes what is in the folder, and says why', async () => {
+    const { world, user } = show(two);
+    world.on('POST policy/proposals', PROPOSAL);
+    const button = await screen.findByRole('button', { name: 'Propose these files' });
+    expect(button).toHaveProperty('disabled', true);
+    await user.type(screen.getByLabelText('Why this change?'), ' the contract begins ');
+    await user.click(button);
+    expect(world.sent('POST policy/proposals')).toEqual([{ why: 'the contract begins' }]);
+  });
+
+  it('another one sees what it changes and approves exactly those files', async () => {
+    const { world, user } = show({ activation: 'two-person', proposals: [PROPOSAL] });
+    world.on('POST policy/proposals/x1/decision', { ...PROPOSAL, state: 'activated' });
+    const section = (await screen.findByText('the contract begins')).closest('section');
+    expect(section?.textContent).toContain('user:analyst may now read health/randhie in cardio');
+    expect(section?.textContent).toContain('waiting for a second person');
+    expect(screen.getByRole('button', { name: 'Reject proposal dddddddddddd' })).toHaveProperty('disabled', true);
+    await user.type(screen.getByLabelText('Comment'), 'fine');
+    await user.click(screen.getByRole('button', { name: 'Approve proposal dddddddddddd' }));
+    expect(world.sent('POST policy/proposals/x1/decision')).toEqual([
+      { verdict: 'approve', digest: PROPOSAL.digest, comment: 'fine' }
+    ]);
+  });
+
+  it('nobody decides on their own', async () => {
+    const own = { ...PROPOSAL, author: 'user:admin', may: { decide: false, withdraw: true } };
+    const { world, user } = show({ activation: 'two-person', proposals: [own] });
+    world.on('POST policy/proposals/x1/decision', { ...own, state: 'withdrawn' });
+    expect(await screen.findByText(/This is your own proposal/)).toBeDefined();
+    expect(screen.queryByRole('button', { name: /^Approve/ })).toBeNull();
+    await user.click(screen.getByRole('button', { name: 'Take back proposal dddddddddddd' }));
+    expect(world.sent('POST policy/proposals/x1/decision')).toEqual([
+      { verdict: 'withdraw', digest: PROPOSAL.digest, comment: '' }
+    ]);
+  });
+
+  it('auditors look and decide nothing', async () => {
+    show({ ...two, proposals: [PROPOSAL] }, AUDITOR);
+    expect(await screen.findByText('the contract begins')).toBeDefined();
+    expect(screen.queryByRole('button', { name: /^(Approve|Reject|Propose)/ })).toBeNull();
+    expect(screen.getByRole('button', { name: 'Put version 1 back' })).toHaveProperty('disabled', true);
+  });
+});
+
+describe('the history', () => {
+  it('says what each version changed, and puts one back with a reason', async () => {
+    const { world, user } = show({});
+    world.on('POST policy/rollback', refusal(422, 'A reason is needed'), POLICY.versions[1]);
+    const table = await screen.findByRole('table', { name: 'Versions' });
+    expect(within(table).getByText(/may now read health\/randhie/)).toBeDefined();
+    expect(within(table).getByText('There was no policy before.')).toBeDefined();
+    expect(within(table).getByRole('link', { name: '12' }).getAttribute('href')).toBe('#/audit/12');
+    await user.click(screen.getByRole('button', { name: 'Put version 1 back' }));
+    const form = screen.getByRole('form', { name: 'Put version 1 back' });
+    await user.type(within(form).getByRole('textbox'), 'too wide');
+    await user.click(within(form).getByRole('button', { name: 'Put it into force' }));
+    expect((await within(form).findByRole('alert')).textContent).toContain('A reason is needed');
+    await user.click(within(form).getByRole('button', { name: 'Put it into force' }));
+    expect(world.sent('POST policy/rollback')).toEqual([
+      { number: 1, why: 'too wide' },
+      { number: 1, why: 'too wide' }
+    ]);
+  });
+});
