@@ -65,6 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prefix", type=Path, default=os.environ.get("STRONGROOM_TEST_KERNEL_PREFIX"))
     parser.add_argument("--only", nargs="*", default=list(SLOTS), choices=list(SLOTS))
+    parser.add_argument("--tier", default="bubblewrap", choices=("bubblewrap", "gvisor"))
     arguments = parser.parse_args()
     if os.geteuid() != 0 or arguments.prefix is None:
         parser.error("run it as root, with --prefix naming the kernels' environment")
@@ -74,7 +75,7 @@ def main() -> None:
         for slot in SLOTS[signal]
         for sender in "ab"
     ]
-    with two_grounds(Path(arguments.prefix)) as grounds:
+    with two_grounds(Path(arguments.prefix), tier=arguments.tier) as grounds:
         heard = talk_in_boxes(grounds, rows)
     for line in table(heard):
         print(line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,11 @@ from strongroom_hub.problems import Problem
 
 ASSETS = Path(__file__).parent / "assets"
 TEMPLATES = Path(__file__).parent / "templates"
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""Where servers look for programs."""
 SANDBOX_WORDS = {
     "launcher": "a box within the server's own",
     "bubblewrap": "a box of its own",
     "gvisor": "a box with an operating system of its own (gVisor)",
 }
-LACKS_GVISOR = "This machine cannot run it: gVisor (runsc) is not installed."
 CONSOLE_GROUPS = frozenset({"role:steward", "role:admin", "role:auditor"})
 
 
@@ -47,10 +44,11 @@ class ProjectsHandler(BaseHandler):
         except Problem as raised:
             problem = raised
             self.set_status(problem.status)
+        lacks = self.settings["spawner_class"].machine.lacks
         groups = {group.name for group in user.orm_user.groups}
         page = await self.render_template(
             "home.html",
-            projects=[_choices({**project, **self._server(project["name"])}) for project in projects],
+            projects=[choices({**project, **self._server(project["name"])}, lacks) for project in projects],
             problem=problem,
             console_url=url_path_join(self.base_url, "services", "control/") if groups & CONSOLE_GROUPS else "",
         )
@@ -74,14 +72,17 @@ class ProjectsHandler(BaseHandler):
         }
 
 
-def _choices(project: dict[str, Any]) -> dict[str, Any]:
-    """The project with what each profile has in words; chosen is the last one taken, or the first that can start."""
+def choices(project: dict[str, Any], lacks: Callable[[str], str]) -> dict[str, Any]:
+    """The project with what each profile has in words; chosen is the last one taken, or the first that can start.
+
+    `lacks`: tier of box -> why this machine starts none, empty where it does.
+    """
     profiles = [
         {
             "name": profile["name"],
             "title": profile["title"],
             "has": profile_words(profile),
-            "lacks": LACKS_GVISOR if profile["sandbox"] == "gvisor" and not shutil.which("runsc", path=PATH) else "",
+            "lacks": lacks(profile["sandbox"]),
         }
         for profile in project["profiles"]
     ]

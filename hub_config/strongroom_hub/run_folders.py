@@ -17,7 +17,9 @@ from strongroom_hub.config import Instance
 SIZE_BYTES, INODES = 8 * 1024 * 1024, 512
 KERNELS = "k"
 KERNELS_SIZE_BYTES, KERNELS_INODES = 32 * 1024 * 1024, 2048
-FLAGS = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC | mounts.MS_NOSYMFOLLOW
+# gVisor keeps the root of a box among the kernels' folders, and cannot make it read-only where the mount says noexec.
+KERNELS_FLAGS = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOSYMFOLLOW
+FLAGS = KERNELS_FLAGS | mounts.MS_NOEXEC
 NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
@@ -58,18 +60,18 @@ def make(instance: Instance, name: str, uid: int | None) -> Path:
     if uid is None:
         return path
     try:
-        _mount(path, uid, SIZE_BYTES, INODES)
+        _mount(path, uid, FLAGS, SIZE_BYTES, INODES)
         # Apart, so that kernels that fill theirs take nothing from the server.
         (path / KERNELS).mkdir(mode=0o700)
-        _mount(path / KERNELS, uid, KERNELS_SIZE_BYTES, KERNELS_INODES)
+        _mount(path / KERNELS, uid, KERNELS_FLAGS, KERNELS_SIZE_BYTES, KERNELS_INODES)
     except OSError:
         remove(instance, name)
         raise
     return path
 
 
-def _mount(path: Path, uid: int, size: int, inodes: int) -> None:
-    mounts.mount("strongroom", path, "tmpfs", FLAGS, f"size={size},nr_inodes={inodes},mode=0700,uid={uid},gid={uid}")
+def _mount(path: Path, uid: int, flags: int, size: int, inodes: int) -> None:
+    mounts.mount("strongroom", path, "tmpfs", flags, f"size={size},nr_inodes={inodes},mode=0700,uid={uid},gid={uid}")
 
 
 def remove(instance: Instance, name: str) -> None:

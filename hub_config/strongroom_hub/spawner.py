@@ -30,6 +30,8 @@ from strongroom_hub.machine.start import StartCheck
 from strongroom_hub.problems import Problem
 
 SERVER_PROGRAM = "from strongroom_lab.main import main; main()"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where servers look for programs."""
 SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 READY_POLL_SECONDS = 0.1
 STOP_GRACE_SECONDS = 10
@@ -152,7 +154,7 @@ class StrongroomSpawner(LocalProcessSpawner):
         console = url_path_join(self.hub.base_url.removesuffix("hub/"), "services", "control/")
         told = hub | ground.environment()
         return told | {
-            "PATH": pages.PATH,
+            "PATH": PATH,
             "LANG": "C.UTF-8",
             "HOME": str(state),
             "TMPDIR": str(private_folder(ground.run / "tmp", self._uid)),

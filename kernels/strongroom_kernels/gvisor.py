@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ from typing import Any
 
 from strongroom_kernels import box as inside
 from strongroom_kernels import seccomp
-from strongroom_kernels.box import Box, BoxError
+from strongroom_kernels.box import Box, BoxError, Mount
 from strongroom_kernels.folders import remove_tree
 from strongroom_kernels.starting import (
     Cgroup,
@@ -154,7 +155,7 @@ class GVisor:
                         "destination": mount.target,
                         "type": "bind",
                         "source": str(mount.source),
-                        "options": ["bind", "nosuid", "nodev", *(("rw", "noexec") if mount.writable else ("ro",))],
+                        "options": _bind_options(mount),
                     }
                     for mount in box.mounts()
                 ),
@@ -178,6 +179,12 @@ class GVisor:
         for path, content in files.items():
             _place(root, path).write_bytes(content)
         (folder / "config.json").write_text(json.dumps(specification), "utf-8")
+
+
+def _bind_options(mount: Mount) -> list[str]:
+    # A user namespace may not take noexec away, so it is named wherever the host has it.
+    noexec = mount.writable or bool(os.statvfs(mount.source).f_flag & os.ST_NOEXEC)
+    return ["bind", "nosuid", "nodev", "rw" if mount.writable else "ro", *(["noexec"] if noexec else [])]
 
 
 def _place(root: Path, path: str) -> Path:

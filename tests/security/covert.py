@@ -46,7 +46,6 @@ PYTHON = os.path.realpath(sys.executable)
 PROFILE = {
     "name": "standard",
     "title": "Standard",
-    "sandbox": "bubblewrap",
     "memory_bytes": 2 << 30,
     "cpus": 2,
     "processes": 512,
@@ -186,7 +185,7 @@ AS_MADE = Making()
 
 
 @contextlib.contextmanager
-def two_grounds(prefix: Path, *, shared_view: bool = False) -> Iterator[dict[str, Places]]:
+def two_grounds(prefix: Path, *, shared_view: bool = False, tier: str = "bubblewrap") -> Iterator[dict[str, Places]]:
     """What the hub lays for the servers of two people, below a folder that goes away."""
     with tempfile.TemporaryDirectory(prefix="sr-", dir="/tmp", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -210,7 +209,8 @@ def two_grounds(prefix: Path, *, shared_view: bool = False) -> Iterator[dict[str
         with contextlib.ExitStack() as stack:
             grounds = {}
             for side, uid in UIDS.items():
-                ground = Ground(place, "cardio", f"person-{side}", f"covert{side}", uid, PROFILE)
+                profile = {**PROFILE, "sandbox": tier}
+                ground = Ground(place, "cardio", f"person-{side}", f"covert{side}", uid, profile)
                 stack.callback(ground.clear)
                 ground.lay()
                 grounds[side] = Places(
@@ -219,7 +219,8 @@ def two_grounds(prefix: Path, *, shared_view: bool = False) -> Iterator[dict[str
                     notebooks=ground.folders["notebooks"],
                     prefix=prefix,
                     data_socket=place.data_socket,
-                    limits=Limits.of(PROFILE),
+                    limits=Limits.of(profile),
+                    tier=tier,
                     system=ground.system,
                 )
             stack.enter_context(vault(place.data_socket, shared=shared_view))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from strongroom_hub import mounts, run_as
+from strongroom_hub import mounts, run_as, run_folders
 from strongroom_hub.machine.check import Check, State, broken, fine, weaker
 
 TRIAL = "strongroom_kernels.trial"
@@ -86,8 +86,8 @@ def _folder(uid: int | None) -> Iterator[Path]:
             yield folder
             return
         with contextlib.suppress(OSError):  # the trial itself tells what that weakens
-            flags = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOSYMFOLLOW
-            mounts.mount("strongroom", folder, "tmpfs", flags, f"size={_TRIAL_BYTES},mode=0700")
+            options = f"size={_TRIAL_BYTES},mode=0700"
+            mounts.mount("strongroom", folder, "tmpfs", run_folders.KERNELS_FLAGS, options)
         try:
             os.chown(folder, uid, uid)
             yield folder

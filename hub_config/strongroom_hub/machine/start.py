@@ -36,6 +36,13 @@ class StartCheck:
         why = boxes.failed(tier, await asyncio.shield(self._found))
         return None if why is None else _refused(tier, why)
 
+    def lacks(self, tier: str) -> str:
+        """What a page says beside a profile of `tier` that no server may start with; empty where none is known yet."""
+        if self._found is None or not self._found.done():
+            return ""
+        why = boxes.failed(tier, self._found.result())
+        return "" if why is None else f"Not on this machine: {why.text}"
+
     def _look(self) -> list[Check]:
         try:
             return examine(Programs.of_instance(self._place), self._place)

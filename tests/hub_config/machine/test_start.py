@@ -9,8 +9,19 @@ from strongroom_hub.machine import start
 from strongroom_hub.machine.boxes import failed
 from strongroom_hub.machine.check import Check, State, broken, fine, weaker
 from strongroom_hub.machine.start import StartCheck
+from strongroom_hub.pages import choices
 from strongroom_hub.problems import Problem
 
+STANDARD = {
+    "name": "standard",
+    "title": "Standard",
+    "sandbox": "bubblewrap",
+    "memory_bytes": 1 << 30,
+    "cpus": 1,
+    "processes": 100,
+    "work_bytes": 1 << 30,
+}
+SEALED = STANDARD | {"name": "sealed", "title": "Sealed", "sandbox": "gvisor"}
 HOLDS = fine("box: bubblewrap", "It holds.")
 MISSING = weaker("box: gvisor", "start: runsc is not installed.", "Install runsc.")
 
@@ -58,6 +69,22 @@ async def test_a_tier_that_does_not_hold_is_refused_in_words(monkeypatch) -> Non
     assert problem.status == 503
     assert "runsc is not installed" in problem.why[0]
     assert "Install runsc." in problem.next
+
+
+async def test_a_page_says_what_this_machine_cannot_run(monkeypatch) -> None:
+    project = {
+        "name": "cardio",
+        "last_profile": "sealed",
+        "profiles": [SEALED, STANDARD],
+    }
+    check = begun(monkeypatch, [HOLDS, MISSING], Control())
+    assert [profile["lacks"] for profile in choices(project, check.lacks)["profiles"]] == ["", ""]  # not known yet
+    assert await check.refusal("bubblewrap") is None
+    told = choices(project, check.lacks)
+    sealed, standard = told["profiles"]
+    assert "runsc is not installed" in sealed["lacks"]
+    assert standard["lacks"] == ""
+    assert told["chosen"] == STANDARD["name"]
 
 
 @pytest.mark.parametrize(
