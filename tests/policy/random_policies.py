@@ -8,6 +8,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 from strongroom_policy.engine import Policy, Sources, parse_sources
 from strongroom_policy.files import RULES_FILE, TESTS_FILE, read_folder
+from strongroom_policy.guards import GUARDS_FILE
 
 DEFAULT = Path(__file__).parents[2] / "policy"
 NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
@@ -73,11 +74,10 @@ def policies(draw: st.DrawFn) -> str:
     return "\n".join(rows) + "\n"
 
 
-def sources_of(rows: str, **files: str) -> Sources:
-    """The default model and words with these rows; `files`: further ones by their name without the ending."""
-    told = {f"{name}.toml": text.encode() for name, text in files.items()}
-    base = {name: raw for name, raw in read_folder(DEFAULT).items() if name != "guards.toml"}
-    return parse_sources(base | {RULES_FILE: rows.encode(), TESTS_FILE: b""} | told)
+def sources_of(rows: str, tests: str = "", guards: str = "") -> Sources:
+    """The default model, words and profiles with these rows, tests.csv and guards.toml."""
+    files = {RULES_FILE: rows, TESTS_FILE: tests, GUARDS_FILE: guards}
+    return parse_sources(read_folder(DEFAULT) | {name: text.encode() for name, text in files.items()})
 
 
 def policy_of(rows: str, now: datetime = NOW) -> Policy:

@@ -230,6 +230,7 @@ class PolicyKeeper:
             writer.transact(work)
             log.info("policy %s comes into force: %s", found.policy.version, by.why)
             self._adopt(found)
+            self._problems = ()
             return version
 
     def _adopt(self, found: Candidate) -> None:

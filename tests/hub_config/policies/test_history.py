@@ -366,6 +366,22 @@ def test_a_damaged_history_denies_everything_and_lets_no_file_in(pair: Enclave) 
         again.close()
 
 
+def test_the_operator_mends_a_damaged_history_by_a_version_that_is_whole(pair: Enclave) -> None:
+    edit(pair, DENY)
+    pair.person("admin2")(*decision(pair.operator("POST", "policy/proposals", {"why": "w"})))
+    with writing(pair.context.engine) as connection:
+        connection.execute(text("UPDATE policy_version SET bundle = 'rubbish' WHERE number = 2"))
+    again = pair.restarted()
+    try:
+        assert again.context.policy.version == "no-policy"
+        assert refused(again.person("admin"), "POST", "policy/rollback", {"number": 1, "why": "w"}).status == 403
+        again.operator("POST", "policy/rollback", {"number": 1, "why": "number 2 was tampered with"})
+        assert again.context.policy.decide(DISCOVER).allowed
+        assert again.context.policy.state()["state"] == "in-force"
+    finally:
+        again.close()
+
+
 def test_what_would_be_refused_cannot_be_proposed(pair: Enclave) -> None:
     assert refused(pair.operator, "POST", "policy/proposals", {"why": "w"}).slug == "nothing-changed"
     edit(pair, "p, X, *, reed, *, *, , , allow, why\n")
