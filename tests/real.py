@@ -48,19 +48,19 @@ class People:
             person.open_console()
         return person
 
-    def server(self, name: str, project: str) -> Server:
+    def server(self, name: str, project: str, profile: str = "") -> Server:
         if (name, project) not in self.servers:
-            self.servers[name, project] = self[name].open_project(project)
+            self.servers[name, project] = self[name].open_project(project, profile)
         return self.servers[name, project]
 
-    def restart(self, name: str, project: str) -> Server:
-        """Stop the server at the hub and open the project again."""
+    def restart(self, name: str, project: str, profile: str = "") -> Server:
+        """Stop the server at the hub and open the project again, with the profile that is named."""
         person = self[name]
         header = {"X-XSRFToken": person.cookie("_xsrf", "/hub/")}
         answer = person.http.delete(f"/hub/api/users/{name}/servers/{project}", headers=header)
         assert answer.status_code in {202, 204}, answer.text
         self.servers.pop((name, project), None)
-        return self.server(name, project)
+        return self.server(name, project, profile)
 
     def close(self) -> None:
         for person in self.known.values():
