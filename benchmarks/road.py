@@ -193,6 +193,7 @@ def stock_server(instance: Instance) -> Iterator[Side]:
         ]  # fmt: skip
         stack.enter_context(child(proxy, {"CONFIGPROXY_AUTH_TOKEN": secrets.token_hex(16)}))
         tls = ssl.create_default_context(cafile=str(instance.tls_dir / "ca.pem"))
+        tls.maximum_version = ssl.TLSVersion.TLSv1_2  # as in `strongroom_hub.tour.person`
         http = stack.enter_context(httpx.Client(verify=tls, timeout=60))
         side = Side(http, f"https://127.0.0.1:{port}/", {"Authorization": f"token {token}"}, tls, "plain", pid)
         wait_for(side)

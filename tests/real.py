@@ -68,16 +68,19 @@ class People:
 
 
 @contextmanager
-def policy_rows(running: RunningInstance, rows: str) -> Iterator[None]:
-    """The policy in force with these rows added; the former one afterwards."""
-    file = running.instance.policy_dir / "policy.csv"
-    before = file.read_text(encoding="utf-8")
-    file.write_text(f"{before}\n{rows}\n", encoding="utf-8")
+def policy_rows(running: RunningInstance, rows: str, guards: str | None = None) -> Iterator[None]:
+    """The policy in force with these rows added (and with these guards in place of its own); the former afterwards."""
+    policy, guarding = running.instance.policy_dir / "policy.csv", running.instance.policy_dir / "guards.toml"
+    before = {file: file.read_text(encoding="utf-8") for file in (policy, guarding)}
+    policy.write_text(f"{before[policy]}\n{rows}\n", encoding="utf-8")
+    if guards is not None:
+        guarding.write_text(guards, encoding="utf-8")
     try:
         reload_policy(running)
         yield
     finally:
-        file.write_text(before, encoding="utf-8")
+        for file, text in before.items():
+            file.write_text(text, encoding="utf-8")
         reload_policy(running)
 
 

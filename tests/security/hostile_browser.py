@@ -192,7 +192,7 @@ class Browser:
             self._stack.enter_context(
                 connect(
                     f"{address}api/kernels/{self.kernel}/channels?session_id={uuid.uuid4().hex}",
-                    ssl=person.tls,
+                    ssl=person.tls_for_sockets,
                     additional_headers={"Cookie": self._cookies()},
                     origin=Origin(person.base_url),
                     subprotocols=[protocol] if protocol else None,

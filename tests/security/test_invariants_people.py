@@ -163,7 +163,8 @@ def test_no_token_that_a_person_can_hold_opens_the_internal_api(running, people)
 def test_who_is_steward_and_analyst_decides_on_nothing_of_their_own(running, people):
     """Secret data takes two others; the policy that they approved under must still be in force."""
     server = people.server("analyst2", "cardio")
-    with policy_rows(running, "g, user:analyst2, role:steward"):
+    # The guards of the demo's policy keep the two roles apart; an installation may have none.
+    with policy_rows(running, "g, user:analyst2, role:steward", guards=""):
         me = people.at_console("analyst2")
         ask = {"dataset": SECRET, "columns": None, "purpose": WHY, "days": 1}
         request = server.panel("POST", "access-requests", ask)

@@ -57,7 +57,7 @@ class Notebook:
         url = person.base_url.replace("https://", "wss://") + self.server.prefix
         return connect(
             f"{url}api/kernels/{self.kernel}/channels?session_id={uuid.uuid4().hex}",
-            ssl=person.tls,
+            ssl=person.tls_for_sockets,
             additional_headers={"Cookie": cookies},
             origin=Origin(person.base_url),
             max_size=MAX_MESSAGE,

@@ -36,6 +36,10 @@ class Person:
         self.password = password
         self.otp_secret = otp_secret
         self.tls = ssl.create_default_context(cafile=ca_file)
+        self.tls_for_sockets = ssl.create_default_context(cafile=ca_file)
+        # TLS 1.3 sends session tickets right behind its handshake. The websocket library reads them in one thread
+        # while it writes its request in another, which OpenSSL does not allow: the request was lost about once in 50.
+        self.tls_for_sockets.maximum_version = ssl.TLSVersion.TLSv1_2
         self.http = httpx.Client(base_url=self.base_url, verify=self.tls, timeout=60, follow_redirects=False)
 
     def __enter__(self) -> Self:
