@@ -221,7 +221,12 @@ REMOVALS: tuple[Removal, ...] = (
         environment={"HUB_TOKEN": "the-secret-of-another-kernel"},
         landlock=False,
     ),
-    Removal("Landlock's list of /proc", _OPEN_PROC, ("the host's load by vmstat", _STARTER), proc=False),
+    Removal(
+        "Landlock's list of /proc",
+        _OPEN_PROC,
+        ("the host's load by vmstat", "names of the host in arguments", _STARTER),
+        proc=False,
+    ),
     Removal(
         "masks on /proc",
         ("the host's load",),
