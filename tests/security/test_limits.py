@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from strongroom_hub import cgroups, work_images
 from strongroom_hub.config import Instance
+from strongroom_hub.internal import ControlClient
 from strongroom_hub.supervisor import RunningInstance
 from strongroom_hub.tour.notebook import Notebook
 from strongroom_hub.tour.person import Server, TourError
@@ -55,7 +56,10 @@ work-files = 50000
 tmp = "1GiB"
 shm = "1GiB"
 """
-RULES = """
+PROJECT = "limits"
+"""Of its own: what other tests have read there decides what is shown."""
+RULES = f"""
+g, user:analyst2, project:{PROJECT}
 p, T1, user:analyst2, use, profile:tiny, *, , , allow, "tests"
 p, T2, user:analyst2, use, profile:wide, *, , , allow, "tests"
 """
@@ -105,6 +109,8 @@ CLEAN = "import glob\nfor name in glob.glob('*'):\n    if name != 'notebooks':\n
 
 @pytest.fixture(scope="module", autouse=True)
 def profiles(running: RunningInstance) -> Iterator[None]:
+    operator = ControlClient(running.instance.control_socket, running.instance.operator_token_file)
+    operator.call("POST", "projects", {"name": PROJECT, "title": "Limits", "purpose": "To be exhausted."})
     folder = running.instance.policy_dir
     before = {name: (folder / name).read_text(encoding="utf-8") for name in ("profiles.toml", "policy.csv")}
     (folder / "profiles.toml").write_text(before["profiles.toml"] + PROFILES, encoding="utf-8")
@@ -124,9 +130,9 @@ def stop(people: People, name: str, project: str) -> None:
 
 
 def opened(people: People, profile: str) -> Iterator[Server]:
-    stop(people, "analyst2", "cardio")
-    yield people["analyst2"].open_project("cardio", profile)
-    stop(people, "analyst2", "cardio")
+    stop(people, "analyst2", PROJECT)
+    yield people["analyst2"].open_project(PROJECT, profile)
+    stop(people, "analyst2", PROJECT)
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +163,8 @@ def unharmed(server: Server, bystander: Notebook) -> None:
 
 
 def limits_reported(people: People) -> list[dict[str, Any]]:
-    found = people.at_console("admin").console("GET", "violations")["violations"]
+    people["admin"].open_console()  # control may have been started anew since
+    found = people["admin"].console("GET", "violations")["violations"]
     return [one for one in found if one["kind"] == "limit"]
 
 
@@ -283,7 +290,7 @@ def test_all_kernels_of_a_workspace_share_twice_what_one_gets(
 
 def test_nothing_is_left_over(people: People, running: RunningInstance, tiny: Server) -> None:
     place, uid = running.instance, owner(running.instance)
-    image = work_images.folder(place) / "cardio" / "analyst2.ext4"
+    image = work_images.folder(place) / PROJECT / "analyst2.ext4"
     hierarchy = cgroups.find()
     assert hierarchy is not None
     top = [root / cgroups._name(place) for root in hierarchy.folders.values()]
@@ -294,18 +301,18 @@ def test_nothing_is_left_over(people: People, running: RunningInstance, tiny: Se
         before = {child for folder in top for child in folder.iterdir() if child.is_dir()}
         assert processes_of(uid)
         began = time.monotonic()
-        stop(people, "analyst2", "cardio")
+        stop(people, "analyst2", PROJECT)
         while processes_of(uid) or work_images.devices_of(image):
             assert time.monotonic() < began + 30, processes_of(uid)
             time.sleep(0.1)
     gone = {child for child in before if not child.exists()}
     assert len(gone) == len(top)
-    assert not os.path.ismount(place.projects_dir / "cardio" / "work" / "analyst2")
-    people["analyst2"].open_project("cardio", "tiny")
+    assert not os.path.ismount(place.projects_dir / PROJECT / "work" / "analyst2")
+    people["analyst2"].open_project(PROJECT, "tiny")
 
 
 def owner(place: Instance) -> int:
-    return (place.projects_dir / "cardio" / "notebooks" / "analyst2").stat().st_uid
+    return (place.projects_dir / PROJECT / "notebooks" / "analyst2").stat().st_uid
 
 
 def processes_of(uid: int) -> list[str]:

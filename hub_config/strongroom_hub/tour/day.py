@@ -228,7 +228,11 @@ for place in ({places}):
     if os.path.exists(place):
         found.append(place)
 found += [f"process {{p}}" for p in os.listdir("/proc") if p.isdigit() and int(p) > 50]
-environment = open("/proc/self/environ").read() + " ".join(os.environ.values())
+environment = " ".join([*os.environ, *os.environ.values()])
+try:
+    environment += open("/proc/self/environ").read()
+except OSError:
+    pass
 secret = ("TOKEN", "CREDENTIAL", "SECRET", "API_")
 found += [word + " in the environment" for word in secret if word in environment.upper()]
 for root in ("/run", "/box", "/etc", "/opt/strongroom"):
