@@ -14,8 +14,11 @@ from strongroom_hub.control.times import UtcTime
 
 class VersionState(StrEnum):
     DRAFT = "draft"
+    LOADED = "loaded"
+    """The vault holds it; its steward has not decided on it yet."""
     SIGNED = "signed"
     ACTIVE = "active"
+    RETIRED = "retired"
 
 
 class Dataset(SQLModel, table=True):
@@ -28,11 +31,16 @@ class Dataset(SQLModel, table=True):
     stewards: list[str] = Field(sa_type=JSON)
     source: str
     licence: str
+    legal_basis: str = ""
+    retention: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    """`schema.Retention`, for versions that became visible with it."""
+    consent_column: str | None = None
+    contact: str = ""
     created: datetime = Field(sa_type=UtcTime)
 
 
 class DatasetVersion(SQLModel, table=True):
-    """One immutable version. Its label is its own: relabelling makes a new version."""
+    """One version: its data never changes. A new label is a new signed manifest over the same data."""
 
     __tablename__ = "dataset_version"
 
@@ -42,10 +50,19 @@ class DatasetVersion(SQLModel, table=True):
     label: str
     rows: int | None = None
     described: dict[str, Any] = Field(sa_type=JSON)
-    """Descriptions and tags that came with the draft, by column name."""
+    """`schema.About` as it came with the draft and as its steward changed it."""
     manifest_jws: str | None = None
+    report: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    """What the vault found when it took the data in: manifest, proposals, quality, profile, notes."""
+    decided: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    """Who decided on the proposals, when, and how."""
+    sources: list[str] = Field(default_factory=list, sa_type=JSON)
+    """The versions that it was derived from, each as `namespace/name@version`."""
     created: datetime = Field(sa_type=UtcTime)
     activated: datetime | None = Field(default=None, sa_type=UtcTime)
+    retired: datetime | None = Field(default=None, sa_type=UtcTime)
+    retired_by: str | None = None
+    retired_why: str | None = None
 
 
 class Column(SQLModel, table=True):
@@ -58,3 +75,23 @@ class Column(SQLModel, table=True):
     type: str
     description: str
     tags: list[str] = Field(sa_type=JSON)
+    unit: str = ""
+    codes: dict[str, str] = Field(default_factory=dict, sa_type=JSON)
+    """What coded values mean: value as text -> meaning."""
+    nullable: bool = True
+
+
+class Relabelling(SQLModel, table=True):
+    """A lower label that somebody asked for and that another person has to agree to."""
+
+    id: str = Field(primary_key=True, max_length=32)
+    state: str
+    dataset: str = Field(index=True, max_length=128)
+    version: int
+    before: str
+    after: str
+    why: str
+    proposed_by: str
+    at: datetime = Field(sa_type=UtcTime)
+    decided_by: str | None = None
+    decided_at: datetime | None = Field(default=None, sa_type=UtcTime)

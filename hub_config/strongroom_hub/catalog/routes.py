@@ -5,30 +5,35 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from strongroom_hub.catalog import service
+from strongroom_hub.catalog.schema import About
 from strongroom_hub.control.callers import Ctx, Writer, require_operator
 
 internal = APIRouter(prefix="/datasets", dependencies=[Depends(require_operator)])
+Format = Literal["csv", "parquet", "arrow"]
 
 
-class ColumnText(BaseModel):
-    description: str = Field(default="", max_length=2000)
-    tags: list[str] = Field(default_factory=list, max_length=20)
-
-
-class NewDataset(BaseModel):
+class NewDataset(About):
     name: str = Field(max_length=128)
-    title: str = Field(min_length=1, max_length=200)
-    description: str = Field(default="", max_length=10_000)
     label: str
-    owner: str = Field(min_length=1, max_length=64)
-    stewards: list[str] = Field(max_length=20)
-    source: str = Field(default="", max_length=2000)
-    licence: str = Field(default="", max_length=200)
-    columns: dict[str, ColumnText | str] | list[dict[str, Any]] | None = None
-    format: Literal["csv", "parquet", "arrow"] = "csv"
+    format: Format = "csv"
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _one_form(cls, given: Any) -> Any:
+        """The ways of describing columns become one: a list as in DATASET, `{name: text}` or `{name: {...}}`."""
+        if given is None:
+            return {}
+        if isinstance(given, list) and all(isinstance(one, dict) for one in given):
+            return {str(one.get("name", "")): {key: one[key] for key in one if key != "name"} for one in given}
+        if isinstance(given, dict):
+            return {name: {"description": told} if isinstance(told, str) else told for name, told in given.items()}
+        return given
+
+    def about(self) -> About:
+        return About.model_validate(self.model_dump(exclude={"name", "label", "format"}))
 
 
 class Manifest(BaseModel):
@@ -37,32 +42,9 @@ class Manifest(BaseModel):
 
 @internal.post("", status_code=201)
 def draft(body: NewDataset, context: Ctx, writer: Writer) -> dict[str, Any]:
-    new = service.NewDataset(
-        name=body.name,
-        title=body.title,
-        description=body.description,
-        label=body.label,
-        owner=body.owner,
-        stewards=body.stewards,
-        source=body.source,
-        licence=body.licence,
-        columns=_column_texts(body.columns),
-        file_format=body.format,
-    )
+    new = service.NewDataset(name=body.name, label=body.label, file_format=body.format, about=body.about())
     version, ticket = service.draft(writer, context, new)
     return {"dataset": body.name, "version": version, "ticket": ticket}
-
-
-def _column_texts(given: dict[str, ColumnText | str] | list[dict[str, Any]] | None) -> dict[str, dict[str, Any]]:
-    """One form for the ways of describing columns: a list as in DATASET, `{name: text}` or `{name: {...}}`."""
-    if given is None:
-        return {}
-    if isinstance(given, list):
-        return {str(one.get("name", "")): ColumnText.model_validate(one).model_dump() for one in given}
-    return {
-        name: (ColumnText(description=told) if isinstance(told, str) else told).model_dump()
-        for name, told in given.items()
-    }
 
 
 @internal.post("/{namespace}/{name}/{version}/publish")

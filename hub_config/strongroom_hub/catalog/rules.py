@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from strongroom_policy.labels import Label
 
 from strongroom_hub.catalog.models import VersionState
+from strongroom_hub.control.times import end_of_day, parse
 from strongroom_hub.problems import Problem
 
 DATASET_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}/[a-z0-9][a-z0-9_-]{0,62}")
@@ -16,9 +18,11 @@ TAG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 MANIFEST_FORMAT = "strongroom-manifest/1"
 
 TRANSITIONS: Mapping[VersionState, frozenset[VersionState]] = {
-    VersionState.DRAFT: frozenset({VersionState.SIGNED}),
+    VersionState.DRAFT: frozenset({VersionState.LOADED, VersionState.SIGNED}),
+    VersionState.LOADED: frozenset({VersionState.SIGNED}),
     VersionState.SIGNED: frozenset({VersionState.ACTIVE}),
-    VersionState.ACTIVE: frozenset(),
+    VersionState.ACTIVE: frozenset({VersionState.RETIRED}),
+    VersionState.RETIRED: frozenset(),
 }
 
 
@@ -51,9 +55,18 @@ def check_draft(name: str, label: str, stewards: list[str], columns: Mapping[str
     if not stewards:
         raise invalid("a dataset needs at least one steward, or nobody could decide on requests for it")
     for column, described in columns.items():
-        for tag in described["tags"]:
+        for tag in described["tags"] or []:
             if not TAG.fullmatch(tag):
                 raise invalid(f"column {column}: {tag!r} cannot be a tag: a-z 0-9 _ -")
+
+
+def retained_until(retention: Mapping[str, Any] | None, activated: datetime | None) -> datetime | None:
+    """The first moment at which a version is kept no longer; None without retention, or before it is visible."""
+    if not retention or activated is None:
+        return None
+    if retention["days"] is not None:
+        return activated + timedelta(days=retention["days"])
+    return end_of_day(parse(str(retention["until"])))
 
 
 def check_manifest(

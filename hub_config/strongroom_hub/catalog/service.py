@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlmodel import Session, col, func, select
@@ -12,23 +13,33 @@ from strongroom_hub.audit.entries import Action, Entry
 from strongroom_hub.audit.writer import AuditWriter, Tx
 from strongroom_hub.catalog import rules
 from strongroom_hub.catalog.models import Column, Dataset, DatasetVersion, VersionState
+from strongroom_hub.catalog.schema import About, ColumnAbout
 from strongroom_hub.control.context import Context
+from strongroom_hub.control.times import iso_or_none
+
+TOLD = (
+    "title",
+    "description",
+    "owner",
+    "stewards",
+    "source",
+    "licence",
+    "legal_basis",
+    "retention",
+    "consent_column",
+    "contact",
+)
+"""What a dataset says of itself: what its newest visible version said."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewDataset:
-    """What is told about a dataset; `columns`: {name: {"description", "tags"}}."""
+    """A version that is to be made; `about` is what is told about it."""
 
     name: str
-    title: str
-    description: str
     label: str
-    owner: str
-    stewards: list[str]
-    source: str
-    licence: str
-    columns: dict[str, dict[str, Any]]
     file_format: str
+    about: About
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,40 +73,45 @@ class View:
             "stewards": list(self.dataset.stewards),
             "source": self.dataset.source,
             "licence": self.dataset.licence,
+            "legal_basis": self.dataset.legal_basis,
+            "retention": self.dataset.retention,
+            "retained_until": iso_or_none(self.retained_until),
+            "consent_column": self.dataset.consent_column,
+            "contact": self.dataset.contact,
+            "sources": list(self.version.sources),
             "columns": [
                 {
                     "name": column.name,
                     "type": column.type,
                     "description": column.description,
                     "tags": list(column.tags),
+                    "unit": column.unit,
+                    "codes": dict(column.codes),
+                    "nullable": column.nullable,
                 }
                 for column in self.columns
             ],
         }
 
+    @property
+    def retained_until(self) -> datetime | None:
+        """The first moment after the version's retention; None without one."""
+        return rules.retained_until(self.version.described.get("retention"), self.version.activated)
+
 
 def draft(writer: AuditWriter, context: Context, new: NewDataset) -> tuple[int, str]:
     """A new draft version and the ingest ticket for it. Raises Problem 422."""
-    rules.check_draft(new.name, new.label, new.stewards, new.columns)
-    for column, described in new.columns.items():
-        for tag in described["tags"]:
-            meant = context.policy.meant_tag(tag)
-            if meant is not None:
-                raise rules.invalid(f"column {column}: unknown tag {tag!r} - did you mean {meant!r}?")
+    columns = {name: told.model_dump() for name, told in new.about.columns.items()}
+    rules.check_draft(new.name, new.label, new.about.stewards, columns)
+    for name, told in new.about.columns.items():
+        check_tags(context, name, told.tags or [])
+    described = new.about.stored()
 
     def work(tx: Tx) -> int:
         dataset = tx.session.get(Dataset, new.name)
         if dataset is None:
-            dataset = Dataset(
-                name=new.name,
-                title=new.title,
-                description=new.description,
-                owner=new.owner,
-                stewards=new.stewards,
-                source=new.source,
-                licence=new.licence,
-                created=context.clock(),
-            )
+            told = {field: described[field] for field in TOLD}
+            dataset = Dataset(name=new.name, created=context.clock(), **told)
             tx.session.add(dataset)
             tx.session.flush()
         newest = tx.session.exec(
@@ -108,15 +124,8 @@ def draft(writer: AuditWriter, context: Context, new: NewDataset) -> tuple[int, 
                 version=version,
                 state=VersionState.DRAFT,
                 label=new.label,
-                described={
-                    "title": new.title,
-                    "description": new.description,
-                    "owner": new.owner,
-                    "stewards": new.stewards,
-                    "source": new.source,
-                    "licence": new.licence,
-                    "columns": new.columns,
-                },
+                described=described,
+                sources=described["sources"],
                 created=context.clock(),
             )
         )
@@ -151,7 +160,7 @@ def sign_manifest(
         found.manifest_jws = context.tickets.manifest(manifest)
         tx.session.add(found)
         for position, column in enumerate(manifest["columns"]):
-            told = described.get(column["name"], {"description": "", "tags": []})
+            told = ColumnAbout.model_validate(described.get(column["name"], {}))
             tx.session.add(
                 Column(
                     dataset=dataset,
@@ -159,8 +168,11 @@ def sign_manifest(
                     name=column["name"],
                     position=position,
                     type=column["type"],
-                    description=told["description"],
-                    tags=told["tags"],
+                    description=told.description,
+                    tags=told.tags or [],
+                    unit=told.unit,
+                    codes=told.codes,
+                    nullable=told.nullable,
                 )
             )
         tx.record(
@@ -187,7 +199,7 @@ def activate(writer: AuditWriter, context: Context, *, dataset: str, version: in
         about = tx.session.get(Dataset, dataset)
         if about is None:
             raise rules.unknown_dataset(dataset)
-        for field in ("title", "description", "owner", "stewards", "source", "licence"):
+        for field in TOLD:
             setattr(about, field, found.described[field])
         tx.session.add_all((found, about))
         tx.record(
@@ -201,6 +213,14 @@ def activate(writer: AuditWriter, context: Context, *, dataset: str, version: in
         )
 
     writer.transact(work)
+
+
+def check_tags(context: Context, column: str, tags: list[str]) -> None:
+    """Raises Problem 422 for a tag that probably is a misspelling of one that the policy knows."""
+    for tag in tags:
+        meant = context.policy.meant_tag(tag)
+        if meant is not None:
+            raise rules.invalid(f"column {column}: unknown tag {tag!r} - did you mean {meant!r}?")
 
 
 def _version(session: Session, dataset: str, version: int) -> DatasetVersion:

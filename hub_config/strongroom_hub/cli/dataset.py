@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,9 +12,6 @@ from strongroom_hub.cli.common import InstanceOption, fail, load_instance
 app = typer.Typer(no_args_is_help=True)
 
 _FORMATS = {".csv": "csv", ".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow"}
-_TEXTS = ("title", "description", "owner", "source", "licence")
-_FIELDS = {*_TEXTS, "stewards", "columns"}
-_COLUMN_FIELDS = {"description", "tags"}
 
 
 @app.command()
@@ -24,12 +20,13 @@ def add(
     name: Annotated[str, typer.Option(help="The dataset: namespace/name.")],
     label: Annotated[str, typer.Option(help="public, internal, confidential or secret.")],
     metadata: Annotated[
-        Path | None, typer.Option(help="TOML: title, description, owner, stewards, source, licence, [columns.NAME].")
+        Path | None, typer.Option(help="What is told about it, in TOML (docs/stewards/datasets.md).")
     ] = None,
     instance: InstanceOption = None,
 ) -> None:
     """Encrypt a table into the vault as a new version and make it visible."""
     # The command line starts without polars: only what brings data in needs it.
+    from strongroom_hub.cli.metadata import describe  # noqa: PLC0415
     from strongroom_hub.demo_data import intake  # noqa: PLC0415
 
     place = load_instance(instance)
@@ -89,39 +86,3 @@ def verify(
             typer.echo(f"good {dataset} version {version}: {len(manifest.parts)} part(s), {manifest.rows} rows")
     if bad:
         fail(f"{bad} of {len(chosen)} version(s) are not what was signed; restore them from backup")
-
-
-def describe(name: str, file: Path | None) -> dict[str, Any]:
-    """The descriptive fields out of a TOML file, checked; ends in words that name what is wrong."""
-    raw: dict[str, Any] = {}
-    if file is not None:
-        try:
-            raw = tomllib.loads(file.read_text(encoding="utf-8"))
-        except OSError as error:
-            fail(f"{file} cannot be read: {error.strerror}")
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            fail(f"{file} is not TOML: {error}")
-    if unknown := set(raw) - _FIELDS:
-        fail(f"{file}: {', '.join(sorted(unknown))}: no such field; there are {', '.join(sorted(_FIELDS))}")
-    for field in _TEXTS:
-        if not isinstance(raw.get(field, ""), str):
-            fail(f"{file}: {field} must be text")
-    stewards = raw.get("stewards", [])
-    if not isinstance(stewards, list) or not all(isinstance(one, str) for one in stewards):
-        fail(f"{file}: stewards must be a list of names")
-    if not stewards:
-        fail('a dataset needs a steward: put stewards = ["NAME"] into the file that --metadata names')
-    described = {field: raw.get(field, "") for field in _TEXTS}
-    described["title"] = described["title"] or name
-    described["owner"] = described["owner"] or stewards[0]
-    return {**described, "stewards": stewards, "columns": _columns(raw.get("columns"), file)}
-
-
-def _columns(raw: object, file: Path | None) -> list[dict[str, Any]] | None:
-    if raw is None:
-        return None
-    if not isinstance(raw, dict) or not all(
-        isinstance(column, dict) and set(column) <= _COLUMN_FIELDS for column in raw.values()
-    ):
-        fail(f"{file}: columns must be tables [columns.NAME] with description and tags")
-    return [{"name": name, "description": "", "tags": [], **column} for name, column in raw.items()]

@@ -34,7 +34,11 @@ def refused(call, *arguments) -> Problem:
 @pytest.mark.parametrize("state", VersionState)
 @pytest.mark.parametrize("to", VersionState)
 def test_a_version_goes_forward_only(state: VersionState, to: VersionState) -> None:
-    forward = {(VersionState.DRAFT, VersionState.SIGNED), (VersionState.SIGNED, VersionState.ACTIVE)}
+    later = list(VersionState)[list(VersionState).index(state) + 1 :]
+    skipped = {(VersionState.DRAFT, VersionState.ACTIVE), (VersionState.LOADED, VersionState.ACTIVE)}
+    forward = {
+        (state, one) for one in later if one is not VersionState.RETIRED or state is VersionState.ACTIVE
+    } - skipped
     assert rules.can_transition(state, to) is ((state, to) in forward)
 
 
@@ -111,3 +115,54 @@ def test_a_new_version_changes_the_description_only_once_active(cardio: Enclave)
     assert server("GET", "catalog")["datasets"][0]["title"] == "Health/Randhie"
     states = cardio.operator("GET", "datasets")["datasets"]
     assert [(one["version"], one["state"]) for one in states] == [(2, "draft"), (1, "active")]
+
+
+ABOUT = {
+    **NEW,
+    "legal_basis": "Consent",
+    "retention": {"days": 10, "then": "retire"},
+    "consent_column": "b",
+    "contact": "data@example.org",
+    "sources": ["health/randhie@1"],
+    "columns": {"a": {"description": "the a", "unit": "mm", "codes": {"1": "yes"}, "tags": [], "nullable": False}},
+}
+
+
+def test_what_is_told_about_a_dataset_reaches_servers_and_console(enclave: Enclave) -> None:
+    enclave.project()
+    enclave.operator("POST", "datasets", ABOUT)
+    enclave.operator("POST", "datasets/health/new/1/publish", {"manifest": MANIFEST})
+    enclave.operator("POST", "datasets/health/new/1/activate")
+    (listed,) = enclave.server()("GET", "catalog")["datasets"]
+    (shown,) = enclave.person("steward")("GET", "datasets")["datasets"]
+    for one in (listed, shown):
+        assert (one["legal_basis"], one["consent_column"], one["contact"]) == ("Consent", "b", "data@example.org")
+        assert one["retention"] == {"until": None, "days": 10, "then": "retire"}
+        assert one["retained_until"] == "2026-12-01T05:00:00.000Z"
+        assert one["sources"] == ["health/randhie@1"]
+        assert one["columns"][0] == {
+            "name": "a",
+            "type": "Int64",
+            "description": "the a",
+            "tags": [],
+            "unit": "mm",
+            "codes": {"1": "yes"},
+            "nullable": False,
+        }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"retention": {"then": "retire"}},
+        {"retention": {"days": 10, "until": "2030-01-01"}},
+        {"colour": "blue"},
+        {"columns": {"a": {"unit": 5}}},
+        {"checks": [{"kind": "range", "columns": ["a"]}]},
+        {"sources": ["nowhere"]},
+        {"title": ""},
+    ],
+)
+def test_what_cannot_be_told_is_refused_at_the_door(enclave: Enclave, change: dict) -> None:
+    assert refused(enclave.operator, "POST", "datasets", ABOUT | change).status == 422
+    assert enclave.operator("GET", "datasets")["datasets"] == []

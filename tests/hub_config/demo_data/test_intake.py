@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import typer
 from strongroom_hub.cli import dataset as command
+from strongroom_hub.cli.metadata import describe
 from strongroom_hub.config import Instance
 from strongroom_hub.demo_data import DemoDataset, ingest, intake
 from strongroom_hub.problems import Problem
@@ -115,10 +116,15 @@ def test_the_commands_add_list_and_verify(instance: Instance, tmp_path: Path) ->
     [
         (None, "needs a steward"),
         ("stewards = [", "is not TOML"),
-        ('steward = "x"', "steward: no such field"),
-        ('stewards = "x"', "list of names"),
-        ('stewards = ["x"]\ntitle = 5', "title must be text"),
-        ('stewards = ["x"]\n[columns.age]\nunit = "y"', "columns must be"),
+        ('stewards = ["x"]\nsteward = "x"', "steward: no such field"),
+        ('stewards = "x"', "stewards: must be a list"),
+        ('stewards = ["x"]\ntitle = 5', "title: must be text"),
+        ('stewards = ["x"]\n[columns.age]\nunits = "y"', "columns.age.units: no such field"),
+        ('stewards = ["x"]\n[columns.age]\ntags = ["No Tag"]', "columns.age.tags.0:"),
+        ('stewards = ["x"]\n[retention]\nthen = "shred"', "retention: give either `until` (a date) or `days`"),
+        ('stewards = ["x"]\n[[checks]]\nkind = "pattern"\ncolumns = ["a"]\npattern = "("', "no regular expression"),
+        ('stewards = ["x"]\n[[checks]]\nkind = "unique"', "checks.0: a check of kind 'unique' names its columns"),
+        ('stewards = ["x"]\nsources = ["health/randhie"]', "sources.0:"),
     ],
 )
 def test_a_bad_description_is_refused_in_words(
@@ -128,8 +134,17 @@ def test_a_bad_description_is_refused_in_words(
     if file is not None and text is not None:
         file.write_text(text)
     with pytest.raises(typer.Exit):
-        command.describe("a/b", file)
+        describe("a/b", file)
     assert words in capsys.readouterr().err
+
+
+def test_the_example_of_the_stewards_page_is_taken_as_it_stands(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "stewards" / "datasets.md").read_text(encoding="utf-8")
+    about = tmp_path / "visits.toml"
+    about.write_text(page.split("```toml\n")[1].split("```")[0])
+    told = describe("health/visits", about)
+    assert told["retention"] == {"until": "2031-12-31", "days": None, "then": "shred"}
+    assert told["columns"]["sex"]["codes"] == {"1": "female", "2": "male", "9": "not stated"}
 
 
 def test_an_unknown_format_or_file_is_refused_in_words(instance: Instance, tmp_path: Path) -> None:
