@@ -84,6 +84,18 @@ class Action(StrEnum):
     SYSTEM_STOP = "control:system:stop"
 
 
+BEGINS = frozenset(
+    {
+        Action.CELL_BEGIN,
+        Action.COMPLETION_REQUEST,
+        Action.INSPECTION_REQUEST,
+        Action.COMM_MESSAGE,
+        Action.INPUT_REPLY,
+    }
+)
+"""What a later `server:cell:end` closes, naming it as `begin`; where none does, the kernel or its server was killed."""
+
+
 class EntryRefusedError(Problem):
     """An entry that cannot be written as it is: too large, not JSON, or without a proper actor."""
 

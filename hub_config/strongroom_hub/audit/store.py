@@ -55,6 +55,10 @@ class StoredLog(Protocol):
         """All stored entries by rising index; `size` is what the checkpoint says."""
         ...
 
+    def leaf(self, index: int, size: int) -> bytes | None:
+        """One entry's bytes, of a log of `size` entries; None when they are not stored."""
+        ...
+
     def tile(self, level: int, number: int, width: int) -> bytes | None: ...
     def tile_places(self) -> Iterator[tuple[int, int]]:
         """(level, number) of every stored tile."""
@@ -103,6 +107,10 @@ class DatabaseLog:
                 None if ciphertext is None else _bytes(ciphertext),
                 subject,
             )
+
+    def leaf(self, index: int, size: int) -> bytes | None:  # noqa: ARG002 - the database knows its own rows
+        row = self._one('SELECT leaf FROM log_entries WHERE "index" = ?', index)
+        return None if row is None else _bytes(row[0])
 
     def tile(self, level: int, number: int, width: int) -> bytes | None:  # noqa: ARG002 - one row, whatever its width
         row = self._one("SELECT hashes FROM log_tiles WHERE level = ? AND number = ?", level, number)
@@ -190,6 +198,12 @@ class DirectoryLog:
             data = _read(self._folder / tile_path("entries", number, width))
             if data is not None:
                 yield from _unbundle(data, number * TILE_WIDTH, width)
+
+    def leaf(self, index: int, size: int) -> bytes | None:
+        number, place = divmod(index, TILE_WIDTH)
+        width = tile_width(size, 0, number)
+        data = _read(self._folder / tile_path("entries", number, width)) or b""
+        return next((entry.leaf for entry in _unbundle(data, 0, width) if entry.index == place), None)
 
     def tile(self, level: int, number: int, width: int) -> bytes | None:
         return _read(self._folder / tile_path(str(level), number, width))

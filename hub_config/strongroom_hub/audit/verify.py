@@ -12,7 +12,6 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from strongroom_hub.audit import entries as leaves
 from strongroom_hub.audit.note import Checkpoint, NoteError, VerifierKey, open_checkpoint
@@ -23,12 +22,9 @@ from strongroom_hub.audit.tree import (
     TILE_WIDTH,
     Edge,
     full_root,
-    inclusion_proof,
     leaf_hash,
-    nodes_from_tiles,
     split,
     tile_width,
-    verify_inclusion,
 )
 
 
@@ -109,28 +105,6 @@ def verify(log: StoredLog, verifier: VerifierKey, earlier: Checkpoint | None = N
         report.add(Part.DATABASE, None, f"it cannot be read to the end: {error}")
     report.findings.sort(key=lambda finding: -1 if finding.entry is None else finding.entry)
     return report
-
-
-def prove(log: StoredLog, verifier: VerifierKey, index: int) -> tuple[dict[str, Any], list[bytes], str]:
-    """The leaf of one entry, its audit path and the checkpoint, checked against each other.
-
-    Raises LookupError when there is no such entry, and ValueError (NoteError) when it cannot be proven.
-    """
-    note = log.note()
-    if note is None:
-        raise NoteError("the log has no checkpoint")
-    checkpoint = open_checkpoint(note, verifier)
-    stored = next((entry for entry in log.entries(checkpoint.size) if entry.index == index), None)
-    if stored is None or index >= checkpoint.size:
-        raise LookupError(f"the log has no entry {index}: it has {checkpoint.size}")
-
-    def tile_at(level: int, number: int) -> bytes:
-        return log.tile(level, number, tile_width(checkpoint.size, level, number)) or b""
-
-    path = inclusion_proof(index, checkpoint.size, nodes_from_tiles(tile_at))
-    if not verify_inclusion(index, checkpoint.size, leaf_hash(stored.leaf), path, checkpoint.root):
-        raise ValueError(f"entry {index} does not lead to the signed root: it was changed, or a hash above it")
-    return leaves.parse(stored.leaf), path, note
 
 
 class _Verification:

@@ -5,16 +5,30 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from strongroom_hub.audit import store
+from strongroom_hub.audit import entries as leaves
+from strongroom_hub.audit import standalone, store
 from strongroom_hub.audit.note import Checkpoint, NoteError, VerifierKey, open_checkpoint
-from strongroom_hub.audit.verify import Report, prove
+from strongroom_hub.audit.proof import Proof
+from strongroom_hub.audit.proof import prove as prove_entry
+from strongroom_hub.audit.verify import Report
 from strongroom_hub.audit.verify import verify as verify_log
 from strongroom_hub.config import Instance
+
+
+class Form(StrEnum):
+    """What an export is written as."""
+
+    TILES = "tiles"
+    JSONL = "jsonl"
+    OCSF = "ocsf"
+    PARQUET = "parquet"
+
 
 app = typer.Typer(no_args_is_help=True, help="Verify, show and export the audit log. Needs no service and no secret.")
 
@@ -55,32 +69,69 @@ def show(
     vkey: VkeyOption = None,
 ) -> None:
     """Print one entry after proving that it is in the signed log. Encrypted texts stay encrypted."""
-    with _unreadable(), store.open_database(_database(instance, database)) as log:
-        verifier = _verifier(instance, vkey)
-        try:
-            fields, path, note = prove(log, verifier, index)
-        except ValueError as error:
-            typer.echo(f"entry {index} cannot be proven: {error}\nRun: strongroom audit verify", err=True)
-            raise typer.Exit(EXIT_ALTERED) from None
-    typer.echo(json.dumps(fields, indent=2))  # ASCII: an entry must not steer the terminal
-    size = open_checkpoint(note, verifier).size
-    typer.echo(f"proven: entry {index} of {size} in the log {verifier.name} ({len(path)} hashes)", err=True)
+    proof = _prove(index, instance, database, vkey)
+    typer.echo(json.dumps(leaves.parse(proof.leaf), indent=2))  # ASCII: an entry must not steer the terminal
+    typer.echo(f"proven: entry {index} of {proof.size} in the signed log ({len(proof.hashes)} hashes)", err=True)
 
 
 @app.command()
-def export(
-    directory: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+def prove(
+    index: Annotated[int, typer.Argument(min=0, help="The entry's number.")],
+    file: Annotated[Path, typer.Argument(help="A new file, for example entry-41.tlog-proof.")],
     instance: InstanceOption = None,
     database: DatabaseOption = None,
     vkey: VkeyOption = None,
 ) -> None:
-    """Write the log as static tiles (C2SP tlog-tiles) that any transparency-log client reads, and verify them."""
+    """Write a file that proves one entry to whoever has the public key (C2SP tlog-proof, entry included)."""
+    proof = _prove(index, instance, database, vkey)
+    with _unreadable(), file.open("x", encoding="utf-8") as out:
+        out.write(proof.text())
+    typer.echo(f"{file}: check it with  python3 verify.py --vkey log.vkey proof {file.name}")
+
+
+@app.command()
+def verifier() -> None:
+    """Print the stand-alone verifier: one file of Python for people who do not trust this program."""
+    typer.echo(Path(standalone.__file__).read_text(encoding="utf-8"), nl=False)
+
+
+@app.command()
+def export(
+    place: Annotated[Path, typer.Argument(help="A new or empty folder for tiles; a new file for all else.")],
+    form: Annotated[Form, typer.Option("--as", help="What to write.")] = Form.TILES,
+    instance: InstanceOption = None,
+    database: DatabaseOption = None,
+    vkey: VkeyOption = None,
+) -> None:
+    """Verify the log and write it out. Encrypted texts are left out.
+
+    tiles: static files (C2SP tlog-tiles) that any transparency-log client reads. jsonl: the entries, byte for byte.
+    ocsf: events for a SIEM. parquet: a table.
+    """
+    # pyarrow takes long to import, and verifying does not need it
+    from strongroom_hub.audit.exports import WRITERS  # noqa: PLC0415
+
     with _unreadable():
         verifier = _verifier(instance, vkey)
         with store.open_database(_database(instance, database)) as log:
-            store.export(log, directory, open_checkpoint(log.note() or "", verifier).size)
-        report = verify_log(store.open_directory(directory), verifier)
+            report = verify_log(log, verifier)
+            if form == Form.TILES:
+                store.export(log, place, open_checkpoint(log.note() or "", verifier).size)
+            elif report.ok:
+                WRITERS[form](log, report.size, place, verifier.name)
+        if form == Form.TILES:
+            report = verify_log(store.open_directory(place), verifier)
     _tell(report, verifier)
+
+
+def _prove(index: int, instance: Path | None, database: Path | None, vkey: Path | None) -> Proof:
+    with _unreadable(), store.open_database(_database(instance, database)) as log:
+        verifier = _verifier(instance, vkey)
+        try:
+            return prove_entry(log, verifier, index)
+        except ValueError as error:
+            typer.echo(f"entry {index} cannot be proven: {error}\nRun: strongroom audit verify", err=True)
+            raise typer.Exit(EXIT_ALTERED) from None
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from strongroom_hub.audit.keys import LogKeys
 from strongroom_hub.audit.note import Checkpoint, VerifierKey
 from strongroom_hub.audit.store import UnreadableLogError, open_database, open_directory
 from strongroom_hub.audit.tree import leaf_hash, tiles_of
-from strongroom_hub.audit.verify import Finding, Part, Report, prove, verify
+from strongroom_hub.audit.verify import Finding, Part, Report, verify
 from strongroom_hub.audit.writer import open_writer
 from strongroom_hub.database import migrate, open_engine
 
@@ -411,15 +411,3 @@ def test_logs_of_every_shape_are_sound(log_of: Callable[[int], Path], keys: LogK
 def test_an_empty_log_is_sound(log_of: Callable[[int], Path], keys: LogKeys) -> None:
     report = check(log_of(0), keys.verifier)
     assert (report.findings, report.size) == ([], 0)
-
-
-def test_an_entry_is_proven(copy: Path, verifier: VerifierKey) -> None:
-    with open_database(copy) as log:
-        fields, path, _ = prove(log, verifier, 300)
-        assert fields["detail"] == {"number": 300}
-        assert len(path) >= 9
-        with pytest.raises(LookupError, match="no entry 700"):
-            prove(log, verifier, 700)
-    flip(copy, "log_entries", "leaf", '"index" = 300')
-    with open_database(copy) as log, pytest.raises(ValueError, match="entry 300"):
-        prove(log, verifier, 300)
