@@ -1,9 +1,21 @@
 """Open datasets from a notebook in a Strongroom: `strongroom.open("namespace/name").to_pandas()`."""
 
-from strongroom._api import Budget, Label, budget, catalog, label, open  # noqa: A004 - `strongroom.open` is the point
+from strongroom._api import (  # `strongroom.open` is the point
+    Budget,
+    Label,
+    budget,
+    catalog,
+    export,
+    label,
+    open,  # noqa: A004
+    request,
+    save,
+)
 from strongroom._catalog import Catalog
 from strongroom._dataset import Dataset
+from strongroom._drafts import Draft
 from strongroom._errors import AccessDenied, StrongroomError, Unavailable, UnknownDataset
+from strongroom._save import Saved
 
 __version__ = "0.1.0"
 __all__ = [
@@ -11,12 +23,17 @@ __all__ = [
     "Budget",
     "Catalog",
     "Dataset",
+    "Draft",
     "Label",
+    "Saved",
     "StrongroomError",
     "Unavailable",
     "UnknownDataset",
     "budget",
     "catalog",
+    "export",
     "label",
     "open",
+    "request",
+    "save",
 ]

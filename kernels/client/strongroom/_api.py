@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from strongroom import _dataset, _wire
+from strongroom import _complete, _dataset, _drafts, _forms, _names, _save, _used, _wire
 from strongroom._catalog import Catalog
 from strongroom._dataset import Dataset
-from strongroom._errors import from_problem
+from strongroom._drafts import DAYS, Draft
+from strongroom._errors import StrongroomError
+from strongroom._save import Saved
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,30 +50,29 @@ class Budget:
 def open(name: str, *, version: int | None = None, columns: list[str] | None = None) -> Dataset:  # noqa: A001
     """Read a dataset: the newest version and all columns that you may read, unless told otherwise.
 
-    `name` is "namespace/name". Raises AccessDenied (with the way to ask for access), UnknownDataset or Unavailable.
+    `name` is "namespace/name", also with a version ("health/randhie@3") or "@latest". What you get says which version
+    it is. Raises AccessDenied (with the way to ask for access), UnknownDataset or Unavailable; TypeError or ValueError
+    for what cannot be meant.
     """
-    if not isinstance(name, str):
-        raise TypeError('the name of a dataset is a text such as "health/randhie"; strongroom.catalog() lists them')
-    if isinstance(columns, str):
-        raise TypeError('columns is a list of names, for example columns=["age", "income"]')
-    return _dataset.read(name, version, None if columns is None else [str(column) for column in columns])
+    dataset, wanted = _names.parse(name, version)
+    return _dataset.read(dataset, wanted, _listed(columns))
 
 
 def catalog() -> Catalog:
     """All datasets that you may discover. Raises StrongroomError."""
-    return Catalog(_asked("catalog").get("datasets") or [])
+    return Catalog(_wire.asked("catalog").get("datasets") or [])
 
 
 def label() -> Label:
     """The label of this kernel and what raised it. Raises StrongroomError."""
-    answer = _asked("label")
+    answer = _wire.asked("label")
     sources = (f"{source['dataset']} version {source['version']}" for source in answer.get("sources") or [])
     return Label(str(answer.get("label", "secret")), tuple(sources))
 
 
 def budget() -> Budget:
     """How much output may still be shown. Raises StrongroomError."""
-    display = _asked("budget").get("display") or {}
+    display = _wire.asked("budget").get("display") or {}
     return Budget(
         allowed=display.get("allowed") is True,
         cell_bytes=display.get("cell_bytes"),
@@ -82,8 +83,82 @@ def budget() -> Budget:
     )
 
 
-def _asked(operation: str) -> dict[str, Any]:
-    answer = _wire.ask(operation)
-    if answer.get("ok") is not True:
-        raise from_problem(answer.get("problem"))
-    return answer
+def save(
+    data: Any, name: str, *, title: str = "", description: str = "", columns: dict[str, str] | None = None
+) -> Saved:
+    """Save a table of pandas, polars, pyarrow or DuckDB as a dataset of your project: `save(df, "cardio/cohort1")`.
+
+    `name` begins with the project's name; the same name again makes the next version. `columns` describes columns. The
+    dataset inherits the label and all sources of this workspace: who may not read those may not read it, and when your
+    access to one of them ends, it ends for this too. Raises AccessDenied or StrongroomError; TypeError for what is no
+    table.
+    """
+    dataset, version = _names.parse(name)
+    if version is not None:
+        raise ValueError("the version is counted by itself: give the name alone")
+    return _save.save(data, dataset, title=title, description=description, columns=dict(columns or {}))
+
+
+def request(dataset: str = "", *, columns: list[str] | None = None, purpose: str = "", days: int = DAYS) -> Draft | Any:
+    """Prepare a request for access: `request("health/randhie", columns=["age"], purpose="...", days=90)`.
+
+    Without `columns` it asks for those that your code has used so far, or for all. Nothing is sent: the request waits
+    in the Datasets panel until you submit it there, because code is not a person. Without a purpose you get a form
+    instead. Raises StrongroomError.
+    """
+    name = _names.parse(dataset)[0] if dataset else ""
+    wanted = _listed(columns)
+    if name and purpose.strip():
+        used = _used.of(name) or _used.of(name, _columns_of(name))
+        return _drafts.access(name, wanted or used or None, purpose, days, used)
+    try:
+        return _forms.request(catalog(), name, wanted, purpose, days)
+    except ImportError:
+        raise _no_form('strongroom.request("namespace/name", columns=["..."], purpose="...", days=90)') from None
+
+
+def export(*paths: Any, justification: str = "") -> Draft | Any:
+    """Prepare an export of files in the work folder: `export("table.csv", justification="...")`.
+
+    Nothing leaves and nothing is sent: it waits in the Exports panel until you submit it there; then it is checked and
+    reviewed like any other. Without files or justification you get a form instead. Raises StrongroomError, or
+    ValueError for files outside the work folder.
+    """
+    names = [_drafts.below_work(path) for path in paths]
+    if names and justification.strip():
+        return _drafts.export(names, justification)
+    try:
+        return _forms.export(names, justification)
+    except ImportError:
+        raise _no_form('strongroom.export("table.csv", justification="...")') from None
+
+
+def _listed(columns: list[str] | None) -> list[str] | None:
+    if isinstance(columns, str):
+        raise TypeError('columns is a list of names, for example columns=["age", "income"]')
+    return None if columns is None else [str(column) for column in columns]
+
+
+def _columns_of(dataset: str) -> list[str]:
+    try:
+        return [str(column.get("name")) for column in catalog()[dataset].get("columns") or []]
+    except KeyError:
+        return []  # the server says that there is no such dataset
+
+
+def _no_form(call: str) -> StrongroomError:
+    return StrongroomError(
+        "There is no form here", "Forms need ipywidgets.", next_step=f"Say it in one call: {call}", slug="no-form"
+    )
+
+
+def _tell_used(dataset: str, columns: list[str]) -> None:
+    """A hint for the panel's request form; whoever does not take it has it not."""
+    try:
+        _wire.ask("used", dataset=dataset, columns=columns)
+    except StrongroomError:
+        return
+
+
+_complete.install()
+_used.watch(_tell_used)

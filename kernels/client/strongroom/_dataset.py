@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import html
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, overload
 
 import pyarrow as pa
 
-from strongroom import _wire
+from strongroom import _names, _used, _wire
 from strongroom._errors import Unavailable, from_problem
 
 if TYPE_CHECKING:
+    import duckdb as _duckdb
     import pandas as pd
     import polars as pl
 
@@ -33,8 +35,16 @@ class Dataset:
         """As a pyarrow table, without a copy."""
         return self._table
 
-    def to_pandas(self, **options: Any) -> pd.DataFrame:
-        """As a pandas data frame; `options` go to `pyarrow.Table.to_pandas`."""
+    def to_pandas(self, *, arrow_types: bool = False, **options: Any) -> pd.DataFrame:
+        """As a pandas data frame; `options` go to `pyarrow.Table.to_pandas`.
+
+        With `arrow_types` the columns keep Arrow's types (`pandas.ArrowDtype`): nothing is copied, and whole numbers
+        with gaps stay whole. Without it pandas gets the types it has always had, at the price of a copy.
+        """
+        if arrow_types:
+            import pandas as pd  # noqa: PLC0415 - only where it is wanted
+
+            options.setdefault("types_mapper", pd.ArrowDtype)
         return self._table.to_pandas(**options)
 
     def to_polars(self) -> pl.DataFrame:
@@ -42,6 +52,63 @@ class Dataset:
         import polars as pl  # noqa: PLC0415 - only where it is wanted
 
         return pl.DataFrame(pl.from_arrow(self._table))
+
+    def duckdb(self, connection: _duckdb.DuckDBPyConnection | None = None) -> _duckdb.DuckDBPyRelation:
+        """As a DuckDB relation over the mapped data, without a copy: `people.duckdb().filter("age > 60").count("*")`.
+
+        Without a `connection` it lives in a database in memory of its own.
+        """
+        import duckdb  # noqa: PLC0415 - only where it is wanted
+
+        return (connection or duckdb.connect()).from_arrow(self._table)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and Arrow types of the columns."""
+        return self._table.schema
+
+    def head(self, n: int = 5) -> pd.DataFrame:
+        """The first `n` rows as a pandas data frame: like all output, it counts where it is shown."""
+        return self._table.slice(0, n).to_pandas()
+
+    def select(self, *columns: str) -> Dataset:
+        """The same data with these columns only, in this order; nothing is copied. Raises KeyError."""
+        _used.touch(self.name, map(self._column, columns))
+        return replace(self, columns=columns, masked=_of(self.masked, columns), _table=self._table.select(columns))
+
+    @overload
+    def __getitem__(self, key: str) -> pa.ChunkedArray: ...
+    @overload
+    def __getitem__(self, key: Sequence[str]) -> Dataset: ...
+    def __getitem__(self, key: str | Sequence[str]) -> pa.ChunkedArray | Dataset:
+        """One column as an Arrow array (`.to_pandas()`, `polars.from_arrow`, `numpy.asarray` take it), or several as a
+        narrower dataset. Raises KeyError.
+        """
+        if isinstance(key, str):
+            _used.touch(self.name, [self._column(key)])
+            return self._table.column(key)
+        return self.select(*key)
+
+    def __getattr__(self, name: str) -> pa.ChunkedArray:
+        """`people.age` is `people["age"]`."""
+        if name.startswith("_") or name not in self.columns:
+            raise AttributeError(f"a dataset has no {name!r}, and {self.name} no such column")
+        return self[name]
+
+    def __dir__(self) -> list[str]:
+        return [*object.__dir__(self), *(column for column in self.columns if column.isidentifier())]
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self.columns)
+
+    def _column(self, name: str) -> str:
+        if name not in self.columns:
+            raise KeyError(f"{self.name} has no column {name!r} here; it has {', '.join(self.columns)}")
+        return name
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """Lets polars, pandas, duckdb and others take a dataset where they take a table, without a copy."""
+        return self._table.__arrow_c_stream__(requested_schema)
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
@@ -53,7 +120,8 @@ class Dataset:
             ("rows", f"{len(self):,}"),
             ("columns", ", ".join(self.columns)),
             *((("masked", masks),) if masks else ()),
-            ("read it with", ".to_pandas()  .to_polars()  .arrow()"),
+            ("read it with", ".to_pandas()  .to_polars()  .arrow()  .duckdb()"),
+            ("the same again", f'strongroom.open("{_names.spelt(self.name, self.version)}")'),
         )
 
     def __repr__(self) -> str:
@@ -66,6 +134,10 @@ class Dataset:
             f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in self._facts()
         )
         return f"<table><caption>{html.escape(self.name)} version {self.version}</caption>{rows}</table>"
+
+
+def _of(masks: dict[str, str], columns: Sequence[str]) -> dict[str, str]:
+    return {column: mask for column, mask in masks.items() if column in columns}
 
 
 def read(name: str, version: int | None, columns: list[str] | None) -> Dataset:
@@ -86,7 +158,7 @@ def read(name: str, version: int | None, columns: list[str] | None) -> Dataset:
     finally:
         if descriptor is not None:
             os.close(descriptor)
-    return Dataset(
+    found = Dataset(
         name=str(answer.get("dataset", name)),
         version=int(answer.get("version", 0)),
         label=str(answer.get("label", "secret")),
@@ -94,6 +166,10 @@ def read(name: str, version: int | None, columns: list[str] | None) -> Dataset:
         masked=dict(answer.get("masked") or {}),
         _table=table,
     )
+    _used.opened(found.name, found.columns)
+    if columns is not None:
+        _used.touch(found.name, columns)
+    return found
 
 
 def _mapped(descriptor: int) -> pa.Table:

@@ -8,7 +8,7 @@ import socket
 import struct
 from typing import Any
 
-from strongroom._errors import Unavailable
+from strongroom._errors import Unavailable, from_problem
 
 # Boxes without mounts of their own (tier `launcher`) name the doors in the environment.
 ASK_SOCKET = os.environ.get("STRONGROOM_ASK_SOCKET", "/run/strongroom/server/ask.sock")
@@ -16,15 +16,23 @@ DATA_SOCKET = os.environ.get("STRONGROOM_DATA_SOCKET", "/run/strongroom/vault/da
 
 _LENGTH = struct.Struct(">I")
 _MAX_BYTES = 1 << 20
-_ASK_SECONDS = 60.0
+ASK_SECONDS = 60.0
 _DATA_SECONDS = 900.0
 
 
-def ask(operation: str, **fields: Any) -> dict[str, Any]:
-    """One question to the notebook server. Raises Unavailable when it does not answer."""
+def ask(operation: str, *, seconds: float = ASK_SECONDS, **fields: Any) -> dict[str, Any]:
+    """One question to the notebook server. Raises Unavailable when it does not answer in time."""
     request = {"v": 1, "op": operation, **fields}
-    answer, descriptors = _exchange(ASK_SOCKET, request, _ASK_SECONDS, "The notebook server")
+    answer, descriptors = _exchange(ASK_SOCKET, request, seconds, "The notebook server")
     _close(descriptors)
+    return answer
+
+
+def asked(operation: str, *, seconds: float = ASK_SECONDS, **fields: Any) -> dict[str, Any]:
+    """As `ask`, but a refusal is raised as StrongroomError."""
+    answer = ask(operation, seconds=seconds, **fields)
+    if answer.get("ok") is not True:
+        raise from_problem(answer.get("problem"))
     return answer
 
 
