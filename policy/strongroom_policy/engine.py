@@ -7,10 +7,10 @@ at all and the old one stays.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from strongroom_policy import times
@@ -46,6 +46,8 @@ from strongroom_policy.vocabulary import MASKS, SUBJECT
 log = logging.getLogger(__name__)
 
 _SHORT = 12
+_REMEMBERED = 1024
+"""Sets of duties whose strictest is kept."""
 _NO_GROUPS: frozenset[str] = frozenset()
 
 
@@ -182,6 +184,8 @@ class Policy:
     _objects: Objects
     _words: Words
     _matcher: Matcher
+    _owed: Callable[[tuple[int, ...]], Obligations]
+    """What the duties of these numbers make together; remembered, because few sets of them ever bind."""
 
     @classmethod
     def build(cls, sources: Sources, extra: Iterable[Row], now: datetime) -> Policy:
@@ -223,6 +227,9 @@ class Policy:
             _objects=objects,
             _words=words,
             _matcher=Matcher(words),
+            _owed=lru_cache(maxsize=_REMEMBERED)(
+                lambda numbers: due_from((duties[number] for number in numbers), sources.settings.defaults)
+            ),
         )
 
     @cached_property
@@ -262,7 +269,7 @@ class Policy:
         """
         asked = checked(request, self.settings)
         who = self._subjects.closure(asked.subject, asked.groups)
-        return due_from(self._binding(asked, who, self._around(asked)), self.settings.defaults)
+        return self._owed(self._binding(asked, who, self._around(asked)))
 
     def view(self, request: Request, columns: Mapping[str, Iterable[str]]) -> View:
         """Decide `request` (its object a dataset) for each of `columns`: `{name: its tags, as "tag:..."}`.
@@ -325,7 +332,7 @@ class Policy:
         rules = [self.rules[number] for number in self._rule_index.find(who, around)]
         # one by one: Casbin stops at the first denial
         matched = tuple(rule for rule in rules if self._ask(asked, who, [rule.casbin_row()])[1])
-        return matched, tuple(self._binding(asked, who, around))
+        return matched, tuple(self.duties[number] for number in self._binding(asked, who, around))
 
     def tags_of(self, name: str) -> frozenset[str]:
         """The tags that g2 rows give an object, or anything that it is part of."""
@@ -365,7 +372,7 @@ class Policy:
             denying = tuple(rule for rule in matched if not rule.allows)
             return self._denial(request, who, denying, numbers, around)
         rules = tuple(matched)
-        owed = due_from(self._binding(request, who, around), self.settings.defaults)
+        owed = self._owed(self._binding(request, who, around))
         return Decision(True, request, self.version, rules, path(who, rules[0].subject), obligations=owed)
 
     def _ask(self, request: Request, who: Mapping[str, str], rows: list[list[str]]) -> tuple[bool, list[int]]:
@@ -390,11 +397,14 @@ class Policy:
     def _around(self, request: Request) -> frozenset[str]:
         return self._objects.closure(request.object) | _marks(request)
 
-    def _binding(self, request: Request, who: Mapping[str, str], around: frozenset[str]) -> Iterable[Duty]:
+    def _binding(self, request: Request, who: Mapping[str, str], around: frozenset[str]) -> tuple[int, ...]:
+        """Numbers of the duties that bind."""
+        found = []
         for number in self._duty_index.find(who, around):
             duty = self.duties[number]
             if duty.purpose in ("*", request.purpose) and not (duty.unless and duty.unless in who):
-                yield duty
+                found.append(number)
+        return tuple(found)
 
 
 _SCANNED = 500

@@ -21,7 +21,7 @@ class Label(StrEnum):
     @property
     def rank(self) -> int:
         """0 for public to 3 for secret."""
-        return _RANKS[self.value]
+        return _RANKS[self._value_]
 
     @classmethod
     def parse(cls, text: object) -> Label:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ast
 import logging
-import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +12,6 @@ from casbin import Model
 from casbin.core_enforcer import CoreEnforcer
 from casbin.effect import get_effector
 from casbin.model import FunctionMap
-from casbin.util import SimpleEval
 
 from strongroom_policy.adapter import MODEL
 from strongroom_policy.index import Objects
@@ -26,6 +24,11 @@ _SILENT.disabled = True
 
 
 _CLEARANCES = tuple((label, f"clearance:{label}") for label in reversed(Label))
+_CLEARED = {label: frozenset(name for held, name in _CLEARANCES if held >= label) for label in Label}
+"""By label, the clearances of which one is needed; everybody is cleared for public."""
+
+Conjunct = tuple[Callable[..., bool], tuple[str, ...]]
+"""One call of the matcher: the function, and the names of what it is asked about."""
 
 
 class Words:
@@ -64,7 +67,8 @@ class Words:
     def cleared(self, who: Mapping[str, str], action: str, label: str, effect: str) -> bool:
         if effect == "deny" or action in UNCLEARED_ACTIONS:
             return True
-        return self.clearance(who) >= Label.parse(label)
+        wanted = Label.parse(label)
+        return wanted is Label.PUBLIC or not who.keys().isdisjoint(_CLEARED[wanted])
 
     def clearance(self, who: Mapping[str, str]) -> Label:
         """The highest clearance; everybody is cleared for public."""
@@ -100,8 +104,7 @@ class Matcher:
         self.functions = FunctionMap()
         for name, function in words.functions().items():
             self.functions.add_function(name, function)
-        self._parsed = ast.parse(_python(model["m"]["m"].value), mode="eval").body
-        self._local = threading.local()
+        self._conjuncts = conjuncts(model["m"]["m"].value, words.functions())
 
     def ask(self, request: Sequence[Any], rows: Sequence[list[str]]) -> tuple[bool, list[int]]:
         """Casbin's verdict over `rows` (at least one), and the numbers of those that matched.
@@ -110,35 +113,45 @@ class Matcher:
         """
         if not rows:
             raise ValueError("Casbin would evaluate its matcher on empty fields and could allow")
-        view = _View(self, rows, _Recorder(self._evaluator()))
+        view = _View(self, rows, _Recorder(self._conjuncts))
         allowed, _ = view.enforce_ex(*request)
         return bool(allowed), view.recorder.matched
 
-    def _evaluator(self) -> SimpleEval:
-        # an evaluator keeps the names it works on, so each thread has its own; the parsed matcher is shared
-        evaluator: SimpleEval | None = getattr(self._local, "evaluator", None)
-        if evaluator is None:
-            # a copy, too: the evaluator adds to its functions while another thread may be looking through them
-            evaluator = SimpleEval("", dict(self.functions.get_functions()))
-            evaluator.ast_parsed_value = self._parsed
-            self._local.evaluator = evaluator
-        return evaluator
+
+def conjuncts(expression: str, functions: Mapping[str, Callable[..., bool]]) -> tuple[Conjunct, ...]:
+    """The matcher `f(a, b) && g(c)`, read once, in its order. Raises ValueError for whatever is no such conjunction.
+
+    Casbin would walk the parsed expression anew for each row, which is half of what a decision takes.
+    """
+    tree = ast.parse(expression.replace("&&", "and").strip(), mode="eval").body
+    calls = tree.values if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.And) else [tree]
+    found: list[Conjunct] = []
+    for call in calls:
+        match call:
+            case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in functions:
+                names = tuple(each.id for each in args if isinstance(each, ast.Name))
+                if len(names) == len(args):
+                    found.append((functions[name], names))
+                    continue
+        raise ValueError(f"the matcher is no conjunction of calls: {ast.unparse(call)}")
+    return tuple(found)
 
 
 class _Recorder:
     """Casbin's expression, remembering which rows matched: `enforce_ex` tells of one at most."""
 
-    def __init__(self, evaluator: SimpleEval) -> None:
-        self._evaluator = evaluator
+    def __init__(self, calls: Sequence[Conjunct]) -> None:
+        self._calls = calls
         self._row = 0
         self.matched: list[int] = []
 
-    def eval(self, names: Mapping[str, Any]) -> Any:
-        result = self._evaluator.eval(names)
-        if result:
-            self.matched.append(self._row)
-        self._row += 1
-        return result
+    def eval(self, names: Mapping[str, Any]) -> bool:
+        row, self._row = self._row, self._row + 1
+        for function, wanted in self._calls:
+            if not function(*[names[name] for name in wanted]):
+                return False
+        self.matched.append(row)
+        return True
 
 
 class _View(CoreEnforcer):  # type: ignore[misc]
@@ -156,10 +169,6 @@ class _View(CoreEnforcer):  # type: ignore[misc]
 
     def _get_expression(self, expr: str, functions: object = None) -> _Recorder:  # noqa: ARG002 - parsed already
         return self.recorder
-
-
-def _python(expression: str) -> str:
-    return expression.replace("&&", "and").strip()
 
 
 def _reachable(action: str, above: Mapping[str, Sequence[str]]) -> frozenset[str]:

@@ -20,13 +20,16 @@ def near_misses(request: Request, who: Mapping[str, str], rules: Iterable[Rule],
 
     `who`: the closure of the subject. What was granted to other users in person is not told.
     """
+    now = times.canonical(request.now)
     notes = list(_not_cleared(request, words.clearance(who)))
     ranked: list[tuple[int, str]] = []
     for rule in rules:
         if not rule.allows or (rule.subject.startswith("user:") and rule.subject != request.subject):
             continue
-        lacks = _lacks(request, who, rule, words)
-        if len(lacks) <= _FAR and words.act_is(request.action, rule.acts, "allow"):
+        if not words.act_is(request.action, rule.acts, "allow"):
+            continue
+        lacks = _lacks(request, now, who, rule, words)
+        if len(lacks) <= _FAR:
             ranked.append((len(lacks), f"{rule.name} would, but {' and '.join(lacks)}"))
     ranked.sort(key=lambda pair: pair[0])
     return (*notes, *(sentence for _, sentence in ranked[:_TOLD]))
@@ -41,8 +44,7 @@ def _not_cleared(request: Request, clearance: Label) -> Iterable[str]:
         )
 
 
-def _lacks(request: Request, who: Mapping[str, str], rule: Rule, words: Words) -> list[str]:
-    now = times.canonical(request.now)
+def _lacks(request: Request, now: str, who: Mapping[str, str], rule: Rule, words: Words) -> list[str]:
     label = Label.parse(request.label)
     lacks = []
     if not words.is_a(who, rule.subject):

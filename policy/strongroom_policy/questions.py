@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from functools import lru_cache
 
 from strongroom_policy.decision import Request
@@ -14,6 +12,8 @@ from strongroom_policy.vocabulary import SUBJECT, TAG, is_object, resembles, sug
 
 MAX_GROUPS = 1000
 """Groups of the identity provider in one request: what a decision costs grows with them."""
+_REMEMBERED = 8192
+"""Subjects and objects whose spelling is remembered; bounded, because anybody may ask about any name."""
 
 
 class MalformedRequestError(ValueError):
@@ -22,21 +22,25 @@ class MalformedRequestError(ValueError):
 
 def checked(request: Request, settings: Settings) -> Request:
     """The request with its label parsed. Raises MalformedRequestError for whatever is not a question."""
-    for problem in (*_who(request), *_what(request, settings)):
+    label, tags, groups = Label.parse(request.label), frozenset(request.tags), frozenset(request.groups)
+    for problem in (*_who(request.subject, request.purpose, groups), *_what(request.action, request.object, settings)):
         raise MalformedRequestError(problem)
-    return replace(
-        request, label=Label.parse(request.label), tags=frozenset(request.tags), groups=frozenset(request.groups)
-    )
-
-
-def _who(request: Request) -> Iterator[str]:
-    if not _named("user", request.subject):
-        yield f"the subject {request.subject!r} is no user"
-    if request.purpose and not _named("project", request.purpose):
-        yield f"the purpose {request.purpose!r} is no project"
-    yield from _groups(frozenset(request.groups))
+    for tag in tags:
+        if tag not in settings.tags and (not TAG.fullmatch(tag) or resembles(tag, settings.tags)):
+            raise MalformedRequestError(f"unknown tag {tag!r} - {suggest(tag, settings.tags)}")
     if request.now.utcoffset() is None:
-        yield "the time has no time zone"
+        raise MalformedRequestError("the time has no time zone")
+    return Request(request.subject, request.action, request.object, request.purpose, label, tags, request.now, groups)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _who(subject: str, purpose: str, groups: frozenset[str]) -> tuple[str, ...]:
+    found = []
+    if not _named("user", subject):
+        found.append(f"the subject {subject!r} is no user")
+    if purpose and not _named("project", purpose):
+        found.append(f"the purpose {purpose!r} is no project")
+    return (*found, *_groups(groups))
 
 
 @lru_cache(maxsize=256)
@@ -47,16 +51,16 @@ def _groups(groups: frozenset[str]) -> tuple[str, ...]:
     return tuple(f"{group!r} is no group" for group in groups if not _named("group", group))
 
 
-def _what(request: Request, settings: Settings) -> Iterator[str]:
-    if request.action not in settings.actions:
-        yield f"unknown action {request.action!r} - {suggest(request.action, settings.actions)}"
-    if not is_object(request.object):
-        yield f"{request.object!r} is no object"
-    if invisible(request.object):
-        yield "the object's name holds an invisible character"
-    for tag in request.tags:
-        if tag not in settings.tags and (not TAG.fullmatch(tag) or resembles(tag, settings.tags)):
-            yield f"unknown tag {tag!r} - {suggest(tag, settings.tags)}"
+def _what(action: str, name: str, settings: Settings) -> tuple[str, ...]:
+    if action not in settings.actions:
+        return (f"unknown action {action!r} - {suggest(action, settings.actions)}",)
+    return _object(name)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _object(name: str) -> tuple[str, ...]:
+    found = () if is_object(name) else (f"{name!r} is no object",)
+    return (*found, "the object's name holds an invisible character") if invisible(name) else found
 
 
 def _named(kind: str, name: str) -> bool:

@@ -7,14 +7,17 @@ from datetime import UTC, date, datetime, timedelta
 
 START = "0001-01-01T00:00:00.000000Z"
 END = "9999-12-31T23:59:59.999999Z"
+_WIDTH = len(START) - 1
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def canonical(moment: datetime) -> str:
     """`2026-11-21T05:00:00.000000Z`. Raises ValueError for a datetime without a time zone."""
-    if moment.tzinfo is None or moment.utcoffset() is None:
-        raise ValueError("a time without a time zone is not a point in time")
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    if moment.tzinfo is not UTC:
+        if moment.tzinfo is None or moment.utcoffset() is None:
+            raise ValueError("a time without a time zone is not a point in time")
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")[:_WIDTH] + "Z"
 
 
 def parse(text: str, *, end: bool = False) -> str:
