@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import secrets
 import shutil
 import warnings
@@ -18,7 +19,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
+from jsonschema import Draft202012Validator
+from sqlalchemy import select
 from strongroom_hub.audit import reader
+from strongroom_hub.audit.entries import DETAIL_SCHEMA_FILE, SCHEMA_FILE, Action
+from strongroom_hub.audit.models import LogEntry
 from strongroom_hub.audit.writer import AuditWriter, open_writer
 from strongroom_hub.boxes.rates import Bounds
 from strongroom_hub.config import Instance
@@ -41,6 +46,27 @@ METRICS_TOKEN = "metrics-token-for-tests"
 OTP_SECRET = base64.b32encode(b"twenty bytes of seed").decode()
 PASSWORD = "correct horse battery"
 FILES = ("model.conf", "policy.csv", "labels.toml", "profiles.toml", "tests.csv")
+
+
+_ENTRY = Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
+_DETAILS = {
+    action: Draft202012Validator(schema)
+    for action, schema in json.loads(DETAIL_SCHEMA_FILE.read_text(encoding="utf-8"))["properties"].items()
+}
+_seen: set[object] = set()
+
+
+def check_entry(fields: dict[str, Any]) -> None:
+    """Hold an entry against the schemas, once for each action and set of fields: validating takes long."""
+    shape = (fields["action"], frozenset(fields["detail"]), *(type(value) for value in fields["detail"].values()))
+    if shape not in _seen:
+        _seen.add(shape)
+        _ENTRY.validate(fields)
+        assert fields["action"] in _DETAILS, f"describe {fields['action']} in {DETAIL_SCHEMA_FILE.name}"
+        _DETAILS[fields["action"]].validate(fields["detail"])
+        unknown = set(fields["detail"]) - set(_DETAILS[fields["action"]].schema["properties"])
+        free = fields["action"] == Action.LOG_READ
+        assert free or not unknown, f"{fields['action']}: describe {unknown} in {DETAIL_SCHEMA_FILE.name}"
 
 
 class Clock:
@@ -283,7 +309,11 @@ class Enclave:
         return open_enclave(self.instance, self.clock, self.vault)
 
     def close(self) -> None:
+        """Every entry that a test made must be what the published schemas say."""
         self.writer.close()
+        with self.context.engine.connect() as connection:
+            for (leaf,) in connection.execute(select(LogEntry.leaf)):
+                check_entry(json.loads(leaf))
         self.context.engine.dispose()
 
 

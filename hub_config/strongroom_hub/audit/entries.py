@@ -21,6 +21,8 @@ JSON: TypeAlias = "bool | int | float | str | list[JSON] | tuple[JSON, ...] | Ma
 VERSION = 1
 MAX_LEAF_BYTES = 65_535
 SCHEMA_FILE = Path(__file__).parent / "schemas" / f"entry.v{VERSION}.json"
+DETAIL_SCHEMA_FILE = Path(__file__).parent / "schemas" / f"detail.v{VERSION}.json"
+"""What `detail` holds, by action."""
 
 
 SEARCH_COLUMNS = ("time", "actor", "action", "project", "object", "label")
@@ -28,7 +30,7 @@ SEARCH_COLUMNS = ("time", "actor", "action", "project", "object", "label")
 
 
 class Action(StrEnum):
-    """Everything that is ever recorded, as `source:subject:action`."""
+    """Everything that is ever recorded, as `source:subject:action`. What each one's `detail` holds: detail.v1.json."""
 
     USER_LOGIN = "hub:user:login"
     USER_REFUSE_LOGIN = "hub:user:refuse-login"

@@ -90,3 +90,22 @@ def test_other_bytes_are_no_leaf(leaf: bytes) -> None:
 def test_a_payload_named_in_an_unknown_form_is_refused() -> None:
     with pytest.raises(ValueError, match="payload"):
         entries.payload_reference({"payload": {"sha256": "x", "more": 1}})
+
+
+def test_every_action_has_its_detail_described_and_nothing_else_has() -> None:
+    described = json.loads(entries.DETAIL_SCHEMA_FILE.read_text(encoding="utf-8"))["properties"]
+    assert sorted(described) == sorted(action.value for action in Action)
+    for action, schema in described.items():
+        Draft202012Validator.check_schema(schema)
+        assert schema["description"], action
+        assert set(schema.get("required", [])) <= set(schema["properties"]), action
+
+
+def test_every_action_is_recorded_somewhere() -> None:
+    sources = [
+        file.read_text(encoding="utf-8")
+        for file in (Path(entries.__file__).parents[1]).rglob("*.py")
+        if file.name not in {"entries.py", "ocsf.py", "exports.py", "metrics.py", "asked.py"}
+    ]
+    named = set(re.findall(r"\bAction\.([A-Z_]+)\b", "\n".join(sources)))
+    assert {action.name for action in Action} - named == set()
