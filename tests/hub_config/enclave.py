@@ -253,9 +253,10 @@ class Enclave:
         }
         version = self.operator("POST", "datasets", body)["version"]
         manifest = {
-            "format": "strongroom-manifest/1",
+            "format": "strongroom-manifest/2",
             "dataset": name,
             "version": version,
+            "kind": "table",
             "label": label,
             "rows": rows,
             "columns": [{"name": c, "type": "Int64"} for c in columns],

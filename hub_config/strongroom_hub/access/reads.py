@@ -85,6 +85,7 @@ def read(writer: AuditWriter, context: Context, caller: ServerCaller, wanted: Wa
             uid=context.kernel_uid(caller.uid_index),
             dataset=allowed.view.name,
             version=allowed.view.version.version,
+            manifest=allowed.view.version.manifest_digest,
             label=allowed.view.version.label,
             columns=tuple(allowed.columns),
             masks=allowed.masks,

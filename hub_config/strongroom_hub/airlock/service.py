@@ -18,7 +18,7 @@ from strongroom_hub.airlock.rules import ExportState, RuleSet, Step, Verdict, Wa
 from strongroom_hub.audit import reader
 from strongroom_hub.audit.entries import Action, Entry
 from strongroom_hub.audit.writer import AuditWriter, Tx
-from strongroom_hub.catalog.service import version_columns
+from strongroom_hub.catalog.service import manifest_digest, version_columns
 from strongroom_hub.control.callers import ServerCaller
 from strongroom_hub.control.context import Context, settle
 from strongroom_hub.control.policykeeper import Question
@@ -119,7 +119,14 @@ def draft(
             project=caller.project,
             label=workspace.label,
             justification=justification,
-            sources=[source_view(source, caller.project) for source in sources_of(tx.session, caller.workspace)],
+            sources=[
+                source_view(
+                    source,
+                    caller.project,
+                    manifest=manifest_digest(tx.session, source.dataset, source.version),
+                )
+                for source in sources_of(tx.session, caller.workspace)
+            ],
             cells=cells,
             rule_set="",
             created_at=context.clock(),

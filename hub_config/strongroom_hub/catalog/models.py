@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -63,6 +64,11 @@ class DatasetVersion(SQLModel, table=True):
     retired: datetime | None = Field(default=None, sa_type=UtcTime)
     retired_by: str | None = None
     retired_why: str | None = None
+
+    @property
+    def manifest_digest(self) -> str:
+        """What names the signed manifest in tickets: the vault reads no other one. Empty before it is signed."""
+        return hashlib.sha256(self.manifest_jws.encode()).hexdigest() if self.manifest_jws else ""
 
 
 class Column(SQLModel, table=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,9 @@ from strongroom_hub.problems import Problem
 
 DATASET_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}/[a-z0-9][a-z0-9_-]{0,62}")
 TAG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-MANIFEST_FORMAT = "strongroom-manifest/1"
+MANIFEST_FORMAT = "strongroom-manifest/2"
+FILE_TYPE = "File"
+"""The type that stands in the catalogue for what is no column of a table but a file of its own."""
 
 TRANSITIONS: Mapping[VersionState, frozenset[VersionState]] = {
     VersionState.DRAFT: frozenset({VersionState.LOADED, VersionState.SIGNED}),
@@ -77,9 +79,12 @@ def check_manifest(
     for field, value in wanted.items():
         if manifest.get(field) != value:
             raise invalid(f"the manifest says {field} {manifest.get(field)!r}, the draft {value!r}")
-    columns = manifest.get("columns")
-    if not isinstance(columns, list) or not columns or not all(_is_column(column) for column in columns):
-        raise invalid("the manifest lists no columns, or not as name and type")
+    if manifest.get("kind") not in {"table", "files"}:
+        raise invalid("the manifest is neither of a table nor of files")
+    columns = manifest.get("columns" if is_table(manifest) else "files")
+    needed = ("name", "type") if is_table(manifest) else ("name",)
+    if not isinstance(columns, list) or not columns or not all(_has_texts(column, needed) for column in columns):
+        raise invalid("the manifest lists no columns and no files, or not as name and type")
     names = [column["name"] for column in columns]
     if len(set(names)) != len(names):
         raise invalid("the manifest names a column twice")
@@ -91,8 +96,28 @@ def check_manifest(
         raise invalid("the manifest gives no number of rows")
 
 
-def _is_column(column: object) -> bool:
-    return isinstance(column, dict) and all(isinstance(column.get(key), str) for key in ("name", "type"))
+def is_table(manifest: Mapping[str, Any]) -> bool:
+    return manifest.get("kind") == "table"
+
+
+def visible_columns(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What can be granted, one by one: a table's columns; of files each one, under its name and of type `File`."""
+    if is_table(manifest):
+        return [dict(column) for column in manifest["columns"]]
+    return [{"name": file["name"], "type": FILE_TYPE} for file in manifest["files"]]
+
+
+def decided(
+    manifest: Mapping[str, Any], *, label: str, described: Mapping[str, Any], sources: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The manifest as control signs it: with the label, the tags and the sources that were decided here."""
+    member = "columns" if is_table(manifest) else "files"
+    tagged = [{**one, "tags": described.get(one["name"], {}).get("tags") or []} for one in manifest[member]]
+    return {**manifest, "label": label, member: tagged, "sources": list(sources)}
+
+
+def _has_texts(column: object, keys: Sequence[str]) -> bool:
+    return isinstance(column, dict) and all(isinstance(column.get(key), str) for key in keys)
 
 
 def invalid(why: str) -> Problem:

@@ -156,10 +156,12 @@ def sign_manifest(
         described = found.described["columns"]
         rules.check_manifest(manifest, dataset=dataset, version=version, label=found.label, described=described)
         found.state = VersionState.SIGNED
-        found.rows = manifest["rows"]
-        found.manifest_jws = context.tickets.manifest(manifest)
+        found.rows = manifest["rows"] if rules.is_table(manifest) else None
+        signed = rules.decided(manifest, label=found.label, described=described, sources=found.sources)
+        found.manifest_jws = context.tickets.manifest(signed)
         tx.session.add(found)
-        for position, column in enumerate(manifest["columns"]):
+        columns = rules.visible_columns(manifest)
+        for position, column in enumerate(columns):
             told = ColumnAbout.model_validate(described.get(column["name"], {}))
             tx.session.add(
                 Column(
@@ -181,7 +183,7 @@ def sign_manifest(
                 actor="operator",
                 object=f"{dataset}@{version}",
                 label=found.label,
-                detail={"stage": "signed", "rows": manifest["rows"], "columns": len(manifest["columns"])},
+                detail={"stage": "signed", "rows": found.rows, "columns": len(columns)},
             )
         )
         return found.manifest_jws
@@ -263,9 +265,16 @@ def all_versions(session: Session) -> list[dict[str, Any]]:
             "state": version.state,
             "label": version.label,
             "rows": version.rows,
+            "manifest": version.manifest_digest,
         }
         for version in found
     ]
+
+
+def manifest_digest(session: Session, dataset: str, version: int) -> str:
+    """The digest of a version's signed manifest; empty where it has none."""
+    found = session.get(DatasetVersion, (dataset, version))
+    return "" if found is None else found.manifest_digest
 
 
 def version_columns(session: Session, dataset: str, version: int) -> dict[str, list[str]]:

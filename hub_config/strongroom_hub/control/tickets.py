@@ -47,6 +47,8 @@ class ReadView:
     uid: int | None
     dataset: str
     version: int
+    manifest: str
+    """Digest of the signed manifest of that version."""
     label: str
     columns: tuple[str, ...]
     masks: Mapping[str, str]
@@ -85,6 +87,7 @@ class TicketSigner:
                 "uid": view.uid,
                 "dataset": view.dataset,
                 "version": view.version,
+                "manifest": view.manifest,
                 "label": view.label,
                 "columns": list(view.columns),
                 "masks": {column: {"method": method} for column, method in view.masks.items()},

@@ -99,11 +99,12 @@ class Shown(SQLModel, table=True):
     bytes: int = 0
 
 
-def source_view(source: Source, project: str) -> dict[str, Any]:
-    """The source as a stage ticket tells the vault (wire-formats 2)."""
+def source_view(source: Source, project: str, *, manifest: str) -> dict[str, Any]:
+    """The source as a stage ticket tells the vault (wire-formats 2); `manifest`: the digest of its signed manifest."""
     return {
         "dataset": source.dataset,
         "version": source.version,
+        "manifest": manifest,
         "label": source.label,
         "columns": list(source.columns),
         "masks": {column: {"method": method} for column, method in source.masks.items()},

@@ -90,7 +90,7 @@ class Exports:
 
     def _view(self, ticket: StageTicket, number: int) -> ViewJob:
         view = ticket.sources[number]
-        published = self._store.open(view.dataset, view.version)
+        published = self._store.open(view.dataset, view.version, active=view.manifest)
         check_view(view, published.manifest)
         return ViewJob.prepare(published, view, self._keys)
 

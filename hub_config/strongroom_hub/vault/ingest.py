@@ -16,9 +16,9 @@ import polars as pl
 
 from strongroom_hub.problems import Problem
 from strongroom_hub.vault import csvtypes
-from strongroom_hub.vault.keys import FOOTER, new_key
-from strongroom_hub.vault.manifest import FORMAT, Column, Manifest, Part, aad_prefix
-from strongroom_hub.vault.store import MAGIC
+from strongroom_hub.vault.keys import new_key
+from strongroom_hub.vault.manifest import FOOTER, FORMAT, Column, Manifest, Part, aad_prefix
+from strongroom_hub.vault.parts import PARQUET_MAGIC as MAGIC
 
 Format = Literal["csv", "parquet", "arrow"]
 ROWS_PER_PART = 2_000_000

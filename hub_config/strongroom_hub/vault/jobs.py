@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from strongroom_hub.vault.keys import FOOTER, KeyService
-from strongroom_hub.vault.manifest import Manifest
+from strongroom_hub.vault.keys import KeyService
+from strongroom_hub.vault.manifest import FOOTER, Manifest
 from strongroom_hub.vault.masks import Method, needs_value
 from strongroom_hub.vault.store import Published
 from strongroom_hub.vault.tickets import View

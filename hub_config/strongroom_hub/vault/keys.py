@@ -22,8 +22,6 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from strongroom_hub.problems import Problem
 
 KEY_BYTES = 32
-FOOTER = ""
-"""The name under which a version's footer key stands among its column keys (no column has an empty name)."""
 _NONCE_BYTES = 12
 
 
@@ -45,8 +43,9 @@ class KeyUse:
     words: tuple[str, ...]
 
     @classmethod
-    def column(cls, dataset: str, version: int, column: str) -> KeyUse:
-        return cls(("column", dataset, str(version), column))
+    def slot(cls, dataset: str, version: int, group: str, name: str) -> KeyUse:
+        """A column's or a file's key; `group` as in `keys.json` (wrapped.py)."""
+        return cls(("version", dataset, str(version), group, name))
 
     @classmethod
     def export(cls, export: str, sha256: str) -> KeyUse:

@@ -49,7 +49,7 @@ class Reader:
 
     def read(self, ticket: ReadTicket) -> Answer:
         """The view that the ticket allows. Raises Problem."""
-        published = self._store.open(ticket.dataset, ticket.version)
+        published = self._store.open(ticket.dataset, ticket.version, active=ticket.manifest)
         check_view(ticket, published.manifest)
         key = _cache_key(ticket)
         with self._cache.building(key):
@@ -108,7 +108,7 @@ def _bad_view(detail: str) -> Problem:
 
 def _cache_key(ticket: ReadTicket) -> tuple[object, ...]:
     masks = tuple(sorted((name, mask.method) for name, mask in ticket.masks.items()))
-    return (ticket.dataset, ticket.version, tuple(ticket.columns), masks, ticket.project, ticket.user)
+    return (ticket.dataset, ticket.version, ticket.manifest, tuple(ticket.columns), masks, ticket.project, ticket.user)
 
 
 class _Cache:

@@ -9,14 +9,15 @@ from strongroom_hub.config import Instance
 from strongroom_hub.problems import Problem
 from strongroom_hub.vault.exports import Exports
 from strongroom_hub.vault.jobs import decode_keys
-from strongroom_hub.vault.keys import KeyUse, LocalKeyService
-from strongroom_hub.vault.manifest import Manifest
+from strongroom_hub.vault.keys import LocalKeyService
+from strongroom_hub.vault.manifest import TABLE, Manifest
 from strongroom_hub.vault.places import Places
 from strongroom_hub.vault.reader import Reader
 from strongroom_hub.vault.setup import load_receipt_key
 from strongroom_hub.vault.store import Store
 from strongroom_hub.vault.tickets import IngestTicket, TicketVerifier, load_public_key
 from strongroom_hub.vault.workers import Workers
+from strongroom_hub.vault.wrapped import wrap_all
 
 
 class Vault:
@@ -73,10 +74,8 @@ class Vault:
                 [spooled],
             )
             manifest = Manifest.parse(answer["manifest"])
-            wrapped = {
-                name: self.keys.wrap(key, KeyUse.column(ticket.dataset, ticket.version, name))
-                for name, key in decode_keys(answer["keys"]).items()
-            }
+            groups = {TABLE: decode_keys(answer["keys"])}
+            wrapped = wrap_all(self.keys, ticket.dataset, ticket.version, groups)
             self.store.complete(folder, manifest, wrapped)
         except BaseException:
             self.store.abandon(folder)

@@ -6,13 +6,12 @@ left half-built is swept at the next start; a completed draft waits for its sign
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
 import shutil
-import stat
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,17 +19,20 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from strongroom_hub.problems import Problem
-from strongroom_hub.vault.keys import FOOTER, KeyService, KeyUse, WrappedKey
-from strongroom_hub.vault.manifest import Manifest, Part
+from strongroom_hub.vault import wrapped as wrapped_keys
+from strongroom_hub.vault.keys import KeyService, KeyUse, WrappedKey
+from strongroom_hub.vault.manifest import FILES, FOOTER, TABLE, Manifest, digest
+from strongroom_hub.vault.parts import damaged, open_part, open_sealed
 from strongroom_hub.vault.tickets import DATASET_NAME, verify_manifest
+from strongroom_hub.vault.wrapped import Slot
 
-MAGIC = b"PARE"
-"""Head and tail of an encrypted Parquet file; a plaintext one says `PAR1`, and polars would read it without a word."""
 MANIFEST_FILE = "manifest.jws"
 DRAFT_MANIFEST_FILE = "manifest.json"
 KEYS_FILE = "keys.json"
 _INGEST = ".ingest-"
 _DRAFT = ".draft-"
+_FRESH = ".fresh"
+"""Ends the name of what is about to replace a file of a published version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +41,23 @@ class Published:
 
     folder: Path
     manifest: Manifest
-    wrapped: dict[str, WrappedKey]
+    wrapped: dict[Slot, WrappedKey]
+    signed_at: float
+    """Unix time of control's signature."""
 
-    def unwrap(self, columns: list[str], keys: KeyService) -> dict[str, bytes]:
+    def unwrap(self, columns: list[str], keys: KeyService, group: str = TABLE) -> dict[str, bytes]:
         """The footer key (under `FOOTER`) and the keys of these columns; no others are even unwrapped."""
-        opened = {}
-        for column in [FOOTER, *columns]:
-            if column not in self.wrapped:
-                raise damaged(self.manifest.dataset, self.manifest.version, KEYS_FILE, f"no key for {column!r}")
-            use = KeyUse.column(self.manifest.dataset, self.manifest.version, column)
-            opened[column] = keys.unwrap(self.wrapped[column], use)
-        return opened
+        return {name: self._unwrap(keys, (group, name)) for name in [FOOTER, *columns]}
+
+    def unwrap_file(self, name: str, keys: KeyService) -> bytes:
+        """The key of one file that is no table."""
+        return self._unwrap(keys, (FILES, name))
+
+    def _unwrap(self, keys: KeyService, slot: Slot) -> bytes:
+        about = self.manifest
+        if slot not in self.wrapped:
+            raise damaged(about.dataset, about.version, KEYS_FILE, f"no key for {slot[1]!r}")
+        return keys.unwrap(self.wrapped[slot], KeyUse.slot(about.dataset, about.version, *slot))
 
 
 class Store:
@@ -65,7 +73,10 @@ class Store:
         unfinished = sorted(self.root.glob(f"*/*/{_INGEST}*"))
         for folder in unfinished:
             shutil.rmtree(folder)
-        return unfinished
+        half_written = sorted(self.root.glob(f"*/*/*/*{_FRESH}"))
+        for file in half_written:
+            file.unlink()
+        return unfinished + half_written
 
     def datasets(self) -> list[tuple[str, int]]:
         """All published (dataset, version), sorted."""
@@ -88,11 +99,12 @@ class Store:
         """Remove an unfinished ingest."""
         shutil.rmtree(folder, ignore_errors=True)
 
-    def complete(self, folder: Path, manifest: Manifest, wrapped: dict[str, WrappedKey]) -> None:
+    def complete(self, folder: Path, manifest: Manifest, wrapped: Mapping[Slot, WrappedKey]) -> None:
         """Make a filled folder the draft of its version; an earlier draft gives way. Raises Problem."""
-        if set(wrapped) != {FOOTER, *manifest.column_names}:
+        if set(wrapped) != manifest.slots():
             raise Problem(500, "keys-incomplete", "The ingest was abandoned", "Not every column has a key of its own.")
-        _write_durably(folder / KEYS_FILE, json.dumps({name: key.as_json() for name, key in wrapped.items()}).encode())
+        _refuse_strangers(folder, manifest)
+        _write_durably(folder / KEYS_FILE, wrapped_keys.encode(wrapped))
         _write_durably(folder / DRAFT_MANIFEST_FILE, manifest.model_dump_json().encode())
         _sync_folder(folder)
         draft = self._draft(manifest.dataset, manifest.version)
@@ -104,18 +116,22 @@ class Store:
             _sync_folder(draft.parent)
 
     def publish(self, dataset: str, version: int, jws: str) -> None:
-        """Make a draft readable, if control signed exactly its manifest; again is harmless. Raises Problem."""
-        manifest = self._signed(dataset, version, jws)
+        """Make a draft readable, if control signed what the vault said of it; again is harmless. Raises Problem.
+
+        Label, tags and sources are control's to decide; everything else must be as the vault wrote it down. A later
+        signature over the same data takes the place of the published one (a new label); an earlier one does not.
+        """
+        manifest, signed_at = self._signed(dataset, version, jws)
         final = self._final(dataset, version)
         draft = self._draft(dataset, version)
         with self._lock:
             if final.exists():
-                if self.open(dataset, version).manifest == manifest:
-                    return
-                raise self._published_already(dataset, version)
+                self._sign_anew(final, manifest, signed_at, jws)
+                return
             if not draft.is_dir():
                 raise _unknown(dataset, version, "there is no draft of it")
-            if Manifest.parse(_read_json(draft / DRAFT_MANIFEST_FILE, dataset, version)) != manifest:
+            drafted = Manifest.parse(_read_json(draft / DRAFT_MANIFEST_FILE, dataset, version))
+            if drafted.as_stored() != manifest.as_stored():
                 raise Problem(
                     409,
                     "manifest-differs",
@@ -128,6 +144,24 @@ class Store:
             _sync_folder(draft)
             draft.rename(final)
             _sync_folder(final.parent)
+            (final / DRAFT_MANIFEST_FILE).unlink(missing_ok=True)
+
+    def _sign_anew(self, final: Path, manifest: Manifest, signed_at: float, jws: str) -> None:
+        there = self.open(manifest.dataset, manifest.version)
+        if there.manifest.as_stored() != manifest.as_stored():
+            raise self._published_already(manifest.dataset, manifest.version)
+        if signed_at < there.signed_at:
+            raise Problem(
+                409,
+                "older-manifest",
+                "Not published",
+                f"{manifest.dataset} version {manifest.version} stands under a signature that is newer than this one.",
+                next="Publish the manifest that control signed last.",
+            )
+        fresh = final / f"{MANIFEST_FILE}{_FRESH}"
+        _write_durably(fresh, jws.encode())
+        fresh.rename(final / MANIFEST_FILE)
+        _sync_folder(final)
 
     def retire(self, dataset: str, version: int) -> None:
         """Remove an unpublished draft. Raises Problem where it is published, or where there is none."""
@@ -139,8 +173,11 @@ class Store:
             shutil.rmtree(draft)
             _sync_folder(draft.parent)
 
-    def open(self, dataset: str, version: int) -> Published:
-        """A published version, its manifest verified against control's signature and its place. Raises Problem."""
+    def open(self, dataset: str, version: int, *, active: str | None = None) -> Published:
+        """A published version, its manifest verified against control's signature and its place. Raises Problem.
+
+        `active`: the digest of the manifest that control made active; another one, however well signed, is refused.
+        """
         folder = self._final(dataset, version)
         if not folder.is_dir():
             raise _unknown(dataset, version, "the vault holds no published version of this number")
@@ -149,27 +186,36 @@ class Store:
         except (OSError, UnicodeDecodeError) as error:
             raise damaged(dataset, version, MANIFEST_FILE, "it is missing or unreadable") from error
         try:
-            manifest = self._signed(dataset, version, jws)
+            manifest, signed_at = self._signed(dataset, version, jws)
         except Problem as problem:
             raise damaged(dataset, version, MANIFEST_FILE, problem.detail) from problem
-        raw = _read_json(folder / KEYS_FILE, dataset, version)
+        if active is not None and digest(jws) != active:
+            raise damaged(dataset, version, MANIFEST_FILE, "it is signed, but not the one that control made active")
+        _refuse_strangers(folder, manifest)
         try:
-            wrapped = {name: WrappedKey(str(key["kek"]), str(key["wrapped"])) for name, key in raw.items()}
-        except (TypeError, KeyError) as error:
+            wrapped = wrapped_keys.decode((folder / KEYS_FILE).read_bytes())
+        except OSError as error:
+            raise damaged(dataset, version, KEYS_FILE, "it is missing or unreadable") from error
+        except ValueError as error:
             raise damaged(dataset, version, KEYS_FILE, "it does not list wrapped keys") from error
-        return Published(folder, manifest, wrapped)
+        return Published(folder, manifest, wrapped, signed_at)
 
-    def verify(self, dataset: str, version: int) -> Manifest:
+    def verify(self, dataset: str, version: int, *, active: str | None = None) -> Manifest:
         """Check signature, hashes, sizes and encryption of every part, without any key. Raises Problem."""
-        published = self.open(dataset, version)
-        for part in published.manifest.parts:
-            os.close(open_part(published.folder, published.manifest.dataset, version, part))
-        if missing := {FOOTER, *published.manifest.column_names} - set(published.wrapped):
-            raise damaged(dataset, version, KEYS_FILE, f"no key for {min(missing)!r}")
-        return published.manifest
+        published = self.open(dataset, version, active=active)
+        manifest = published.manifest
+        for table in manifest.tables().values():
+            for part in table.parts:
+                os.close(open_part(published.folder, dataset, version, part))
+        for file in manifest.files:
+            os.close(open_sealed(published.folder, dataset, version, file))
+        if missing := manifest.slots() - set(published.wrapped):
+            raise damaged(dataset, version, KEYS_FILE, f"no key for {min(missing)[1]!r}")
+        return manifest
 
-    def _signed(self, dataset: str, version: int, jws: str) -> Manifest:
-        manifest = Manifest.parse(verify_manifest(jws, self._control_key))
+    def _signed(self, dataset: str, version: int, jws: str) -> tuple[Manifest, float]:
+        raw, signed_at = verify_manifest(jws, self._control_key)
+        manifest = Manifest.parse(raw)
         if (manifest.dataset, manifest.version) != (dataset, version):
             raise Problem(
                 409,
@@ -178,7 +224,7 @@ class Store:
                 f"It was signed for {manifest.dataset} version {manifest.version}, not for {dataset} {version}.",
                 next="Use the manifest of this version.",
             )
-        return manifest
+        return manifest, signed_at
 
     def _parent(self, dataset: str) -> Path:
         if not DATASET_NAME.fullmatch(dataset):
@@ -206,48 +252,12 @@ class Store:
         )
 
 
-def open_part(folder: Path, dataset: str, version: int, part: Part) -> int:
-    """A descriptor of a part that was hashed through this very descriptor; the caller closes it.
-
-    Raises Problem naming the part when it is missing, plain, of another size or of another content.
-    """
-    try:
-        fd = os.open(folder / part.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise damaged(dataset, version, part.name, "the file is missing or cannot be opened") from error
-    try:
-        _check_part(fd, dataset, version, part)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _check_part(fd: int, dataset: str, version: int, part: Part) -> None:
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode):
-        raise damaged(dataset, version, part.name, "it is not a regular file")
-    if status.st_size < 2 * len(MAGIC) or (
-        os.pread(fd, len(MAGIC), 0) != MAGIC or os.pread(fd, len(MAGIC), status.st_size - len(MAGIC)) != MAGIC
-    ):
-        raise damaged(dataset, version, part.name, "it is not an encrypted Parquet file")
-    if status.st_size != part.bytes:
-        raise damaged(dataset, version, part.name, f"it has {status.st_size} bytes, the manifest says {part.bytes}")
-    with os.fdopen(os.dup(fd), "rb") as stream:
-        if hashlib.file_digest(stream, "sha256").hexdigest() != part.sha256:
-            raise damaged(dataset, version, part.name, "its SHA-256 is not the one in the manifest")
-
-
-def damaged(dataset: str, version: int, file: str, what: str) -> Problem:
-    """The refusal to serve a version of which one file is not what control signed."""
-    return Problem(
-        500,
-        "dataset-damaged",
-        "The stored dataset cannot be trusted",
-        f"{dataset} version {version}, {file}: {what}.",
-        why=("every file of a version must be exactly what its signed manifest says",),
-        next="Tell an operator: `strongroom dataset verify` names what is wrong; restore the version from backup.",
-    )
+def _refuse_strangers(folder: Path, manifest: Manifest) -> None:
+    """Raises Problem naming a file that nobody signed for: what lies here is read by nobody's mistake."""
+    known = {*manifest.stored_names, MANIFEST_FILE, DRAFT_MANIFEST_FILE, KEYS_FILE}
+    known |= {MANIFEST_FILE + _FRESH, KEYS_FILE + _FRESH}
+    if strangers := {entry.name for entry in os.scandir(folder)} - known:
+        raise damaged(manifest.dataset, manifest.version, min(strangers), "the signed manifest does not name this file")
 
 
 def _unknown(dataset: str, version: int, what: str) -> Problem:

@@ -42,10 +42,14 @@ class Mask(_Claims):
 
 
 class View(_Claims):
-    """What of a dataset version one project may see: columns in order, some of them masked."""
+    """What of a dataset version one project may see: columns in order, some of them masked.
+
+    `manifest` is the SHA-256 of the signed manifest that control made active: an older or another one is not read.
+    """
 
     dataset: DatasetName
     version: Version
+    manifest: Sha256
     label: str
     columns: Annotated[list[str], Field(min_length=1)]
     masks: dict[str, Mask]
@@ -179,13 +183,13 @@ class TicketVerifier:
             self._seen[jti] = expires
 
 
-def verify_manifest(jws: str, control_key: Ed25519PublicKey) -> dict[str, Any]:
-    """The `manifest` claim of a manifest that control signed. Raises Problem."""
-    claims = _decode(jws, control_key, require=["iss", "aud", "act"])
+def verify_manifest(jws: str, control_key: Ed25519PublicKey) -> tuple[dict[str, Any], float]:
+    """The `manifest` claim of a manifest that control signed, and when it did (Unix time). Raises Problem."""
+    claims = _decode(jws, control_key, require=["iss", "aud", "iat", "act"])
     manifest = claims.get("manifest")
     if claims["act"] != "manifest" or not isinstance(manifest, dict):
         raise _refused("It is not a manifest.")
-    return manifest
+    return manifest, float(claims["iat"])
 
 
 def _decode(token: str, key: Ed25519PublicKey, *, require: list[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from strongroom_hub.problems import Problem
 from strongroom_hub.vault import masks, memfd
 from strongroom_hub.vault.jobs import ViewJob
 from strongroom_hub.vault.manifest import Part, aad_prefix
-from strongroom_hub.vault.store import damaged, open_part
+from strongroom_hub.vault.parts import damaged, open_part
 
 
 @contextmanager

@@ -38,6 +38,7 @@ def test_from_draft_to_signed_release(cardio: Enclave) -> None:
         {
             "dataset": "health/randhie",
             "version": 1,
+            "manifest": cardio.operator("GET", "datasets")["datasets"][0]["manifest"],
             "label": "confidential",
             "columns": ["person_id", "age", "visits"],
             "masks": {},

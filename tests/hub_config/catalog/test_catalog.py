@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from enclave import Enclave
 from strongroom_hub.catalog import rules
@@ -15,9 +17,10 @@ NEW = {
     "columns": {"a": "the a"},
 }
 MANIFEST = {
-    "format": "strongroom-manifest/1",
+    "format": "strongroom-manifest/2",
     "dataset": "health/new",
     "version": 1,
+    "kind": "table",
     "label": "internal",
     "rows": 3,
     "columns": [{"name": "a", "type": "Int64"}, {"name": "b", "type": "String"}],
@@ -58,7 +61,10 @@ def test_draft_sign_activate(enclave: Enclave) -> None:
     jws = enclave.operator("POST", "datasets/health/new/1/publish", {"manifest": MANIFEST})["manifest_jws"]
     signed = enclave.claims(jws)
     assert signed["act"] == "manifest"
-    assert signed["manifest"] == MANIFEST
+    decided = [{**column, "tags": []} for column in MANIFEST["columns"]]
+    assert signed["manifest"] == MANIFEST | {"columns": decided, "sources": []}
+    (listed,) = enclave.operator("GET", "datasets")["datasets"]
+    assert listed["manifest"] == hashlib.sha256(jws.encode()).hexdigest()
     assert "exp" not in signed
     assert server("GET", "catalog")["datasets"] == []  # signed is not visible yet
     enclave.operator("POST", "datasets/health/new/1/activate")

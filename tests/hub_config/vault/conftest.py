@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from strongroom_hub.config import Instance
 from strongroom_hub.vault import checks, memfd, setup
+from strongroom_hub.vault.manifest import digest
 from strongroom_hub.vault.reader import Answer
 from strongroom_hub.vault.service import Vault
 from strongroom_hub.vault.tickets import IngestTicket, ReadTicket, StageTicket
@@ -31,6 +32,7 @@ class Signer:
     """Signs as control does."""
 
     key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+    active: dict[tuple[str, int], str] = field(default_factory=dict)
 
     def token(self, act: str, *, life: float = 30, **claims: Any) -> str:
         now = time.time()
@@ -39,7 +41,17 @@ class Signer:
 
     def manifest(self, manifest: dict[str, Any]) -> str:
         claims = {"iss": "strongroom:control", "aud": "strongroom:vault", "act": "manifest", "manifest": manifest}
+        claims["iat"] = time.time()
         return jwt.encode(claims, self.key, algorithm="EdDSA")
+
+    def activate(self, manifest: dict[str, Any]) -> str:
+        """Sign, and from here on name this one in tickets, as control does with the version that it made active."""
+        jws = self.manifest(manifest)
+        self.active[manifest["dataset"], manifest["version"]] = digest(jws)
+        return jws
+
+    def digest(self, dataset: str, version: int = 1) -> str:
+        return self.active.get((dataset, version), "0" * 64)
 
 
 class Room:
@@ -57,7 +69,7 @@ class Room:
 
     def publish(self, name: str, data: pl.DataFrame | bytes, **how: str) -> dict[str, Any]:
         manifest: dict[str, Any] = self.ingest(name, data, **how)
-        self.vault.store.publish(name, 1, self.signer.manifest(manifest))
+        self.vault.store.publish(name, 1, self.signer.activate(manifest))
         return manifest
 
     def folder(self, name: str) -> Path:
@@ -66,8 +78,7 @@ class Room:
     def part(self, name: str) -> Path:
         return self.folder(name) / "part-00000.parquet"
 
-    @staticmethod
-    def read_claims(dataset: str, columns: list[str], **changed: Any) -> dict[str, Any]:
+    def read_claims(self, dataset: str, columns: list[str], **changed: Any) -> dict[str, Any]:
         return {
             "user": "ada",
             "project": "cardio",
@@ -75,6 +86,7 @@ class Room:
             "uid": None,
             "dataset": dataset,
             "version": 1,
+            "manifest": self.signer.digest(dataset),
             "label": "secret",
             "columns": columns,
             "masks": {},
@@ -95,9 +107,14 @@ class Room:
         finally:
             os.close(answer.fd)
 
-    @staticmethod
-    def view(dataset: str, columns: list[str], **changed: Any) -> dict[str, Any]:
-        given = {"dataset": dataset, "version": 1, "label": "secret", "columns": columns}
+    def view(self, dataset: str, columns: list[str], **changed: Any) -> dict[str, Any]:
+        given = {
+            "dataset": dataset,
+            "version": 1,
+            "manifest": self.signer.digest(dataset),
+            "label": "secret",
+            "columns": columns,
+        }
         return {**given, "masks": {}, "project": "cardio", **changed}
 
     @staticmethod

@@ -69,7 +69,7 @@ class Running:
         about = {"dataset": name, "version": 1, "format": "csv", "label": "confidential"}
         taken = self.call("PUT", f"/v1/datasets/{name}/1", "ingest", frame.write_csv().encode(), **about)
         assert taken.status_code == 201, taken.text
-        jws = self.signer.manifest(taken.json()["manifest"])
+        jws = self.signer.activate(taken.json()["manifest"])
         assert self.call("POST", f"/v1/datasets/{name}/1/publish", content=jws.encode()).status_code == 204
 
     def connect(self) -> socket.socket:

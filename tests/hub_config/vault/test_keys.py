@@ -21,13 +21,14 @@ def master(tmp_path: Path) -> Path:
 def test_a_key_opens_only_for_what_it_was_wrapped_for(master: Path) -> None:
     keys = LocalKeyService(master)
     key = new_key()
-    wrapped = keys.wrap(key, KeyUse.column("a/b", 1, "x"))
-    assert keys.unwrap(wrapped, KeyUse.column("a/b", 1, "x")) == key
-    assert keys.wrap(key, KeyUse.column("a/b", 1, "x")) != wrapped
+    wrapped = keys.wrap(key, KeyUse.slot("a/b", 1, "table", "x"))
+    assert keys.unwrap(wrapped, KeyUse.slot("a/b", 1, "table", "x")) == key
+    assert keys.wrap(key, KeyUse.slot("a/b", 1, "table", "x")) != wrapped
     others = [
-        KeyUse.column("a/b", 2, "x"),
-        KeyUse.column("a/c", 1, "x"),
-        KeyUse.column("a/b", 1, "y"),
+        KeyUse.slot("a/b", 2, "table", "x"),
+        KeyUse.slot("a/c", 1, "table", "x"),
+        KeyUse.slot("a/b", 1, "table", "y"),
+        KeyUse.slot("a/b", 1, "synthetic", "x"),
         KeyUse.export("a/b", "x"),
     ]
     for other in others:
@@ -35,12 +36,12 @@ def test_a_key_opens_only_for_what_it_was_wrapped_for(master: Path) -> None:
             keys.unwrap(wrapped, other)
     for broken in (WrappedKey("local:2", wrapped.wrapped), WrappedKey("local:1", "AAAA"), WrappedKey("local:1", "?")):
         with pytest.raises(Problem) as refused:
-            keys.unwrap(broken, KeyUse.column("a/b", 1, "x"))
+            keys.unwrap(broken, KeyUse.slot("a/b", 1, "table", "x"))
         assert wrapped.wrapped not in str(refused.value.as_json())
 
 
 def test_uses_cannot_be_confused_by_their_words() -> None:
-    assert KeyUse.column("a", 1, "b").as_bytes() != KeyUse.column("a", 11, "b").as_bytes()
+    assert KeyUse.slot("a", 1, "table", "b").as_bytes() != KeyUse.slot("a", 11, "table", "b").as_bytes()
     assert KeyUse(("a", "bc")).as_bytes() != KeyUse(("ab", "c")).as_bytes()
 
 

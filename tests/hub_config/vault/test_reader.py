@@ -76,7 +76,7 @@ def test_the_cache_forgets_the_view_that_was_not_used_for_longest(room: Any, peo
         sizes.append(answer.bytes)
         cache._limit = sizes[0] * 5 // 2  # two views of this size fit, a third does not
         os.close(answer.fd)
-    assert [key[2] for key in cache._files] == [("visits",), ("age",)]
+    assert [key[3] for key in cache._files] == [("visits",), ("age",)]
     assert sum(memfd.size(fd) for fd in cache._files.values()) <= cache._limit
 
 

@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from strongroom_hub.problems import Problem
 from strongroom_hub.vault import ingest, views
 from strongroom_hub.vault.jobs import ViewJob
-from strongroom_hub.vault.keys import FOOTER
-from strongroom_hub.vault.manifest import aad_prefix
+from strongroom_hub.vault.manifest import FOOTER, TABLE, aad_prefix, digest
 from strongroom_hub.vault.service import Vault
 from strongroom_hub.vault.tickets import View
+from strongroom_hub.vault.wrapped import wrap_all
 
 
 def fails(room: Any, name: str, *words: str) -> None:
@@ -146,7 +146,7 @@ def test_swapped_parts_are_refused(room: Any, people: pl.DataFrame, monkeypatch:
     # even with a manifest that lists them so, they open only in their own place
     parts = manifest["parts"]
     swapped = [{**parts[1], "name": parts[0]["name"]}, {**parts[0], "name": parts[1]["name"]}]
-    (folder / "manifest.jws").write_text(room.signer.manifest({**manifest, "parts": swapped}))
+    (folder / "manifest.jws").write_text(room.signer.activate({**manifest, "parts": swapped}))
     with pytest.raises(Problem, match="does not decrypt"):
         room.frame("health/people", ["age"])
 
@@ -157,11 +157,8 @@ def _two_parts(room: Any, people: pl.DataFrame, monkeypatch: pytest.MonkeyPatch)
     store = room.vault.store
     folder = store.begin("health/people", 1)
     manifest, keys = ingest.write_parts(people, folder, "health/people", 1, "confidential")
-    from strongroom_hub.vault.keys import KeyUse  # noqa: PLC0415
-
-    wrapped = {name: room.vault.keys.wrap(key, KeyUse.column("health/people", 1, name)) for name, key in keys.items()}
-    store.complete(folder, manifest, wrapped)
-    store.publish("health/people", 1, room.signer.manifest(manifest.model_dump()))
+    store.complete(folder, manifest, wrap_all(room.vault.keys, "health/people", 1, {TABLE: keys}))
+    store.publish("health/people", 1, room.signer.activate(manifest.model_dump()))
     return manifest.model_dump(), keys
 
 
@@ -176,7 +173,7 @@ def test_two_parts_read_as_one_table(room: Any, people: pl.DataFrame, monkeypatc
 def test_a_missing_part_and_a_link_in_its_place_are_refused(room: Any, people: pl.DataFrame) -> None:
     room.publish("health/people", people)
     part = room.part("health/people")
-    elsewhere = part.with_name("elsewhere")
+    elsewhere = room.instance.vault_dir / "elsewhere"
     part.rename(elsewhere)
     fails(room, "health/people", "part-00000.parquet", "missing")
     part.symlink_to(elsewhere)
@@ -199,6 +196,9 @@ def test_an_older_part_with_its_older_manifest_does_not_open_with_today_s_keys(r
     room.publish("health/people", people.with_columns(pl.col("age") + 1))
     for name in ("manifest.jws", "part-00000.parquet"):
         shutil.copy(old / name, folder / name)
+    with pytest.raises(Problem, match="not the one that control made active"):
+        room.frame("health/people", ["age"])
+    room.signer.active["health/people", 1] = digest((folder / "manifest.jws").read_text())
     with pytest.raises(Problem, match="does not decrypt"):
         room.frame("health/people", ["age"])
 
@@ -210,38 +210,83 @@ def test_another_signer_s_manifest_is_refused(room: Any, people: pl.DataFrame) -
     fails(room, "health/people", "manifest.jws", "InvalidSignature")
 
 
-@pytest.mark.parametrize("harm", ["swap", "gone", "rubbish", "unknown-kek"])
+@pytest.mark.parametrize("harm", ["swap", "gone", "twice", "rubbish", "unknown-kek"])
 def test_changed_wrapped_keys_are_refused(room: Any, people: pl.DataFrame, harm: str) -> None:
     room.publish("health/people", people)
     file = room.folder("health/people") / "keys.json"
     keys = json.loads(file.read_text())
+    by_name = {one["name"]: one for one in keys["keys"]}
     if harm == "swap":
-        keys["age"], keys["income"] = keys["income"], keys["age"]
+        by_name["age"]["name"], by_name["income"]["name"] = "income", "age"
     elif harm == "gone":
-        del keys["age"]
+        keys["keys"].remove(by_name["age"])
+    elif harm == "twice":
+        keys["keys"].append(by_name["age"])
     elif harm == "unknown-kek":
-        keys["age"]["kek"] = "local:9"
+        by_name["age"]["kek"] = "local:9"
     file.write_text("[" if harm == "rubbish" else json.dumps(keys))
     with pytest.raises(Problem) as refused:
         room.frame("health/people", ["age"])
     assert refused.value.slug in {"dataset-damaged", "key-refused"}
 
 
+def test_an_older_folder_put_back_whole_is_refused(room: Any, people: pl.DataFrame) -> None:
+    """Signed, complete and with its own keys: only the ticket knows that another manifest is active."""
+    room.publish("health/people", people)
+    folder = room.folder("health/people")
+    shutil.copytree(folder, folder.with_name("old"))
+    shutil.rmtree(folder)
+    room.publish("health/people", people.with_columns(pl.col("age") + 1))
+    shutil.rmtree(folder)
+    folder.with_name("old").rename(folder)
+    with pytest.raises(Problem, match="not the one that control made active") as refused:
+        room.frame("health/people", ["age"])
+    assert refused.value.slug == "dataset-damaged"
+    with pytest.raises(Problem, match="not the one that control made active"):
+        room.vault.store.verify("health/people", 1, active=room.signer.digest("health/people"))
+
+
+def test_a_file_that_nobody_signed_for_is_named(room: Any, people: pl.DataFrame) -> None:
+    room.publish("health/people", people)
+    shutil.copy(room.part("health/people"), room.folder("health/people") / "part-00001.parquet")
+    fails(room, "health/people", "part-00001.parquet", "does not name this file")
+
+
 def test_publish_takes_only_the_draft_s_own_manifest(room: Any, people: pl.DataFrame) -> None:
     manifest = room.ingest("health/people", people)
     store = room.vault.store
-    for change in ({"label": "public"}, {"rows": 59}, {"columns": manifest["columns"][:2]}, {"version": 2}):
+    for change in (
+        {"rows": 59},
+        {"columns": manifest["columns"][:2]},
+        {"version": 2},
+        {"parts": manifest["parts"] * 2},
+    ):
         with pytest.raises(Problem) as refused:
             store.publish("health/people", 1, room.signer.manifest({**manifest, **change}))
-        assert refused.value.slug == "manifest-differs"
+        assert refused.value.slug in {"manifest-differs", "bad-manifest"}
     with pytest.raises(Problem, match="extra"):
         store.publish("health/people", 1, room.signer.manifest({**manifest, "extra": 1}))
     with pytest.raises(Problem, match="no published version"):
         room.frame("health/people", ["age"])
-    signed = room.signer.manifest(manifest)
+    decided = [{**column, "tags": ["sensitive"]} for column in manifest["columns"]]
+    signed = room.signer.activate(manifest | {"label": "secret", "columns": decided, "sources": ["health/raw@3"]})
     store.publish("health/people", 1, signed)
     store.publish("health/people", 1, signed)  # a caller that saw no answer may ask again
     assert room.frame("health/people", ["age"]).height == 60
+
+
+def test_a_new_label_is_a_newer_signature_over_the_same_data(room: Any, people: pl.DataFrame) -> None:
+    manifest = room.publish("health/people", people)
+    store = room.vault.store
+    before = (room.folder("health/people") / "manifest.jws").read_text()
+    store.publish("health/people", 1, room.signer.activate(manifest | {"label": "secret"}))
+    assert store.open("health/people", 1).manifest.label == "secret"
+    assert room.frame("health/people", ["age"]).height == 60
+    with pytest.raises(Problem, match="newer than this one"):
+        store.publish("health/people", 1, before)
+    with pytest.raises(Problem, match="Versions never change"):
+        store.publish("health/people", 1, room.signer.manifest(manifest | {"rows": 59}))
+    assert store.verify("health/people", 1).label == "secret"
 
 
 def test_a_published_version_never_changes(room: Any, people: pl.DataFrame) -> None:
