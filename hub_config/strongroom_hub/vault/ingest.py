@@ -18,7 +18,7 @@ from strongroom_hub.problems import Problem
 from strongroom_hub.vault import csvtypes
 from strongroom_hub.vault.keys import new_key
 from strongroom_hub.vault.manifest import FOOTER, FORMAT, Column, Manifest, Part, aad_prefix
-from strongroom_hub.vault.parts import PARQUET_MAGIC as MAGIC
+from strongroom_hub.vault.parts import encrypted_as_wanted
 
 Format = Literal["csv", "parquet", "arrow"]
 ROWS_PER_PART = 2_000_000
@@ -136,11 +136,8 @@ def _write_encrypted(frame: pl.DataFrame, file: Path, keys: dict[str, bytes], aa
 def _prove_encrypted(columns: list[str], file: Path, footer_key: bytes, aad: bytes) -> None:
     """The encryption API is marked unstable: believe the bytes, not the call."""
     with file.open("rb") as stream:
-        head = stream.read(len(MAGIC))
-        stream.seek(-len(MAGIC), os.SEEK_END)
-        tail = stream.read(len(MAGIC))
-    if (head, tail) != (MAGIC, MAGIC):
-        raise _unencrypted("the file")
+        if encrypted_as_wanted(stream.fileno()):
+            raise _unencrypted("the file")
     for name in columns:
         others = pl.ParquetDecryptionProperties(footer_key=footer_key, aad_prefix=aad)
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import struct
 from pathlib import Path
 
 from strongroom_hub.problems import Problem
@@ -12,6 +13,9 @@ from strongroom_hub.vault.manifest import File, Part
 
 PARQUET_MAGIC = b"PARE"
 """Head and tail of an encrypted Parquet file; a plaintext one says `PAR1`, and polars would read it without a word."""
+_AES_GCM_V1 = b"\x1c\x1c"
+"""How the clear part before an encrypted footer begins (Thrift, compact): structure 1 of structure 1, AES_GCM_V1."""
+_LENGTH = struct.Struct("<I")
 
 
 def open_part(folder: Path, dataset: str, version: int, part: Part) -> int:
@@ -21,7 +25,8 @@ def open_part(folder: Path, dataset: str, version: int, part: Part) -> int:
     """
     fd = _open(folder, dataset, version, part.name)
     try:
-        _check_encrypted(fd, dataset, version, part.name)
+        if wrong := encrypted_as_wanted(fd):
+            raise damaged(dataset, version, part.name, wrong)  # noqa: TRY301 - the descriptor is closed below
         _check(fd, dataset, version, part.name, part)
     except BaseException:
         os.close(fd)
@@ -51,11 +56,16 @@ def _open(folder: Path, dataset: str, version: int, name: str) -> int:
     return fd
 
 
-def _check_encrypted(fd: int, dataset: str, version: int, name: str) -> None:
+def encrypted_as_wanted(fd: int) -> str:
+    """Empty, or what is wrong with the outside of an open Parquet file: that it is plain, or of the other mode."""
     last = max(0, os.fstat(fd).st_size - len(PARQUET_MAGIC))
     ends = [os.pread(fd, len(PARQUET_MAGIC), at) for at in (0, last)]
-    if last < len(PARQUET_MAGIC) or ends != [PARQUET_MAGIC, PARQUET_MAGIC]:
-        raise damaged(dataset, version, name, "it is not an encrypted Parquet file")
+    if last < 2 * len(PARQUET_MAGIC) or ends != [PARQUET_MAGIC, PARQUET_MAGIC]:
+        return "it is not an encrypted Parquet file"
+    footer = last - _LENGTH.size - int(_LENGTH.unpack(os.pread(fd, _LENGTH.size, last - _LENGTH.size))[0])
+    if footer < len(PARQUET_MAGIC) or os.pread(fd, len(_AES_GCM_V1), footer) != _AES_GCM_V1:
+        return "it is encrypted in another way than AES_GCM_V1, the only one that notices every change"
+    return ""
 
 
 def _check(fd: int, dataset: str, version: int, name: str, signed: Part | File) -> None:

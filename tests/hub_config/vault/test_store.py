@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -8,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet.encryption as parquet_encryption
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pyarrow import parquet
 from strongroom_hub.problems import Problem
 from strongroom_hub.vault import ingest, views
 from strongroom_hub.vault.jobs import ViewJob
@@ -90,6 +93,38 @@ def test_plaintext_in_place_of_a_part_is_refused(room: Any, people: pl.DataFrame
     room.publish("health/people", people)
     people.write_parquet(room.part("health/people"))
     fails(room, "health/people", "part-00000.parquet", "not an encrypted Parquet file")
+
+
+def test_the_mode_that_notices_no_change_is_refused(room: Any, people: pl.DataFrame) -> None:
+    """AES_GCM_CTR_V1 hands out changed pages silently; not even a signed manifest makes the vault read it."""
+    manifest = room.publish("health/people", people)
+    part = room.part("health/people")
+    how = {"aad_prefix": b"health/people/1/part-00000.parquet", "store_aad_prefix": False}
+    for algorithm, words in (("AES_GCM_CTR_V1", "another way than AES_GCM_V1"), ("AES_GCM_V1", "does not decrypt")):
+        encryption = parquet_encryption.create_encryption_properties(
+            footer_key=bytes(32), encryption_algorithm=algorithm, **how
+        )
+        parquet.write_table(people.to_arrow(), part, encryption_properties=encryption)
+        described = {"sha256": hashlib.sha256(part.read_bytes()).hexdigest(), "bytes": part.stat().st_size}
+        signed = manifest | {"parts": [manifest["parts"][0] | described]}
+        (room.folder("health/people") / "manifest.jws").write_text(room.signer.activate(signed))
+        with pytest.raises(Problem, match=words) as refused:
+            room.frame("health/people", ["age"])
+        assert "part-00000.parquet" in refused.value.detail
+
+
+def test_a_part_swapped_between_two_reads_of_one_process_is_noticed(
+    room: Any, people: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A re-used LazyFrame keeps footers of what is gone; each reading here opens and hashes anew."""
+    _two_parts(room, people, monkeypatch)
+    view = View.model_validate(room.view("health/people", ["age"]))
+    job = ViewJob.prepare(room.vault.store.open("health/people", 1), view, room.vault.keys)
+    assert views.collect_view(job).height == 60
+    part = room.part("health/people")
+    part.write_bytes(part.with_name("part-00001.parquet").read_bytes())
+    with pytest.raises(Problem, match=r"part-00000\.parquet"):
+        views.collect_view(job)
 
 
 def test_plaintext_with_encrypted_ends_is_refused(room: Any, people: pl.DataFrame) -> None:
