@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from strongroom_hub.audit.settings import AuditSettings
 
 ENVIRONMENT_VARIABLE = "STRONGROOM_INSTANCE"
 FILE, TWO_PERSON = "file", "two-person"
@@ -48,6 +50,8 @@ class Instance:
     uids: Uids | None = None
     policy_activation: str = FILE
     """How a changed policy comes into force: by itself (FILE), or by a proposal that another admin approves."""
+
+    audit: AuditSettings = field(default_factory=AuditSettings)
 
     # who may enter is said beside each folder: (owner, mode)
     @property
@@ -152,6 +156,7 @@ class Instance:
             lines += ["[uids]"] + [
                 f"{name} = {getattr(self.uids, name)}" for name in ("control", "vault", "proxy", "first_server")
             ]
+        lines += self.audit.lines()
         self.path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     @classmethod
@@ -169,8 +174,9 @@ class Instance:
         try:
             raw: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
             uids = Uids(**raw.pop("uids")) if "uids" in raw else None
-            instance = cls(data=Path(raw.pop("data")), run=Path(raw.pop("run")), uids=uids, **raw)
-        except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+            audit = AuditSettings.parse(raw.pop("audit", {}))
+            instance = cls(data=Path(raw.pop("data")), run=Path(raw.pop("run")), uids=uids, audit=audit, **raw)
+        except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{file} is not a Strongroom instance file: {error}") from error
         if instance.policy_activation not in {FILE, TWO_PERSON}:
             wanted = f'"{FILE}" or "{TWO_PERSON}"'

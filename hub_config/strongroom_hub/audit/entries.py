@@ -82,6 +82,10 @@ class Action(StrEnum):
     ACCOUNT_CREATE = "control:account:create"
     PROJECT_CREATE = "control:project:create"
     LOG_READ = "control:log:read"
+    ERASURE_REQUEST = "control:erasure:request"
+    ERASURE_REJECT = "control:erasure:reject"
+    ERASURE_WITHDRAW = "control:erasure:withdraw"
+    ERASURE_CARRY_OUT = "control:erasure:carry-out"
     SYSTEM_START = "control:system:start"
     SYSTEM_STOP = "control:system:stop"
 

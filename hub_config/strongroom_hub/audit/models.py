@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlmodel import Field, SQLModel
+
+from strongroom_hub.control.times import UtcTime
 
 
 class LogEntry(SQLModel, table=True):
@@ -60,3 +64,24 @@ class LogPayloadKey(SQLModel, table=True):
     person: str = Field(unique=True, index=True)
     """The actor whose key it is, for example `user:analyst`."""
     wrapped: bytes
+
+
+class LogErasure(SQLModel, table=True):
+    """The erasure of one person's texts: asked for by one, decided by another. What counts is what its entries say."""
+
+    __tablename__ = "log_erasures"
+
+    id: str = Field(primary_key=True, max_length=32)
+    person: str = Field(index=True)
+    subject: str = Field(index=True)
+    """The pseudonym whose key goes; the person gets another with the next text."""
+    state: str = Field(max_length=16)
+    why: str
+    asked_by: str
+    asked_at: datetime = Field(sa_type=UtcTime)
+    entry: int = -1
+    decided_by: str | None = None
+    decided_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    done_entry: int | None = None
+    cleared_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    """When the database's free pages and journal were emptied of the deleted key."""

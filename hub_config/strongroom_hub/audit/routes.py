@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse
+from pydantic import BaseModel, Field
 
 from strongroom_hub.access.service import stewarded_datasets
-from strongroom_hub.audit import reader
+from strongroom_hub.audit import erasure, reader, rules
+from strongroom_hub.audit.ends import with_ends
 from strongroom_hub.audit.entries import Action, Entry
 from strongroom_hub.audit.writer import AuditWriter
 from strongroom_hub.control.callers import Caller, Ctx, Writer
@@ -76,7 +78,7 @@ def _page(
             if len(batch) < PAGE:
                 before = None
                 break
-    return {"entries": found, "next": before or None, "size": reader.size(context.engine)}
+    return {"entries": with_ends(context, found), "next": before or None, "size": reader.size(context.engine)}
 
 
 def _record_reading(writer: AuditWriter, actor: str, detail: dict[str, Any]) -> None:
@@ -122,16 +124,71 @@ def entry(index: int, context: Ctx, writer: Writer, person: Person) -> dict[str,
             next="The list shows the entries that you may see.",
         )
     _record_reading(writer, person.actor, {"entry": index})
-    may_read = reach.reads_payload(proven.fields)
-    text = reader.payload(context.engine, context.log_keys, index) if may_read else None
     return {
-        **proven.fields,
+        **with_ends(context, [proven.fields])[0],
         "payload_reference": proven.fields.get("payload"),
-        "payload": text,
+        **_text_of(context, proven.fields, may_read=reach.reads_payload(proven.fields)),
         "proof": proven.proof(),
     }
+
+
+def _text_of(context: Context, fields: dict[str, Any], *, may_read: bool) -> dict[str, Any]:
+    """The decrypted text where it may be shown, and in every case why it is there or not."""
+    answer: dict[str, Any] = {"payload": None, "payload_state": "none", "erased": None}
+    reference = fields.get("payload")
+    if reference is None:
+        return answer
+    erased = erasure.carried_out(context, reference["subject"])
+    if erased is not None:
+        return answer | {
+            "payload_state": "erased",
+            "erased": {"entry": erased["index"], "time": erased["time"], "actor": erased["actor"]},
+        }
+    if not may_read:
+        return answer | {"payload_state": "not-yours"}
+    try:
+        return answer | {
+            "payload": reader.payload(context.engine, context.log_keys, fields["index"]),
+            "payload_state": "shown",
+        }
+    except reader.PayloadUnreadableError:
+        return answer | {"payload_state": "unreadable"}
 
 
 @public.get("/checkpoint", response_class=PlainTextResponse)
 def checkpoint(context: Ctx, _: Person) -> str:
     return reader.checkpoint(context.engine)
+
+
+# -- erasure ------------------------------------------------------------------------------------------------------
+
+
+class NewErasure(BaseModel):
+    person: Annotated[str, Field(pattern="^user:.+$", max_length=80)]
+    why: Annotated[str, Field(max_length=rules.MAX_WHY)]
+
+
+class ErasureDecision(BaseModel):
+    verdict: rules.Verdict
+    comment: Annotated[str, Field(max_length=rules.MAX_WHY)] = ""
+
+
+@public.get("/erasures")
+def erasures(context: Ctx, person: Person) -> dict[str, Any]:
+    return {"setting": context.instance.audit.erasure, "erasures": erasure.erasures(context, user=person.user)}
+
+
+@public.post("/erasures", status_code=201)
+def ask_for_erasure(body: NewErasure, context: Ctx, writer: Writer, person: Person) -> dict[str, Any]:
+    return erasure.ask(writer, context, user=person.user, person=body.person, why=body.why)
+
+
+@public.post("/erasures/{erasure_id}/decision")
+def decide_on_erasure(
+    erasure_id: str, body: ErasureDecision, context: Ctx, writer: Writer, person: Person
+) -> dict[str, Any]:
+    decided = erasure.decide(
+        writer, context, user=person.user, erasure_id=erasure_id, verdict=body.verdict, comment=body.comment
+    )
+    erasure.clear_up(writer, context)
+    return decided

@@ -17,7 +17,7 @@ from strongroom_hub.audit.entries import MAX_LEAF_BYTES, SEARCH_COLUMNS
 from strongroom_hub.audit.tree import TILE_WIDTH, tile_width, tiles_of
 
 _LENGTH_BYTES = 2
-_TABLES = ("log_entries", "log_tiles", "log_head", "log_payloads")
+_TABLES = ("log_entries", "log_tiles", "log_head", "log_payloads", "log_payload_keys")
 
 
 class UnreadableLogError(Exception):
@@ -66,6 +66,10 @@ class StoredLog(Protocol):
 
     def stray_payloads(self) -> list[int]:
         """Entry numbers of payloads whose entry is not stored."""
+        ...
+
+    def subjects_with_key(self) -> set[str] | None:
+        """Pseudonyms whose payloads can still be read; None where no keys are stored. The keys are not looked at."""
         ...
 
     def damage(self) -> list[str]:
@@ -122,6 +126,9 @@ class DatabaseLog:
     def stray_payloads(self) -> list[int]:
         query = 'SELECT entry FROM log_payloads WHERE entry NOT IN (SELECT "index" FROM log_entries) ORDER BY entry'
         return [row[0] for row in self._connection.execute(query)]
+
+    def subjects_with_key(self) -> set[str] | None:
+        return {row[0] for row in self._connection.execute("SELECT subject FROM log_payload_keys")}
 
     def damage(self) -> list[str]:
         found = []
@@ -213,6 +220,9 @@ class DirectoryLog:
 
     def stray_payloads(self) -> list[int]:
         return []
+
+    def subjects_with_key(self) -> set[str] | None:
+        return None
 
     def damage(self) -> list[str]:
         return []

@@ -122,6 +122,9 @@ class _Verification:
         """The partial block at the end."""
         self.cut: _Block | None = None
         """The block in which an earlier checkpoint ends."""
+        self.named: dict[str, int] = {}
+        """Whose payloads entries name, with the first such entry."""
+        self.erased: set[str] = set()
 
     def run(self, earlier: Checkpoint | None) -> None:
         self._open_checkpoint()
@@ -132,6 +135,7 @@ class _Verification:
         self._check_upper_tiles(trusted)
         self._check_surplus_tiles()
         self._check_head(edge)
+        self._check_erasures()
         if earlier is not None:
             self._check_earlier(earlier, trusted)
 
@@ -235,6 +239,10 @@ class _Verification:
             return
         if fields.get("index") != row.index:
             self.report.add(Part.INDEX, row.index, f"it was written as entry {fields.get('index')}")
+        if reference is not None:
+            self.named.setdefault(reference.subject, row.index)
+        if fields.get("action") == leaves.Action.ERASURE_CARRY_OUT:
+            self.erased.add(fields["detail"].get("subject"))
         if row.columns is not None:
             for name in leaves.differing_columns(fields, row.columns):
                 text = f"'{name}' was changed: it does not say what the entry says"
@@ -252,6 +260,19 @@ class _Verification:
             self.report.add(Part.PAYLOAD, row.index, "the encrypted text was changed")
         elif row.subject != reference.subject:
             self.report.add(Part.PAYLOAD, row.index, "the stored payload is filed under another person")
+
+    def _check_erasures(self) -> None:
+        """A key goes only together with an entry that says so."""
+        kept = self.log.subjects_with_key()
+        if kept is None:
+            return
+        for subject, index in self.named.items():
+            if subject not in kept and subject not in self.erased:
+                text = "the key of this person's texts is gone, and no entry says that they were erased"
+                self.report.add(Part.PAYLOAD, index, text)
+        for subject in kept & self.erased:
+            text = f"the log says that the texts of {subject} were erased, but their key is still there"
+            self.report.add(Part.PAYLOAD, self.named.get(subject), text)
 
     # who is right
 

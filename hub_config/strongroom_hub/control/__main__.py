@@ -20,6 +20,7 @@ from sqlalchemy import Engine
 
 from strongroom_hub.access.service import expire_grants
 from strongroom_hub.audit.entries import Action, Entry
+from strongroom_hub.audit.erasure import clear_up
 from strongroom_hub.audit.keys import LogKeys
 from strongroom_hub.audit.writer import AuditWriter, open_writer
 from strongroom_hub.boxes.rates import Bounds
@@ -97,6 +98,7 @@ class Housekeeper:
             if expire_grants(self._writer, self._context):
                 self._context.policy.rebuild(self._writer)
             record_unread(self._writer, self._context)
+            clear_up(self._writer, self._context)
         except Problem as problem:
             log.error("housekeeping: %s", problem)  # noqa: TRY400 - told, not traced
         except Exception:
