@@ -12,7 +12,9 @@ from typing import Any
 
 import aiohttp
 from strongroom_hub.problems import Problem
+from tornado.log import app_log
 
+from strongroom_lab.cells import CellDoor
 from strongroom_lab.problems import control_silent
 
 TIMEOUT = aiohttp.ClientTimeout(total=15.0, connect=3.0)
@@ -25,12 +27,15 @@ KEPT_OPEN = 60.0
 class Control:
     """Control's internal API as one server sees it, with the server's own credential."""
 
-    def __init__(self, socket: Path, credential: str) -> None:
+    def __init__(self, socket: Path, cells: Path, credential: str) -> None:
+        """`cells`: the door of begins and ends of cells."""
         self._socket = socket
+        self._cells = CellDoor(cells, credential)
         self._headers = {"Authorization": f"Bearer {credential}", "Content-Type": "application/json"}
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
+        self._cells.close()
         if self._session is not None:
             await self._session.close()
 
@@ -88,11 +93,18 @@ class Control:
 
         `silent`: a run that shows no number and leaves no trace in the kernel's history.
         """
-        body = {"kernel": kernel, "notebook": notebook, "cell": cell, "kind": kind, "code": code}
-        return await self._call("POST", "cells", {**body, "silent": True} if silent else body)
+        body = {"kernel": kernel, "notebook": notebook, "cell": cell, "kind": kind, "code": code, "silent": silent}
+        return await self._cells.ask({"op": "begin", **body})
 
-    async def end_cell(self, entry: int, end: dict[str, Any]) -> dict[str, Any]:
-        return await self._call("POST", f"cells/{entry}/end", end)
+    async def end_cells(self, ends: list[dict[str, Any]]) -> None:
+        """Close cells, each named by its `entry`. What control refuses of them is noted in the server's log.
+
+        Raises Problem where it took none: they have to be sent again.
+        """
+        answer = await self._cells.ask({"op": "end", "ends": ends})
+        for told in answer.get("ends", ()):
+            if not told.get("ok"):
+                app_log.error("control refused the end of a cell: %s", Problem.from_json(told.get("problem")).title)
 
     async def report_violation(self, kernel: str, kind: str, counts: dict[str, int], text: str) -> dict[str, Any]:
         """Record what a kernel tried or ran into; `kind`: syscall, limit, start, message or rate."""

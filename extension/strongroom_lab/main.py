@@ -109,7 +109,9 @@ class StrongroomServer(ServerApp):
 
     def init_configurables(self) -> None:
         scrub_logs(self.log)
-        self.workspace = Workspace(Control(self.settings.control_socket, self.settings.credential))
+        self.workspace = Workspace(
+            Control(self.settings.control_socket, self.settings.cells_socket, self.settings.credential)
+        )
         self.vault = Vault(self.settings.vault_socket)
         # A factory is a singleton: whatever was made before this must not decide who starts kernels.
         KernelProvisionerFactory.clear_instance()

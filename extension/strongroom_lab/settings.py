@@ -18,6 +18,8 @@ class Settings:
     server_id: str
     project: str
     control_socket: Path
+    cells_socket: Path
+    """Control's door for begins and ends of cells."""
     vault_socket: Path
     data_socket: Path
     """The vault's door for kernels; bound into each sandbox, never used by the server itself."""
@@ -65,6 +67,7 @@ class Settings:
             server_id=need("STRONGROOM_SERVER_ID"),
             project=need("STRONGROOM_PROJECT"),
             control_socket=Path(need("STRONGROOM_CONTROL_SOCKET")),
+            cells_socket=Path(need("STRONGROOM_CELLS_SOCKET")),
             vault_socket=Path(need("STRONGROOM_VAULT_SOCKET")),
             data_socket=Path(need("STRONGROOM_DATA_SOCKET")),
             run_dir=run_dir,

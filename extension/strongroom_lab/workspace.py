@@ -13,7 +13,6 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -37,7 +36,7 @@ STALE = 5.0
 """Seconds after which a decision that could not be renewed counts for nothing."""
 GATHER = 0.1
 """Seconds that the end of a cell waits for others: they share a commit, and the next cell's begin has the disk."""
-ENDS_AT_ONCE = 8
+ENDS_AT_ONCE = 32
 RETRY = (0.2, 0.5, 1.0, 2.0, 5.0)
 WATCH_INTERVAL = 5.0
 CELLS_KEPT = 10_000
@@ -46,17 +45,13 @@ QUESTIONS, QUESTIONS_PER_SECOND = 60, 10.0
 """What all kernels of the workspace may ask at once, and each second after that."""
 
 
-@dataclass(slots=True)
-class _Report:
-    """One call that control must get to see, sooner or later."""
-
-    send: Callable[[], Awaitable[Any]]
-    ends_cell: bool = False
+_Report = Callable[[], Awaitable[Any]] | dict[str, Any]
+"""What control must get to see, sooner or later: a call, or the end of a cell."""
 
 
 def _together(reports: list[_Report]) -> Iterator[list[_Report]]:
     """In order: neighbouring ends of cells some at a time, everything else alone."""
-    for ends, run in itertools.groupby(reports, key=lambda report: report.ends_cell):
+    for ends, run in itertools.groupby(reports, key=lambda report: isinstance(report, dict)):
         group = list(run)
         size = ENDS_AT_ONCE if ends else 1
         yield from (group[at : at + size] for at in range(0, len(group), size))
@@ -241,14 +236,11 @@ class Workspace:
         """Queue the record of a kernel's end."""
         if reason == "shutdown":
             self.notebooks.pop(kernel, None)
-        self._reports.put_nowait(_Report(partial(self.control.close_kernel, kernel, reason)))
+        self._reports.put_nowait(partial(self.control.close_kernel, kernel, reason))
 
     def end_cell(self, entry: int, end: dict[str, Any]) -> None:
-        """Queue a cell's end; it is sent soon, before whatever is queued after it, and repeated until control has it.
-
-        Ends alone may overtake each other.
-        """
-        self._reports.put_nowait(_Report(partial(self.control.end_cell, entry, end), ends_cell=True))
+        """Queue a cell's end; it is sent soon, before whatever is queued after it, and again until control has it."""
+        self._reports.put_nowait({"entry": entry, **end})
 
     async def reported(self, patience: float = 15.0) -> None:
         """Return when control has got all that was queued until now. Raises Problem where it does not answer."""
@@ -263,19 +255,22 @@ class Workspace:
     async def _report(self) -> None:
         while True:
             waiting = [await self._reports.get()]
-            if waiting[0].ends_cell:
+            if isinstance(waiting[0], dict):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._hurry.wait(), GATHER)
             waiting += [self._reports.get_nowait() for _ in range(self._reports.qsize())]
             for together in _together(waiting):
-                await asyncio.gather(*(self._deliver(report) for report in together))
+                await self._deliver(together)
                 for _ in together:
                     self._reports.task_done()
 
-    async def _deliver(self, report: _Report) -> None:
+    async def _deliver(self, together: list[_Report]) -> None:
+        """Send ends of cells in one message, or make one call; again while control does not answer."""
+        ends = [report for report in together if isinstance(report, dict)]
+        calls = [report for report in together if not isinstance(report, dict)]
         for attempt in itertools.count():
             try:
-                await report.send()
+                await (self.control.end_cells(ends) if ends else calls[0]())
             except Problem as problem:
                 if problem.status >= 500:  # noqa: PLR2004 - HTTP's server errors: try again
                     await asyncio.sleep(RETRY[min(attempt, len(RETRY) - 1)])

@@ -103,6 +103,11 @@ class Instance:
         return self.run / "control" / "control.sock"
 
     @property
+    def cells_socket(self) -> Path:
+        """Control's door for begins and ends of cells (framed JSON), for servers."""
+        return self.run / "control" / "cells.sock"
+
+    @property
     def vault_socket(self) -> Path:
         """The vault's HTTP door for trusted parties (tickets in the Authorization header)."""
         return self.run / "vault" / "vault.sock"

@@ -7,6 +7,7 @@ without passing through the unit of work that also records it.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, CursorResult, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MS = 10_000
@@ -60,23 +62,23 @@ def writing_connection(engine: Engine) -> Connection:
 class Statement:
     """SQL with `:name` values for the paths that every cell takes: compiled once for each kind of database.
 
-    Values go to the driver as they are and come back as it gives them: times are text (`times.iso`), JSON is text.
+    It goes straight to the driver inside the connection's transaction. Values go in as they are and come back as the
+    driver gives them: times are text (`times.iso`), JSON is text. Raises the driver's own errors (`driver_error`).
     """
 
     def __init__(self, sql: str) -> None:
         self._sql = sql
         self._compiled: dict[str, tuple[str, list[str] | None]] = {}
 
-    def __call__(self, connection: Connection, **values: Any) -> CursorResult[Any]:
-        """Execute once. Raises sqlalchemy's errors, and KeyError for a value that is missing."""
+    def __call__(self, connection: Connection, **values: Any) -> Any:
+        """Execute once; the answer is the driver's cursor. Raises KeyError for a value that is missing."""
         sql, order = self._for(connection)
-        return connection.exec_driver_sql(sql, _arranged(values, order))
+        return driver_of(connection).execute(sql, _arranged(values, order))
 
     def many(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
         """Execute for each row of values. Raises as a call does."""
         sql, order = self._for(connection)
-        arranged: Any = [_arranged(row, order) for row in rows]
-        connection.exec_driver_sql(sql, arranged)
+        driver_of(connection).cursor().executemany(sql, [_arranged(row, order) for row in rows])
 
     def _for(self, connection: Connection) -> tuple[str, list[str] | None]:
         """The SQL as the driver wants it, and the order of its values (None where it takes them by name)."""
@@ -90,7 +92,19 @@ class Statement:
 
 
 def _arranged(values: Mapping[str, Any], order: list[str] | None) -> Any:
-    return dict(values) if order is None else tuple(values[name] for name in order)
+    return values if order is None else [values[name] for name in order]
+
+
+def driver_of(connection: Connection) -> Any:
+    """The driver's own connection, for what must not cost more than the database itself does."""
+    return connection.connection.driver_connection
+
+
+def driver_error(error: BaseException) -> BaseException | None:
+    """The driver's own error behind `error`, whether sqlalchemy wrapped it or not; None where it is none."""
+    if isinstance(error, DBAPIError):
+        return error.orig
+    return error if isinstance(error, sqlite3.Error) else None
 
 
 def migrate(engine: Engine) -> None:
@@ -117,5 +131,8 @@ def _configure(connection: DBAPIConnection, _record: object) -> None:
 
 def _begin(connection: Connection) -> None:
     writes = connection.get_execution_options().get(_WRITES, False)
-    connection.exec_driver_sql(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    driver = driver_of(connection)
+    if connection.info.get(_WRITES) is not writes:
+        driver.execute(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
+        connection.info[_WRITES] = writes
+    driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -169,6 +169,7 @@ class StrongroomSpawner(LocalProcessSpawner):
             "STRONGROOM_SERVER_ID": self._server_id,
             "STRONGROOM_PROJECT": self.name,
             "STRONGROOM_CONTROL_SOCKET": str(place.control_socket),
+            "STRONGROOM_CELLS_SOCKET": str(place.cells_socket),
             "STRONGROOM_VAULT_SOCKET": str(place.vault_socket),
             "STRONGROOM_DATA_SOCKET": str(place.data_socket),
             "STRONGROOM_CREDENTIAL_FILE": str(credential),

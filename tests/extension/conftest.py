@@ -27,6 +27,7 @@ import httpx
 import pytest
 import uvicorn
 import websockets
+from strongroom_hub import frames
 
 UID = 61_073
 PREFIX_VARIABLE = "STRONGROOM_TEST_KERNEL_PREFIX"
@@ -58,7 +59,7 @@ class StandIn:
     display: dict[str, Any] = field(default_factory=lambda: dict(FREE))
     sources: list[dict[str, Any]] = field(default_factory=list)
     refuse: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Call ("POST cells") -> problem with which it is refused."""
+    """Call ("begin cell", "POST reads") -> problem with which it is refused."""
     answers: dict[str, Any] = field(default_factory=dict)
     calls: list[tuple[str, Any]] = field(default_factory=list)
     hook: Callable[[str, Any], None] | None = None
@@ -67,8 +68,61 @@ class StandIn:
     credential: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     _server: uvicorn.Server | None = None
     _thread: threading.Thread | None = None
+    _door: socket.socket | None = None
+    _lines: list[socket.socket] = field(default_factory=list)
+
+    @property
+    def cells_path(self) -> Path:
+        """The door of cells beside control's own socket."""
+        return self.path.with_name(f"cells-{self.path.name}")
+
+    def open_door(self) -> None:
+        self._door = socket.socket(socket.AF_UNIX)
+        self._door.bind(str(self.cells_path))
+        self.cells_path.chmod(0o666)
+        self._door.listen(16)
+        threading.Thread(target=self._accept, args=(self._door,), daemon=True).start()
+
+    def close_door(self) -> None:
+        if self._door is not None:
+            for one in (self._door, *self._lines):
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+                one.close()
+            self._door, self._lines = None, []
+            self.cells_path.unlink()
+
+    def _accept(self, door: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                line, _ = door.accept()
+                self._lines.append(line)
+                threading.Thread(target=self._serve, args=(line,), daemon=True).start()
+
+    def _serve(self, line: socket.socket) -> None:
+        with contextlib.suppress(OSError, frames.FrameError):
+            hello, _ = frames.receive(line)
+            if hello != {"v": 1, "credential": self.credential}:
+                frames.send(line, {"ok": False, "problem": {"title": "Who are you?", "status": 401}})
+                return
+            frames.send(line, {"ok": True})
+            while True:
+                asked, _ = frames.receive(line, limit=8 << 20)
+                frames.send(line, self.at_the_door(asked))
+
+    def at_the_door(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The answer to one frame: a cell's begin, or the ends of some."""
+        op = asked.pop("op")
+        if op == "end":
+            return {"ok": True, "ends": [self.framed("end cell", end) for end in asked["ends"]]}
+        return self.framed(f"{op} cell", asked)
+
+    def framed(self, name: str, body: Any) -> dict[str, Any]:
+        status, answer = self.answered(name, body)
+        return {"ok": True, **answer} if status < 400 else {"ok": False, "problem": answer}
 
     def start(self) -> None:
+        self.open_door()
         self._server = uvicorn.Server(uvicorn.Config(self, uds=str(self.path), log_level="critical", lifespan="off"))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
@@ -78,6 +132,7 @@ class StandIn:
         self.path.chmod(0o666)
 
     def stop(self) -> None:
+        self.close_door()
         if self._server is not None and self._thread is not None:
             self._server.force_exit = True
             self._server.should_exit = True
@@ -86,7 +141,7 @@ class StandIn:
             self.path.unlink(missing_ok=True)
 
     def named(self, name: str) -> list[Any]:
-        """The bodies of all calls of that name, for example `POST cells`."""
+        """The bodies of all calls of that name, for example `begin cell` or `POST reads`."""
         return [body for call, body in self.calls if call == name]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -119,6 +174,9 @@ class StandIn:
         name = f"{method} {'/'.join(part if not part.isdigit() else 'ENTRY' for part in parts)}"
         if parts[0] == "kernels" and len(parts) > 1:
             name = f"{method} kernels/ID"
+        return self.answered(name, body)
+
+    def answered(self, name: str, body: Any) -> tuple[int, Any]:
         self.calls.append((name, body))
         if self.hook is not None:
             self.hook(name, body)
@@ -295,6 +353,7 @@ def environment(root: Path, prefix: str, port: int, token: str) -> dict[str, str
         "STRONGROOM_SERVER_ID": "server-1",
         "STRONGROOM_PROJECT": "cardio",
         "STRONGROOM_CONTROL_SOCKET": str(root / "control.sock"),
+        "STRONGROOM_CELLS_SOCKET": str(root / "cells-control.sock"),
         "STRONGROOM_VAULT_SOCKET": str(root / "vault.sock"),
         "STRONGROOM_DATA_SOCKET": str(root / "data" / "data.sock"),
         "STRONGROOM_RUN_DIR": str(root / "run"),

@@ -29,7 +29,7 @@ async def test_a_cell_is_recorded_runs_and_ends(lab: Lab) -> None:
         messages = await page.run("print('hello'); 1 + 1")
     assert text_of(messages) == "hello\n"
     assert of_type(messages, "execute_result")[0]["content"]["data"] == {"text/plain": "2"}
-    [begun] = lab.control.named("POST cells")
+    [begun] = lab.control.named("begin cell")
     assert (begun["kind"], begun["notebook"], begun["cell"]) == ("execute", "study/a.ipynb", "cell-1")
     assert begun["code"] == "print('hello'); 1 + 1"
     [reply] = of_type(messages, "execute_reply")
@@ -38,7 +38,7 @@ async def test_a_cell_is_recorded_runs_and_ends(lab: Lab) -> None:
     assert stamp["withheld"] == 0
     assert stamp["shown"] > len("hello\n")
     await asyncio.sleep(0.3)
-    [end] = lab.control.named("POST cells/ENTRY/end")
+    [end] = lab.control.named("end cell")
     assert end["status"] == "ok"
     assert end["shown"] == stamp["shown"]
     assert {output["mime"] for output in end["outputs"]} == {"application/vnd.jupyter.stdout", "text/plain"}
@@ -57,7 +57,7 @@ async def test_kernel_start_is_recorded_first_and_refused_without_it(lab: Lab) -
 
 async def test_refused_cell_has_no_effect_and_says_why(lab: Lab) -> None:
     async with lab.page(lab.start_kernel("b.ipynb")) as page:
-        lab.control.refuse["POST cells"] = REFUSAL
+        lab.control.refuse["begin cell"] = REFUSAL
         messages = await page.run("open('ran.txt', 'w').write('x')")
         [error] = of_type(messages, "error")
         assert error["content"]["evalue"] == "This cell was not run: The audit log cannot be written"
@@ -69,11 +69,11 @@ async def test_refused_cell_has_no_effect_and_says_why(lab: Lab) -> None:
 
 async def test_cells_sent_after_a_refused_one_do_not_run(lab: Lab) -> None:
     async with lab.page(lab.start_kernel("c.ipynb")) as page:
-        lab.control.refuse["POST cells"] = REFUSAL
+        lab.control.refuse["begin cell"] = REFUSAL
         content = {"code": "x = 1", "silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": True}
 
         def mend(name: str, _body: object) -> None:
-            if name == "POST cells":
+            if name == "begin cell":
                 time.sleep(0.3)
                 lab.control.hook = None
 
@@ -92,7 +92,7 @@ async def test_cells_sent_after_a_refused_one_do_not_run(lab: Lab) -> None:
 async def test_order_is_kept_though_control_is_slow(lab: Lab) -> None:
     async with lab.page(lab.start_kernel("d.ipynb")) as page:
         delays = iter([0.3, 0.0, 0.1, 0.0])
-        lab.control.hook = lambda name, _body: time.sleep(next(delays, 0)) if name == "POST cells" else None
+        lab.control.hook = lambda name, _body: time.sleep(next(delays, 0)) if name == "begin cell" else None
         content = {"silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": True}
         sent = [
             await page.send("execute_request", {**content, "code": f"seen = [*globals().get('seen', []), {number}]"})
@@ -119,16 +119,16 @@ async def test_completion_inspection_and_input_are_recorded(lab: Lab) -> None:
         assert message["content"] == {"prompt": "Name? ", "password": False}
         await page.send("input_reply", {"status": "ok", "value": "Ada"}, channel="stdin")
         assert "Ada\n" in text_of(await page.until_idle(identifier))
-        kinds = [cell["kind"] for cell in lab.control.named("POST cells")]
+        kinds = [cell["kind"] for cell in lab.control.named("begin cell")]
         assert kinds == ["complete", "inspect", "execute", "input"]
-        assert lab.control.named("POST cells")[-1]["code"] == "Ada"
+        assert lab.control.named("begin cell")[-1]["code"] == "Ada"
 
 
 async def test_unasked_input_goes_nowhere(lab: Lab) -> None:
     async with lab.page(lab.start_kernel("e2.ipynb")) as page:
         await page.send("input_reply", {"status": "ok", "value": "surprise"}, channel="stdin")
         assert await page.quiet() == []
-        assert lab.control.named("POST cells") == []
+        assert lab.control.named("begin cell") == []
 
 
 async def test_refused_message_types_reach_nobody(lab: Lab) -> None:
@@ -151,7 +151,7 @@ async def test_refused_message_types_reach_nobody(lab: Lab) -> None:
         ]:
             await page.send(kind, content, channel=channel)
         assert await page.quiet(1.0) == []
-        assert lab.control.named("POST cells") == []
+        assert lab.control.named("begin cell") == []
         assert text_of(await page.run("import os; print(os.path.exists('by-control'))")) == "False\n"
 
 
@@ -267,7 +267,7 @@ async def test_a_silent_run_is_recorded_as_one(lab: Lab) -> None:
     async with lab.page(lab.start_kernel("silent.ipynb")) as page:
         await page.until_idle(await page.send("execute_request", {"code": "x = 1", "silent": True}))
         assert text_of(await page.run("print(x)")) == "1\n"
-    assert [body.get("silent", False) for body in lab.control.named("POST cells")] == [True, False]
+    assert [body.get("silent", False) for body in lab.control.named("begin cell")] == [True, False]
 
 
 async def test_the_execution_count_is_the_gates_own(lab: Lab) -> None:
@@ -371,9 +371,9 @@ async def test_widgets_work_and_are_recorded(lab: Lab) -> None:
         data = {"method": "update", "state": {"value": 7}, "buffer_paths": []}
         moved = await page.until_idle(await page.send("comm_msg", {"comm_id": model, "data": data}))
         assert "now 7" in text_of(moved)
-        recorded = [cell for cell in lab.control.named("POST cells") if cell["kind"] == "comm"]
+        recorded = [cell for cell in lab.control.named("begin cell") if cell["kind"] == "comm"]
         assert json.loads(recorded[0]["code"])["data"] == data
-        lab.control.refuse["POST cells"] = REFUSAL
+        lab.control.refuse["begin cell"] = REFUSAL
         data["state"] = {"value": 9}
         await page.until_idle(await page.send("comm_msg", {"comm_id": model, "data": data}))
         lab.control.refuse.clear()
@@ -386,7 +386,7 @@ async def test_a_dying_kernel_ends_its_cell_in_words(lab: Lab) -> None:
         [error] = of_type(messages, "error")
         assert "ended by itself" in error["content"]["evalue"]
         await asyncio.sleep(0.5)
-        assert lab.control.named("POST cells/ENTRY/end")[-1]["status"] == "died"
+        assert lab.control.named("end cell")[-1]["status"] == "died"
         [stopped] = lab.control.named("DELETE kernels/ID")
         assert stopped["reason"].startswith("died")
         assert text_of(await page.run("print('again')", patience=30)) == "again\n"
@@ -440,7 +440,7 @@ async def test_two_megabytes_are_cut_with_one_notice(guarded_lab: Lab) -> None:
         # The next cell has a budget of its own, and the kernel goes on.
         assert text_of(await page.run("print('next')")) == "next\n"
     await asyncio.sleep(0.2)
-    end = guarded_lab.control.named("POST cells/ENTRY/end")[0]
+    end = guarded_lab.control.named("end cell")[0]
     assert end["shown"] == stamp["shown"]
     assert end["shown"] + end["withheld"] > 2_000_000
 
@@ -562,7 +562,7 @@ async def test_a_cell_whose_page_has_left_is_closed_and_charged(guarded_lab: Lab
             await asyncio.sleep(0.5)
         messages = await stays.quiet(3.0)
     assert "a" * 5000 in text_of(messages)
-    [end] = guarded_lab.control.named("POST cells/ENTRY/end")
+    [end] = guarded_lab.control.named("end cell")
     assert end["status"] == "ok"
     assert end["charged"] > 5000
 
@@ -578,7 +578,7 @@ async def test_a_kernel_whose_page_has_left_ends_in_order(guarded_lab: Lab) -> N
         if guarded_lab.control.named("DELETE kernels/ID"):
             break
         await asyncio.sleep(0.1)
-    assert [end["status"] for end in guarded_lab.control.named("POST cells/ENTRY/end")] == ["died"]
+    assert [end["status"] for end in guarded_lab.control.named("end cell")] == ["died"]
     assert len(guarded_lab.control.named("DELETE kernels/ID")) == 1
 
 
@@ -606,7 +606,7 @@ async def test_control_dead_during_a_cell(fresh_lab: Lab) -> None:
         assert text_of(await page.run("print('back')", patience=30)) == "back\n"
     # The end that could not be sent is repeated, at most five seconds apart.
     await asyncio.sleep(6)
-    assert len(control.named("POST cells/ENTRY/end")) == 2
+    assert len(control.named("end cell")) == 2
 
 
 async def test_the_label_is_up_before_the_ticket_is_out(fresh_lab: Lab) -> None:
@@ -632,7 +632,7 @@ def ask(**request):
         assert text_of(refused) == "Not understood\n"
     [read] = fresh_lab.control.named("POST reads")
     begun = [call for call, _ in fresh_lab.control.calls]
-    assert begun.index("POST reads") > begun.index("POST cells")
+    assert begun.index("POST reads") > begun.index("begin cell")
     assert read["cell"] > 0
     # A second kernel shares the files, so it shares the label.
     async with fresh_lab.page(fresh_lab.start_kernel("other.ipynb")) as page:

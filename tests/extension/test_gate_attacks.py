@@ -90,7 +90,7 @@ time.sleep(0.2)
 async def test_an_answer_without_an_entry_is_no_entry(lab: Lab) -> None:
     async with lab.page(lab.start_kernel("entry.ipynb")) as page:
         for answer in ({}, {"entry": None}, {"entry": True}, {"entry": "7"}, {"entry": [7]}):
-            lab.control.answers["POST cells"] = {**answer, **lab.control.state()}
+            lab.control.answers["begin cell"] = {**answer, **lab.control.state()}
             messages = await page.run("open('ran', 'w')")
             assert "was not run" in of_type(messages, "error")[0]["content"]["evalue"], answer
         lab.control.answers.clear()

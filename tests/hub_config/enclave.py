@@ -7,8 +7,11 @@ import hashlib
 import json
 import secrets
 import shutil
+import socket
+import tempfile
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 from jsonschema import Draft202012Validator
 from sqlalchemy import select
+from strongroom_hub import frames
 from strongroom_hub.audit import reader
 from strongroom_hub.audit.entries import DETAIL_SCHEMA_FILE, SCHEMA_FILE, Action
 from strongroom_hub.audit.models import LogEntry
@@ -28,12 +32,13 @@ from strongroom_hub.audit.writer import AuditWriter, open_writer
 from strongroom_hub.boxes.rates import Bounds
 from strongroom_hub.config import Instance
 from strongroom_hub.control import setup
-from strongroom_hub.control.__main__ import Housekeeper, open_context, policy_keeper
+from strongroom_hub.control.__main__ import Housekeeper, listen_unix, open_context, policy_keeper
 from strongroom_hub.control.app import create_internal, create_public
 from strongroom_hub.control.callers import Principals
 from strongroom_hub.control.context import Context
 from strongroom_hub.control.tickets import TicketSigner, load_private_key
 from strongroom_hub.problems import MEDIA_TYPE, Problem
+from strongroom_hub.projects import cell_door
 
 with warnings.catch_warnings():
     # Starlette wants its test client to stand on httpx's successor; the product itself speaks httpx.
@@ -136,12 +141,68 @@ class Hub:
         return None if user in self.logged_out else user
 
 
-class Caller:
-    """One bearer of a token at the internal API; refusals come back as Problem."""
+class Line:
+    """A connection to the door of cells, as a notebook server keeps it."""
 
-    def __init__(self, client: TestClient, token: str) -> None:
+    def __init__(self, path: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(20)
+        self.socket.connect(str(path))
+
+    def __del__(self) -> None:
+        self.socket.close()
+
+    def ask(self, message: Mapping[str, Any]) -> Any:
+        """The answer; a refusal comes back as Problem."""
+        return self.ask_raw(json.dumps(message).encode())
+
+    def ask_raw(self, body: bytes) -> Any:
+        with suppress(BrokenPipeError):  # refused by its length alone
+            self.socket.sendall(frames.HEADER.pack(len(body)) + body)
+        answer, _ = frames.receive(self.socket, limit=cell_door.MAX_BYTES)
+        if not answer.pop("ok"):
+            problem = Problem.from_json(answer["problem"])
+            assert problem.detail, answer
+            assert problem.next, answer
+            raise problem
+        return answer
+
+
+class Client(TestClient):
+    """Control's two doors for notebook servers: HTTP, and the one of cells."""
+
+    door: Path
+
+
+class Caller:
+    """One bearer of a token at the internal API and the door of cells; refusals come back as Problem."""
+
+    def __init__(self, client: Client, token: str) -> None:
         self.client = client
         self.token = token
+        self._line: Line | None = None
+
+    def line(self) -> Line:
+        """A connection of its own at the door of cells. Raises Problem where this token opens nothing."""
+        line = Line(self.client.door)
+        line.ask({"v": 1, "credential": self.token})
+        return line
+
+    def _ask(self, message: Mapping[str, Any]) -> Any:
+        self._line = self._line or self.line()
+        return self._line.ask(message)
+
+    def begin(self, **cell: Any) -> Any:
+        """Begin a cell."""
+        return self._ask({"op": "begin", **cell})
+
+    def end(self, entry: int, **end: Any) -> int:
+        """End a cell; the answer is the entry's index."""
+        fields = {"status": "ok", "shown": 0, "withheld": 0, "charged": 0, "outputs": [], "duration_ms": 1}
+        (told,) = self._ask({"op": "end", "ends": [{"entry": entry, **fields, **end}]})["ends"]
+        if not told["ok"]:
+            raise Problem.from_json(told["problem"])
+        return int(told["entry"])
 
     def __call__(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         answer = self.client.request(
@@ -193,7 +254,10 @@ class Enclave:
         principals = Principals.load(setup.principals_file(self.instance))
         self.internal = create_internal(self.context, self.writer, principals)
         self.public = create_public(self.context, self.writer, self.hub)
-        client = TestClient(self.internal, raise_server_exceptions=False)
+        client = Client(self.internal, raise_server_exceptions=False)
+        client.door = Path(tempfile.mkdtemp(prefix="sr")) / "cells.sock"
+        self.cells = cell_door.CellDoor(self.context, self.writer, listen_unix(client.door))
+        self.cells.start()
         self.client = client
         self.hub_caller = Caller(client, HUB_TOKEN)
         self.operator = Caller(client, OPERATOR_TOKEN)
@@ -311,6 +375,8 @@ class Enclave:
 
     def close(self) -> None:
         """Every entry that a test made must be what the published schemas say."""
+        self.cells.close()
+        shutil.rmtree(self.client.door.parent, ignore_errors=True)
         self.writer.close()
         with self.context.engine.connect() as connection:
             for (leaf,) in connection.execute(select(LogEntry.leaf)):

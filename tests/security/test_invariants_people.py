@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import socket
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
+from strongroom_hub import frames
 from strongroom_hub.tour.notebook import Notebook
 
 from tests.e2e.processes import below, environment_of
@@ -139,15 +142,32 @@ def test_no_token_that_a_person_can_hold_opens_the_internal_api(running, people)
         assert len(tokens) > 3
         hub_token = instance.hub_token_file.read_text(encoding="ascii").strip()
         operator_token = instance.operator_token_file.read_text(encoding="ascii").strip()
-        cell = {"kernel": notebook.kernel, "notebook": "x", "cell": "x", "kind": "execute", "code": "forged"}
+        cell = {
+            "op": "begin",
+            "kernel": notebook.kernel,
+            "notebook": "x",
+            "cell": "x",
+            "kind": "execute",
+            "code": "forged",
+        }
         read = {"kernel": notebook.kernel, "cell": 0, "dataset": "public/penguins"}
-        calls = [("GET", "session", None), ("POST", "cells", cell), ("POST", "reads", read)]
+        calls = [("GET", "session", None), ("POST", "reads", read)]
         transport = httpx.HTTPTransport(uds=str(instance.control_socket))
         with httpx.Client(transport=transport, base_url="http://control/internal/v1/") as client:
             for token in {*tokens, hub_token, operator_token, "", "null"}:
                 for method, path, body in calls:
                     headers = {"Authorization": f"Bearer {token}"} if token else {}
                     assert client.request(method, path, json=body, headers=headers).status_code == 401, path
+            for token in {*tokens, hub_token, operator_token, "", "null"}:
+                with socket.socket(socket.AF_UNIX) as line:
+                    line.connect(str(instance.cells_socket))
+                    for message in ({"v": 1, "credential": token}, cell):
+                        with suppress(BrokenPipeError):
+                            frames.send(line, message)
+                    answer, _ = frames.receive(line)
+                    assert answer["problem"]["status"] == 401
+                    with pytest.raises((frames.FrameError, ConnectionResetError)):
+                        frames.receive(line)
             for token in tokens:
                 headers = {"Authorization": f"Bearer {token}"}
                 for method, path in (("POST", "servers"), ("GET", "datasets"), ("POST", "policy/reload")):

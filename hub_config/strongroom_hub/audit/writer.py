@@ -1,25 +1,26 @@
-"""The only way to write: one committer thread turns waiting units into one durable transaction (group commit).
+"""The only way to write: one durable transaction for a unit and for all that wait with it (group commit).
 
-A *unit* is a state change together with the entries about it. All units of a batch share one `BEGIN IMMEDIATE`
-transaction, each in a savepoint, so that one that fails takes nothing with it. Entries, tiles, right edge and the
-signed checkpoint are written in that same transaction: there is no torn state between the log and its head. Indexes
-come from the head row inside the transaction, so several processes may write.
+A *unit* is a state change together with the entries about it. The calling thread leads a transaction where nobody
+does: it runs its own unit and those that wait, commits, tells each how it went, and lets the next in line lead. All
+units of a batch share one `BEGIN IMMEDIATE` transaction, each in a savepoint where there are several, so that one that
+fails takes nothing with it. Entries, tiles, right edge and the signed checkpoint are written in that same transaction:
+there is no torn state between the log and its head. Indexes come from the head row inside the transaction, so several
+processes may write.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import queue
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, wait
 from contextlib import suppress
+from enum import Enum, auto
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
 from strongroom_hub.audit import entries, payloads
@@ -27,7 +28,7 @@ from strongroom_hub.audit.entries import Entry, EntryRefusedError, PayloadRefere
 from strongroom_hub.audit.keys import LogKeys
 from strongroom_hub.audit.note import NoteError
 from strongroom_hub.audit.tree import Edge, Growth, leaf_hash
-from strongroom_hub.database import Statement, writing, writing_connection
+from strongroom_hub.database import Statement, driver_error, driver_of, writing, writing_connection
 from strongroom_hub.problems import Problem
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ class Tx(Protocol):
 
 
 class _UnitSession(Session):
-    """A session whose transaction belongs to the committer."""
+    """A session whose transaction belongs to the writer."""
 
     def commit(self) -> None:
         raise RuntimeError("a unit of work is committed when it returns; do not commit its session")
@@ -110,18 +111,29 @@ class _UnitSession(Session):
         raise RuntimeError("a unit of work is rolled back when it raises; do not roll back its session")
 
     def finish(self) -> None:
-        """Send pending changes into the committer's transaction."""
+        """Send pending changes into the writer's transaction."""
         super().commit()
 
 
-class _Unit:
-    """One waiting call of `transact`."""
+class _State(Enum):
+    WAITING = auto()
+    LEADING = auto()
+    """Still waiting, and the next transaction is this unit's thread to make."""
+    RUNNING = auto()
 
-    __slots__ = ("future", "work")
+
+class _Unit:
+    """One call of `transact`."""
+
+    __slots__ = ("failure", "result", "signal", "state", "work")
 
     def __init__(self, work: Callable[[Tx], Any]) -> None:
         self.work = work
-        self.future: Future[Any] = Future()
+        self.state = _State.WAITING
+        self.signal = threading.Semaphore(0)
+        """Released when the unit is done, and before that where its thread is to lead."""
+        self.result: Any = None
+        self.failure: BaseException | None = None
 
 
 class _Batch:
@@ -165,9 +177,9 @@ class _Batch:
             raise EntryRefusedError(f"the text of the entry '{entry.action}' is not valid Unicode") from error
 
     def _payload_key(self, person: str) -> tuple[str, bytes]:
-        found = _GET_KEY(self.connection, person=person).one_or_none()
+        found = _GET_KEY(self.connection, person=person).fetchone()
         if found is not None:
-            return found.subject, payloads.unwrap(self.keys.payload, found.subject, found.wrapped)
+            return found[0], payloads.unwrap(self.keys.payload, found[0], bytes(found[1]))
         subject, key = payloads.new_subject(), payloads.new_key()
         wrapped = payloads.wrap(self.keys.payload, subject, key)
         _PUT_KEY(self.connection, subject=subject, person=person, wrapped=wrapped)
@@ -195,7 +207,8 @@ class _Batch:
         return _put_head(self.connection, self.keys, self.edge)
 
     def _tile(self, level: int, number: int) -> bytes:
-        return bytes(_GET_TILE(self.connection, level=level, number=number).scalar_one_or_none() or b"")
+        row = _GET_TILE(self.connection, level=level, number=number).fetchone()
+        return b"" if row is None else bytes(row[0])
 
 
 class _UnitTx:
@@ -246,121 +259,124 @@ class AuditWriter:
     def __init__(self, engine: Engine, keys: LogKeys, *, waiting: int, batch: int, timeout: float) -> None:
         self._engine = engine
         self._keys = keys
+        self._most_waiting = waiting
         self._batch_size = batch
         self._timeout = timeout
         self._seen: _HeadRow | None = None
         self._connection: Connection | None = None
-        self._queue: queue.Queue[_Unit | None] = queue.Queue(waiting)
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="audit-committer", daemon=True)
-        self._thread.start()
+        self._waiting: deque[_Unit] = deque()
+        self._turn = threading.Condition()
+        """Guards all below; notified when nobody leads any more."""
+        self._led = False
+        """Whether some thread leads, or is called to."""
+        self._runs_units: int | None = None
+        """The thread that is inside a transaction."""
+        self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """How many operations wait for a transaction now."""
+        return len(self._waiting)
 
     def transact(self, work: Callable[[Tx], T]) -> T:
-        """Run `work` inside the committer's transaction and return its result once that is on disk.
+        """Run `work` inside a transaction and return its result once that is on disk.
 
-        An exception of `work` rolls back this unit alone and is raised here. `work` runs on the committer's thread
+        An exception of `work` rolls back this unit alone and is raised here. `work` may run on another caller's thread
         and holds up everybody: no network, no waiting, no nested `transact`. Objects it returns are detached but
         loaded. Raises AuditUnavailableError when the log cannot be written; then nothing of the unit remains.
         """
-        unit = self._queued(work, self._timeout)
-        wait([unit.future], self._timeout)
-        if unit.future.cancel():  # succeeds only for a unit that no transaction has begun
-            raise self._too_late()
-        result: T = unit.future.result()
-        return result
-
-    async def transact_async(self, work: Callable[[Tx], T]) -> T:
-        """As `transact`, for a caller on an event loop, which goes on meanwhile. Raises as `transact`."""
-        loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[T] = loop.create_future()
-
-        def tell(future: Future[T]) -> None:
-            if not outcome.done() and future.cancelled():
-                outcome.set_exception(self._too_late())
-            elif not outcome.done() and (error := future.exception()) is not None:
-                outcome.set_exception(error)
-            elif not outcome.done():
-                outcome.set_result(future.result())
-
-        unit = self._queued(work, 0)
-        unit.future.add_done_callback(lambda future: loop.is_closed() or loop.call_soon_threadsafe(tell, future))
-        patience = loop.call_later(self._timeout, unit.future.cancel)
-        try:
-            return await outcome
-        finally:
-            patience.cancel()
-
-    def _queued(self, work: Callable[[Tx], Any], patience: float) -> _Unit:
-        """A unit that waits for its transaction; `patience`: seconds for a place in the queue."""
-        if threading.current_thread() is self._thread:
-            raise RuntimeError("transact called from within a unit of work: use its tx instead")
-        if self._closed.is_set():
-            raise AuditUnavailableError("the audit log is closed: the service is stopping")
         unit = _Unit(work)
-        try:
-            self._queue.put(unit, block=patience > 0, timeout=patience)
-        except queue.Full:
-            raise AuditUnavailableError("too many operations are waiting for the audit log") from None
-        return unit
-
-    def _too_late(self) -> AuditUnavailableError:
-        return AuditUnavailableError(f"the audit log did not take the operation within {self._timeout:g} seconds")
+        if self._enter(unit):
+            self._lead()
+        else:
+            self._follow(unit)
+        if unit.failure is not None:
+            raise unit.failure
+        result: T = unit.result
+        return result
 
     def append(self, entry: Entry) -> int:
         """Record one entry and return its index once it is on disk. Raises as `transact`."""
         return self.transact(lambda tx: tx.record(entry))
 
     def close(self) -> None:
-        """Write what is waiting and stop. May be called more than once."""
-        if not self._closed.is_set():
-            self._closed.set()
-            self._queue.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        open_ = True
-        while open_:
-            units, open_ = self._next_units()
-            running = [unit for unit in units if unit.future.set_running_or_notify_cancel()]
-            if running:
-                self._commit(running)
+        """Let what is waiting be written, and take nothing more. May be called more than once."""
+        with self._turn:
+            self._closed = True
+            self._turn.wait_for(lambda: not self._led)
         self._disconnect()
 
-    def _next_units(self) -> tuple[list[_Unit], bool]:
-        """All that waits (at least one unit, at most a batch), and whether there may be more."""
-        units: list[_Unit] = []
-        unit = self._queue.get()
-        while unit is not None:
-            units.append(unit)
-            if len(units) == self._batch_size:
-                return units, True
-            try:
-                unit = self._queue.get_nowait()
-            except queue.Empty:
-                return units, True
-        return units, False
+    def _enter(self, unit: _Unit) -> bool:
+        """Put a unit in line; whether this thread is to lead. Raises AuditUnavailableError."""
+        if self._runs_units == threading.get_ident():
+            raise RuntimeError("transact called from within a unit of work: use its tx instead")
+        with self._turn:
+            if self._closed:
+                raise AuditUnavailableError("the audit log is closed: the service is stopping")
+            if len(self._waiting) >= self._most_waiting:
+                raise AuditUnavailableError("too many operations are waiting for the audit log")
+            self._waiting.append(unit)
+            leads, self._led = not self._led, True
+            return leads
+
+    def _follow(self, unit: _Unit) -> None:
+        """Wait until the unit is done, and lead when it comes to that. Raises AuditUnavailableError when it is late."""
+        if not unit.signal.acquire(timeout=self._timeout):
+            with self._turn:
+                if unit.state is _State.WAITING:
+                    self._waiting.remove(unit)
+                    raise AuditUnavailableError(
+                        f"the audit log did not take the operation within {self._timeout:g} seconds"
+                    )
+            unit.signal.acquire()  # its transaction has begun, or is this thread's to begin
+        if unit.state is _State.LEADING:
+            self._lead()
+
+    def _lead(self) -> None:
+        """One transaction for all that waits, oldest first, at most a batch; then the next in line leads."""
+        with self._turn:
+            units = [self._waiting.popleft() for _ in range(min(self._batch_size, len(self._waiting)))]
+            for unit in units:
+                unit.state = _State.RUNNING
+        self._runs_units = threading.get_ident()
+        self._commit(units)
+        self._runs_units = None
+        with self._turn:
+            following = self._waiting[0] if self._waiting else None
+            if following is None:
+                self._led = False
+                self._turn.notify_all()
+            else:
+                following.state = _State.LEADING
+                following.signal.release()
+        for unit in units:
+            unit.signal.release()
 
     def _commit(self, units: list[_Unit]) -> None:
-        """One transaction for all units; then, and only then, tell each how it went."""
-        outcomes: list[tuple[_Unit, Any, BaseException | None]] = []
+        """One transaction for all units; then, and only then, note how each went. Never raises."""
+        outcomes: list[tuple[Any, BaseException | None]] = []
         try:
             connection = self._connection or writing_connection(self._engine)
             self._connection = connection
-            with connection.begin():
+            with connection.begin() as transaction:
                 head, edge = self._head(connection)
                 batch = _Batch(connection, self._keys, edge)
-                outcomes.extend((unit, *_run_unit(batch, unit.work)) for unit in units)
-                written = batch.write() or head
-        except BaseException as error:  # noqa: BLE001 - whatever it is, every caller must hear of it and the thread live on
+                if len(units) == 1:
+                    outcomes.append(_run_unit(batch, units[0].work))
+                else:
+                    outcomes.extend(_run_guarded(batch, unit.work) for unit in units)
+                if any(failure is None for _, failure in outcomes):
+                    written = batch.write() or head
+                else:
+                    transaction.rollback()
+                    written = head
+        except BaseException as error:  # noqa: BLE001 - whatever it is, every caller must hear of it and the next one lead
             self._disconnect()
             self._refuse(units, error)
             return
         self._seen = written
-        for unit, result, failure in outcomes:
-            if failure is not None:
-                unit.future.set_exception(failure)
-            else:
-                unit.future.set_result(result)
+        for unit, (result, failure) in zip(units, outcomes, strict=True):
+            unit.result, unit.failure = result, failure
 
     def _disconnect(self) -> None:
         """Begin anew with another connection after a failure: nobody knows what state this one is in."""
@@ -375,7 +391,7 @@ class AuditWriter:
         for unit in units:
             problem = AuditUnavailableError(_describe(error))
             problem.__cause__ = error
-            unit.future.set_exception(problem)
+            unit.failure = problem
 
     def _head(self, connection: Connection) -> tuple[_HeadRow, Edge]:
         """The head and its right edge, to extend. A head that this process has not written itself is checked first."""
@@ -394,7 +410,7 @@ class AuditWriter:
 def open_writer(
     engine: Engine, keys: LogKeys, *, waiting: int = 4096, batch: int = 256, timeout: float = 15.0
 ) -> AuditWriter:
-    """Start the committer of this process on a migrated database.
+    """The writer of this process, on a migrated database.
 
     `waiting`: how many units may queue; `batch`: how many share a transaction; `timeout`: seconds that a unit waits
     for its turn. An empty log gets its first checkpoint, of size 0. Raises NoteError when the log was signed with
@@ -402,7 +418,7 @@ def open_writer(
     """
     with writing(engine) as connection:
         if _head_row(connection) is None:
-            if _ANY_ENTRY(connection).first() is not None:
+            if _ANY_ENTRY(connection).fetchone() is not None:
                 raise NoteError("the log has entries but no head: it was tampered with; run `strongroom audit verify`")
             _put_head(connection, keys, Edge())
     writer = AuditWriter(engine, keys, waiting=waiting, batch=batch, timeout=timeout)
@@ -416,10 +432,9 @@ def open_writer(
 
 
 def _run_unit(batch: _Batch, work: Callable[[Tx], Any]) -> tuple[Any, BaseException | None]:
-    """Result or failure of one unit, after which the transaction goes on. Raises what ends the whole batch."""
+    """Result or failure of one unit; what a failed one has written is still there. Raises what ends the whole batch."""
     mark = batch.mark()
     tx = _UnitTx(batch)
-    batch.connection.exec_driver_sql("SAVEPOINT unit")
     try:
         result = work(tx)
         tx.finish()
@@ -429,27 +444,34 @@ def _run_unit(batch: _Batch, work: Callable[[Tx], Any]) -> tuple[Any, BaseExcept
         if _ends_batch(error):
             raise
         batch.back_to(mark)
-        batch.connection.exec_driver_sql("ROLLBACK TO unit")
-        batch.connection.exec_driver_sql("RELEASE unit")
         return None, error
     tx.close()
-    batch.connection.exec_driver_sql("RELEASE unit")
     return result, None
+
+
+def _run_guarded(batch: _Batch, work: Callable[[Tx], Any]) -> tuple[Any, BaseException | None]:
+    """As `_run_unit`, for one of several: of one that fails nothing stays in the transaction."""
+    driver = driver_of(batch.connection)
+    driver.execute("SAVEPOINT unit")
+    result, failure = _run_unit(batch, work)
+    if failure is not None:
+        driver.execute("ROLLBACK TO unit")
+    driver.execute("RELEASE unit")
+    return result, failure
 
 
 def _ends_batch(error: BaseException) -> bool:
     """Whether a unit failed because the database did, not because of what the unit asked of it."""
-    if not isinstance(error, DBAPIError):
+    told = driver_error(error)
+    if told is None:
         return False
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    if code is not None:
-        return code & _PRIMARY_CODE not in _STATEMENT_CODES
-    return isinstance(error, (OperationalError, InterfaceError, InternalError))
+    code = getattr(told, "sqlite_errorcode", None)
+    return code is None or code & _PRIMARY_CODE not in _STATEMENT_CODES
 
 
 def _head_row(connection: Connection) -> _HeadRow | None:
-    row = _GET_HEAD(connection).one_or_none()
-    return None if row is None else (row.size, bytes(row.edge), row.note)
+    row = _GET_HEAD(connection).fetchone()
+    return None if row is None else (row[0], bytes(row[1]), row[2])
 
 
 def _put_head(connection: Connection, keys: LogKeys, edge: Edge) -> _HeadRow:
@@ -460,8 +482,8 @@ def _put_head(connection: Connection, keys: LogKeys, edge: Edge) -> _HeadRow:
 
 def _describe(error: BaseException) -> str:
     """The cause in a line: the database's own words, never a statement or its values."""
-    if isinstance(error, DBAPIError):
-        return f"the database answers: {error.orig}"
+    if (told := driver_error(error)) is not None:
+        return f"the database answers: {told}"
     if isinstance(error, NoteError):
         return f"{error}; run `strongroom audit verify`"
     if isinstance(error, SQLAlchemyError):

@@ -39,6 +39,7 @@ from strongroom_hub.database import migrate, open_engine
 from strongroom_hub.policies.bundle import BundleSigner
 from strongroom_hub.policies.world import world
 from strongroom_hub.problems import Problem
+from strongroom_hub.projects.cell_door import CellDoor
 
 log = logging.getLogger("strongroom.control")
 POLL_SECONDS = 1.0
@@ -189,6 +190,9 @@ def main() -> None:
         housekeeper = Housekeeper(context, writer)
         housekeeper.start()
         stack.callback(housekeeper.close)
+        cells = CellDoor(context, writer, listen_unix(instance.cells_socket))
+        cells.start()
+        stack.callback(cells.close)
         internal = (create_internal(context, writer, principals), listen_unix(instance.control_socket))
         public = (
             create_public(context, writer, JupyterHubLogin.from_environment()),

@@ -23,7 +23,6 @@ from strongroom_hub.control.session import Person, Sessions
 from strongroom_hub.identity import routes as identity
 from strongroom_hub.policies import routes as policies
 from strongroom_hub.projects import routes as projects
-from strongroom_hub.projects.cell_routes import CellRoutes
 
 INTERNAL_PREFIX = "/internal/v1"
 PUBLIC_PREFIX = "/services/control/"
@@ -40,12 +39,10 @@ def create_internal(context: Context, writer: AuditWriter, principals: Principal
     app = FastAPI(title="Strongroom control, internal", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.context, app.state.writer, app.state.principals = context, writer, principals
     app.state.metrics = Metrics(context)
-    app.state.known_servers = {}
     errors.install(app)
     for room in (identity, projects, catalog, access, airlock, audit, boxes, policies, control):
         app.include_router(room.internal, prefix=INTERNAL_PREFIX)
     app.include_router(control.scraped, prefix=INTERNAL_PREFIX)
-    app.add_middleware(CellRoutes, prefix=INTERNAL_PREFIX)
     return app
 
 

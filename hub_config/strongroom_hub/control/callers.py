@@ -13,16 +13,12 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Request
-from fastapi.concurrency import run_in_threadpool
 from sqlmodel import select
 
 from strongroom_hub.audit.writer import AuditWriter
 from strongroom_hub.control.context import Context
 from strongroom_hub.problems import Problem
 from strongroom_hub.projects.models import Server, Workspace
-
-KNOWN_SERVERS = 4096
-"""Credentials remembered at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +103,17 @@ def _require(request: Request, kind: str) -> None:
 
 def require_server(request: Request) -> ServerCaller:
     """The server whose credential this is. Raises Problem 401 for an unknown or void one."""
-    wanted = digest(_bearer(request))
     context: Context = request.app.state.context
+    return find_server(context, _bearer(request))
+
+
+def find_server(context: Context, credential: str) -> ServerCaller:
+    """As `require_server`; of what it says, only whether the server has ended can ever change."""
     with context.reading() as session:
         found = session.exec(
             select(Server, Workspace)
             .join(Workspace, Workspace.id == Server.workspace)  # type: ignore[arg-type]
-            .where(Server.credential_sha256 == wanted)
+            .where(Server.credential_sha256 == digest(credential))
         ).first()
     if found is None or found[0].ended is not None or found[1].id is None:
         raise unknown_caller()
@@ -125,22 +125,6 @@ def require_server(request: Request) -> ServerCaller:
         project=server.project,
         uid_index=uid_index(workspace),
     )
-
-
-async def require_known_server(request: Request) -> ServerCaller:
-    """As `require_server`, but a credential that was valid once is not looked up again.
-
-    For verbs whose own transaction checks that the server has not ended: nothing else of a caller ever changes.
-    """
-    known: dict[str, ServerCaller] = request.app.state.known_servers
-    wanted = digest(_bearer(request))
-    if wanted not in known:
-        found = await run_in_threadpool(require_server, request)
-        if len(known) >= KNOWN_SERVERS:
-            known.clear()
-        known[wanted] = found
-        return found
-    return known[wanted]
 
 
 def uid_index(workspace: Workspace) -> int:

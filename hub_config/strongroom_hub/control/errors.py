@@ -29,22 +29,20 @@ def _on_problem(_: Request, error: Exception) -> JSONResponse:
 
 def _on_invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type only
-    return invalid(error.errors())
+    return answer(not_understood(error.errors()))
 
 
-def invalid(found: Sequence[Mapping[str, Any]]) -> JSONResponse:
-    """The answer to a request that does not fit its types; `found` as pydantic tells it."""
+def not_understood(found: Sequence[Mapping[str, Any]]) -> Problem:
+    """The refusal of a request that does not fit its types; `found` as pydantic tells it."""
     # Only where and what, never the value: it may be a password.
     why = tuple(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in found)
-    return answer(
-        Problem(
-            422,
-            "invalid-request",
-            "The request is not understood",
-            "Something in the request is missing or of the wrong kind.",
-            why=why,
-            next="Correct what is named above and send it again.",
-        )
+    return Problem(
+        422,
+        "invalid-request",
+        "The request is not understood",
+        "Something in the request is missing or of the wrong kind.",
+        why=why,
+        next="Correct what is named above and send it again.",
     )
 
 
@@ -59,16 +57,19 @@ def _on_http(_: Request, error: Exception) -> JSONResponse:
 
 
 def _on_crash(request: Request, error: Exception) -> JSONResponse:
-    incident = secrets.token_hex(4)
-    log.error("incident %s: %s %s failed", incident, request.method, request.url.path, exc_info=error)
-    return answer(
-        Problem(
-            500,
-            "internal-error",
-            "Something went wrong in the control service",
-            f"The request was not completed. Incident {incident}.",
-            next=f"Try again; if it stays so, give an administrator the incident number {incident}.",
-        )
+    return answer(incident(f"{request.method} {request.url.path}", error))
+
+
+def incident(what: str, error: Exception) -> Problem:
+    """A failure that nobody foresaw: its trace goes to the log, its number to the caller."""
+    number = secrets.token_hex(4)
+    log.error("incident %s: %s failed", number, what, exc_info=error)
+    return Problem(
+        500,
+        "internal-error",
+        "Something went wrong in the control service",
+        f"The request was not completed. Incident {number}.",
+        next=f"Try again; if it stays so, give an administrator the incident number {number}.",
     )
 
 

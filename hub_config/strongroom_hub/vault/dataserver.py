@@ -11,8 +11,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from strongroom_hub import frames
 from strongroom_hub.problems import Problem
-from strongroom_hub.vault import frames
 from strongroom_hub.vault.reader import Answer
 from strongroom_hub.vault.service import Vault
 from strongroom_hub.vault.tickets import ReadTicket

@@ -10,8 +10,9 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from strongroom_hub import frames
 from strongroom_hub.problems import Problem
-from strongroom_hub.vault import checks, frames, ingest, memfd, views
+from strongroom_hub.vault import checks, ingest, memfd, views
 from strongroom_hub.vault.jobs import ViewJob, encode_keys
 from strongroom_hub.vault.workers import MAX_JOB
 

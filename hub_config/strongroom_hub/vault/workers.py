@@ -15,8 +15,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from strongroom_hub import frames
 from strongroom_hub.problems import Problem
-from strongroom_hub.vault import frames
 
 MAX_JOB = 16 << 20  # bytes of one job or its answer as JSON
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}

@@ -149,7 +149,7 @@ def test_a_revocation_stops_the_next_display(cardio: Enclave) -> None:
     display = server("GET", "display")
     assert display["display"]["allowed"] is False
     assert display["label"] == "confidential"
-    began = server("POST", "cells", {"kernel": kernel, "kind": "execute", "code": "1"})
+    began = server.begin(kernel=kernel, kind="execute", code="1")
     assert began["display"]["allowed"] is False
 
 

@@ -28,7 +28,7 @@ def server(cardio: Enclave) -> Caller:
 def test_from_draft_to_signed_release(cardio: Enclave) -> None:
     server, kernel = reading(cardio)
     cell = {"kernel": kernel, "notebook": "day.ipynb", "cell": "c", "kind": "execute", "code": "t.to_csv('table.csv')"}
-    entry = server("POST", "cells", cell)["entry"]
+    entry = server.begin(**cell)["entry"]
     made = draft(server, cells=[entry])
     assert (made["state"], made["label"], made["turn"]) == ("draft", "confidential", "requester")
     claims = cardio.claims(made["tickets"][0])
@@ -288,7 +288,7 @@ def test_an_untouched_workspace_is_reviewed_too(cardio: Enclave) -> None:
 def test_only_own_cells_can_be_named(cardio: Enclave, server: Caller) -> None:
     other = cardio.server("analyst2")
     kernel = cardio.kernel(other)
-    entry = other("POST", "cells", {"kernel": kernel, "kind": "execute", "code": "secret plan"})["entry"]
+    entry = other.begin(kernel=kernel, kind="execute", code="secret plan")["entry"]
     assert refused(draft, server, cells=[entry]).slug == "unknown-cell"
     assert refused(draft, server, cells=[0]).slug == "unknown-cell"
 

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from sqlalchemy import Engine
 from strongroom_hub.audit import reader
@@ -29,13 +30,21 @@ SCRIPT = Path(__file__).with_name("writing_process.py")
 
 
 def run_and_kill(database: Path, folder: Path, processes: int, seconds: float) -> dict[int, str]:
-    """Let writers run, kill them all, and answer with what they had acknowledged."""
+    """Let writers run, kill them all `seconds` after the first acknowledgement, and answer with what they had."""
     command = [sys.executable, str(SCRIPT), str(database), str(folder), "3", "1000000"]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(processes)]
     outputs: list[bytes] = []
-    readers = [threading.Thread(target=lambda p=process: outputs.append(p.stdout.read())) for process in running]
+    writing = threading.Event()
+
+    def read(stream: IO[bytes]) -> None:
+        first = stream.readline()
+        writing.set()
+        outputs.append(first + stream.read())
+
+    readers = [threading.Thread(target=read, args=(process.stdout,)) for process in running]
     for thread in readers:
         thread.start()
+    assert writing.wait(60)
     time.sleep(seconds)
     for process in running:
         process.kill()
@@ -54,7 +63,7 @@ def test_no_acknowledged_entry_is_lost_to_kill(engine: Engine, database: Path, k
     engine.dispose()
     acknowledged: dict[int, str] = {}
     for kill in range(KILLS):
-        new = run_and_kill(database, database.parent / "keys", 1 + kill % 2, dice.uniform(0.7, 1.5))
+        new = run_and_kill(database, database.parent / "keys", 1 + kill % 2, dice.uniform(0, 0.3))
         assert not acknowledged.keys() & new.keys()
         acknowledged |= new
         with open_database(database) as log:

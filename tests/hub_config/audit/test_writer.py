@@ -26,6 +26,7 @@ from strongroom_hub.audit.note import NoteError
 from strongroom_hub.audit.store import open_database
 from strongroom_hub.audit.verify import verify
 from strongroom_hub.audit.writer import AuditUnavailableError, AuditWriter, Tx, open_writer
+from strongroom_hub.database import Statement
 
 CellMaker = Callable[..., Entry]
 
@@ -50,7 +51,7 @@ def people(engine: Engine) -> set[str]:
 
 @contextmanager
 def blocked(writer: AuditWriter) -> Iterator[threading.Event]:
-    """Holds the committer inside a unit until the event is set, so that other units gather in one batch."""
+    """Holds a transaction inside a unit until the event is set, so that other units gather in one batch."""
     inside, go = threading.Event(), threading.Event()
 
     def wait(tx: Tx) -> None:
@@ -116,7 +117,7 @@ def test_a_failing_unit_takes_only_its_own_work_with_it(
         futures = []
         for work in works:
             futures.append(pool.submit(writer.transact, work))
-            while writer._queue.qsize() < len(futures):
+            while writer.waiting < len(futures):
                 pass
         go.set()
         outcomes = [future.exception() or future.result() for future in futures]
@@ -126,6 +127,29 @@ def test_a_failing_unit_takes_only_its_own_work_with_it(
     assert people(engine) == {"taken", "a", "b", "c", "d"}
     assert [fields["detail"]["text"] for fields in reader.entries(engine)] == ["d", "c", "b", "a"]
     assert sound(database, keys) == 4
+
+
+def test_a_unit_that_fails_alone_leaves_nothing(
+    writer: AuditWriter, engine: Engine, keys: LogKeys, database: Path, cell: CellMaker
+) -> None:
+    write = Statement("INSERT INTO log_payload_keys (subject, person, wrapped) VALUES (:name, :name, :name)")
+
+    def raises(tx: Tx) -> None:
+        tx.record(cell("lost", payload="lost"))
+        write(tx.connection, name="lost")
+        raise KeyError("mine")
+
+    def clashes(tx: Tx) -> None:
+        write(tx.connection, name="lost")
+        write(tx.connection, name="lost")
+
+    with pytest.raises(KeyError):
+        writer.transact(raises)
+    with pytest.raises(sqlite3.IntegrityError):
+        writer.transact(clashes)
+    assert people(engine) == set()
+    assert writer.append(cell("kept")) == 0
+    assert sound(database, keys) == 1
 
 
 def test_many_threads_share_transactions(engine: Engine, keys: LogKeys, database: Path, cell: CellMaker) -> None:
@@ -208,10 +232,10 @@ def test_a_loaded_object_stays_usable_and_unchanged_by_others(writer: AuditWrite
             return work
 
         first = pool.submit(writer.transact, change(b"first"))
-        while writer._queue.qsize() < 1:
+        while writer.waiting < 1:
             pass
         second = pool.submit(writer.transact, change(b"second"))
-        while writer._queue.qsize() < 2:
+        while writer.waiting < 2:
             pass
         go.set()
         assert (first.result().wrapped, second.result().wrapped) == (b"first", b"second")
@@ -266,7 +290,7 @@ def test_a_full_queue_and_a_late_turn_are_refused(engine: Engine, keys: LogKeys,
     writer = open_writer(engine, keys, waiting=1, timeout=0.2)
     with ThreadPoolExecutor(2) as pool, blocked(writer):
         late = pool.submit(writer.append, cell("late"))
-        while writer._queue.qsize() < 1:
+        while writer.waiting < 1:
             pass
         with pytest.raises(AuditUnavailableError, match="too many"):
             writer.append(cell("refused"))
@@ -280,10 +304,10 @@ def test_closing_writes_what_waits_and_then_refuses(engine: Engine, keys: LogKey
     writer = open_writer(engine, keys)
     with ThreadPoolExecutor(4) as pool, blocked(writer) as go:
         waiting = [pool.submit(writer.append, cell()) for _ in range(3)]
-        while writer._queue.qsize() < 3:
+        while writer.waiting < 3:
             pass
         closing = pool.submit(writer.close)
-        while not writer._closed.is_set():
+        while not writer._closed:
             pass
         go.set()
         closing.result()

@@ -15,11 +15,11 @@ def refused(call, *arguments, **more) -> Problem:
 @pytest.fixture
 def day(cardio: Enclave) -> Enclave:
     server, kernel = reading(cardio)
-    server("POST", "cells", {"kernel": kernel, "kind": "execute", "code": "secret code"})
+    server.begin(kernel=kernel, kind="execute", code="secret code")
     export(cardio, server)
     other = cardio.server("analyst2")
     other_kernel = cardio.kernel(other)
-    other("POST", "cells", {"kernel": other_kernel, "kind": "execute", "code": "theirs"})
+    other.begin(kernel=other_kernel, kind="execute", code="theirs")
     return cardio
 
 

@@ -30,9 +30,9 @@ def test_the_numbers_are_those_of_the_log(cardio: Enclave) -> None:
     server = cardio.server()
     kernel, _ = cardio.kernel(server), cardio.kernel(server, "gvisor")
     for shown in (100, 23):
-        cell = server("POST", "cells", {"kernel": kernel, "kind": "execute", "code": "1"})["entry"]
+        cell = server.begin(kernel=kernel, kind="execute", code="1")["entry"]
         end = {"status": "ok", "shown": shown, "withheld": 7, "charged": 0, "duration_ms": 1}
-        server("POST", f"cells/{cell}/end", end)
+        server.end(cell, **end)
     server("POST", "display", {"kernel": None, "route": "work", "bytes": 1000})
     with pytest.raises(Exception, match="may not read"):
         cardio.read(server, kernel)

@@ -1,17 +1,24 @@
 from __future__ import annotations
 
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
-from enclave import Caller, Enclave
+from enclave import Caller, Enclave, Line
+from strongroom_hub import frames
 from strongroom_hub.audit import reader
 from strongroom_hub.audit.entries import Action
+from strongroom_hub.control.__main__ import listen_unix
 from strongroom_hub.problems import Problem
+from strongroom_hub.projects.cell_door import CellDoor
 from strongroom_hub.projects.rules import BEGIN_ACTIONS, CellKind
 
 
 def run(
     server: Caller, kernel: str, shown: int = 0, code: str = "1 + 1", kind: str = "execute", charged: int | None = None
 ) -> int:
-    began = server("POST", "cells", {"kernel": kernel, "notebook": "n.ipynb", "cell": "c1", "kind": kind, "code": code})
+    began = server.begin(kernel=kernel, notebook="n.ipynb", cell="c1", kind=kind, code=code)
     charged = shown if charged is None else charged
     server("POST", "display", {"kernel": kernel, "route": "cell", "bytes": charged})
     end = {
@@ -22,7 +29,7 @@ def run(
         "outputs": [{"mime": "text/plain", "bytes": shown, "sha256": "0" * 64}],
         "duration_ms": 5,
     }
-    server("POST", f"cells/{began['entry']}/end", end)
+    server.end(began["entry"], **end)
     return int(began["entry"])
 
 
@@ -46,7 +53,7 @@ def test_a_silent_run_is_recorded_as_one(cardio: Enclave) -> None:
     server = cardio.server()
     kernel = cardio.kernel(server)
     for silent in (True, False):
-        server("POST", "cells", {"kernel": kernel, "kind": "execute", "code": "1", "silent": silent})
+        server.begin(kernel=kernel, kind="execute", code="1", silent=silent)
     assert [entry["detail"].get("silent") for entry in cardio.entries("server:cell:begin")] == [True, None]
 
 
@@ -79,9 +86,9 @@ def test_a_second_end_changes_nothing_and_gets_the_first_answer(cardio: Enclave)
     entry = run(server, kernel, shown=1000)
     left = server("GET", "display")["display"]["day_bytes_left"]
     end = {"status": "error", "shown": 5000, "withheld": 0, "charged": 5000, "outputs": [], "duration_ms": 1}
-    again = server("POST", f"cells/{entry}/end", end)
+    again = server.end(entry, **end)
     (recorded,) = cardio.entries("server:cell:end")
-    assert again == {"entry": recorded["index"]}
+    assert again == recorded["index"]
     assert server("GET", "display")["display"]["day_bytes_left"] == left
 
 
@@ -92,7 +99,7 @@ def test_what_a_killed_server_has_shown_stays_counted(cardio: Enclave) -> None:
     cardio.grant(server)
     cardio.read(server, kernel)
     left = server("GET", "display")["display"]["day_bytes_left"]
-    server("POST", "cells", {"kernel": kernel, "kind": "execute", "code": "1"})
+    server.begin(kernel=kernel, kind="execute", code="1")
     server("POST", "display", {"kernel": kernel, "route": "cell", "bytes": 16_384})
     assert cardio.server()("GET", "display")["display"]["day_bytes_left"] == left - 16_384
 
@@ -110,10 +117,10 @@ def test_what_was_shown_before_the_label_rose_does_not_count_for_the_day(cardio:
 def test_many_outputs_do_not_keep_a_cell_from_ending(cardio: Enclave) -> None:
     server = cardio.server()
     kernel = cardio.kernel(server)
-    began = server("POST", "cells", {"kernel": kernel, "kind": "execute", "code": "1"})
+    began = server.begin(kernel=kernel, kind="execute", code="1")
     outputs = [{"mime": "text/plain", "bytes": 1, "sha256": "0" * 64}] * 5000
     end = {"status": "ok", "shown": 5000, "withheld": 0, "charged": 5000, "outputs": outputs, "duration_ms": 1}
-    server("POST", f"cells/{began['entry']}/end", end)
+    server.end(began["entry"], **end)
     (entry,) = cardio.entries("server:cell:end")
     assert entry["detail"]["outputs_in_all"] == 5000
     assert len(entry["detail"]["outputs"]) == 200
@@ -178,17 +185,16 @@ def test_after_the_projects_window_nothing_more_is_shown(enclave: Enclave) -> No
 def test_a_credential_that_was_good_begins_and_ends_no_cell_after_its_server_has_ended(cardio: Enclave) -> None:
     server = cardio.server()
     kernel = cardio.kernel(server)
-    began = server("POST", "cells", {"kernel": kernel, "kind": "execute", "code": "1"})
+    began = server.begin(kernel=kernel, kind="execute", code="1")
     cardio.hub_caller("DELETE", f"servers/{server.made['server']}", {"reason": "culled"})
     recorded = len(cardio.entries())
-    end = {"status": "ok", "shown": 0, "withheld": 0, "charged": 0, "outputs": [], "duration_ms": 1}
-    for path, body in (
-        ("cells", {"kernel": kernel, "kind": "execute", "code": "2"}),
-        (f"cells/{began['entry']}/end", end),
-    ):
+    for late in (lambda: server.begin(kernel=kernel, kind="execute", code="2"), lambda: server.end(began["entry"])):
         with pytest.raises(Problem) as refused:
-            server("POST", path, body)
+            late()
         assert (refused.value.status, refused.value.slug) == (401, "unknown-caller")
+    with pytest.raises(Problem) as refused:
+        server.line()
+    assert refused.value.status == 401
     assert len(cardio.entries()) == recorded
 
 
@@ -197,7 +203,7 @@ def test_a_credential_that_never_was_begins_no_cell(cardio: Enclave) -> None:
     kernel = cardio.kernel(server)
     for token in ("x" * 43, server.token[:-1]):
         with pytest.raises(Problem) as refused:
-            Caller(cardio.client, token)("POST", "cells", {"kernel": kernel, "kind": "execute", "code": "1"})
+            Caller(cardio.client, token).begin(kernel=kernel, kind="execute", code="1")
         assert refused.value.status == 401
 
 
@@ -205,33 +211,97 @@ def test_a_credential_that_never_was_begins_no_cell(cardio: Enclave) -> None:
     ("body", "status", "slug"),
     [
         (b"{", 422, "invalid-request"),
-        (b'{"kernel": "k", "kind": "nothing", "code": "a-secret"}', 422, "invalid-request"),
-        (b'{"kernel": "k", "kind": "execute", "code": {"a-secret": 1}}', 422, "invalid-request"),
-        (b'{"kernel": "' + b"k" * 65 + b'", "kind": "execute", "code": "a-secret"}', 422, "invalid-request"),
+        (b'{"op": "begin", "kernel": "k", "kind": "nothing", "code": "a-secret"}', 422, "invalid-request"),
+        (b'{"op": "begin", "kernel": "k", "kind": "execute", "code": {"a-secret": 1}}', 422, "invalid-request"),
+        (
+            b'{"op": "begin", "kernel": "' + b"k" * 65 + b'", "kind": "execute", "code": "a-secret"}',
+            422,
+            "invalid-request",
+        ),
+        (b'{"op": "run", "code": "a-secret"}', 422, "invalid-request"),
+        (b'["a-secret"]', 422, "invalid-request"),
         (b'{"code": "' + b"x" * (9 << 20) + b'"}', 413, "too-large"),
     ],
 )
 def test_what_is_no_cell_is_refused_in_the_one_shape_and_never_quoted(
     cardio: Enclave, body: bytes, status: int, slug: str
 ) -> None:
-    server = cardio.server()
+    line = cardio.server().line()
     recorded = len(cardio.entries())
-    for path in ("cells", "cells/1/end"):
-        answer = cardio.client.post(
-            f"/internal/v1/{path}", content=body, headers={"Authorization": f"Bearer {server.token}"}
-        )
-        problem = Problem.from_json(answer.json())
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert (answer.status_code, problem.status, problem.slug) == (status, status, slug)
-        assert "a-secret" not in answer.text
+    with pytest.raises(Problem) as refused:
+        line.ask_raw(body)
+    assert (refused.value.status, refused.value.slug) == (status, slug)
+    assert "a-secret" not in str(refused.value.as_json())
     assert len(cardio.entries()) == recorded
 
 
-@pytest.mark.parametrize("path", ["cells/", "cells/x/end", "cells/-1/end", "cells/1/end/", "cells/1", "Cells"])
-def test_nothing_beside_the_two_addresses_of_cells_answers(cardio: Enclave, path: str) -> None:
-    with pytest.raises(Problem) as refused:
-        cardio.server()("POST", path, {})
-    assert refused.value.status in {404, 405}
+def test_one_end_that_does_not_fit_keeps_no_other_from_being_recorded(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    entries = [server.begin(kernel=kernel, kind="execute", code="1")["entry"] for _ in range(2)]
+    fields = {"status": "ok", "shown": 0, "withheld": 0, "charged": 0, "duration_ms": 1}
+    long = [{"mime": "é" * 200, "bytes": 1, "sha256": "0" * 64}] * 200
+    line = server.line()
+    told = line.ask(
+        {
+            "op": "end",
+            "ends": [
+                {"entry": 10**9, **fields},
+                {"entry": entries[0], "outputs": long, **fields},
+                {"entry": entries[1], **fields},
+            ],
+        }
+    )["ends"]
+    assert [one["ok"] for one in told] == [False, False, True]
+    assert [one["problem"]["type"].rpartition(":")[2] for one in told[:2]] == ["unknown-cell", "entry-refused"]
+    assert [entry["detail"]["begin"] for entry in cardio.entries("server:cell:end")] == [entries[1]]
+
+
+def test_without_a_credential_the_door_of_cells_hears_nothing(cardio: Enclave) -> None:
+    server = cardio.server()
+    cell = {"op": "begin", "kernel": cardio.kernel(server), "kind": "execute", "code": "1"}
+    for first in (cell, {"v": 2, "credential": server.token}, {"v": 1}, {"v": 1, "credential": server.token[:-1]}):
+        line = Line(cardio.client.door)
+        with pytest.raises(Problem) as refused:
+            line.ask(first)
+        assert refused.value.status in {401, 422}
+        with pytest.raises((frames.FrameError, OSError)):  # the connection has ended
+            line.ask(cell)
+    assert cardio.entries("server:cell:begin") == []
+
+
+def test_a_door_that_is_full_says_so(cardio: Enclave) -> None:
+    with tempfile.TemporaryDirectory(prefix="sr") as folder:
+        path = Path(folder) / "cells.sock"
+        door = CellDoor(cardio.context, cardio.writer, listen_unix(path), connections=1)
+        door.start()
+        server = cardio.server()
+        first = Line(path)
+        first.ask({"v": 1, "credential": server.token})
+        with pytest.raises(Problem) as refused:
+            Line(path).ask({"v": 1, "credential": server.token})
+        assert (refused.value.status, refused.value.slug) == (503, "busy")
+        assert first.ask({"op": "end", "ends": []}) == {"ends": []}
+        door.close()
+        assert path.is_socket()
+        with pytest.raises((frames.FrameError, OSError)):
+            first.ask({"op": "end", "ends": []})
+
+
+def test_cells_of_many_connections_share_commits_and_keep_their_own_answers(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    lines = [server.line() for _ in range(8)]
+
+    def run(number: int) -> list[int]:
+        cell = {"op": "begin", "kernel": kernel, "kind": "execute", "cell": f"c{number}", "code": "1"}
+        return [lines[number].ask(cell)["entry"] for _ in range(10)]
+
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(run, range(8)))
+    cells = {entry["index"]: entry["detail"]["cell"] for entry in cardio.entries("server:cell:begin")}
+    assert {entry: f"c{number}" for number, mine in enumerate(got) for entry in mine} == cells
+    assert len(cells) == 80
 
 
 def test_after_the_projects_window_no_cell_runs(enclave: Enclave) -> None:
@@ -239,10 +309,10 @@ def test_after_the_projects_window_no_cell_runs(enclave: Enclave) -> None:
     server = enclave.server()
     kernel = enclave.kernel(server)
     cell = {"kernel": kernel, "kind": "execute", "code": "1"}
-    server("POST", "cells", cell)
+    server.begin(**cell)
     enclave.clock.forward(days=1)
     recorded = len(enclave.entries("server:cell:begin"))
     with pytest.raises(Problem) as refused:
-        server("POST", "cells", cell)
+        server.begin(**cell)
     assert refused.value.status == 403
     assert len(enclave.entries("server:cell:begin")) == recorded

@@ -85,15 +85,14 @@ def test_another_servers_kernel_is_unknown(cardio: Enclave) -> None:
     kernel = cardio.kernel(mine)
     cell = {"kernel": kernel, "notebook": "n", "cell": "c", "kind": "execute", "code": "1"}
     for call in (
-        ("POST", "cells", cell),
         ("POST", "reads", {"kernel": kernel, "dataset": "health/randhie"}),
         ("DELETE", f"kernels/{kernel}", {"reason": "mischief"}),
     ):
         assert refused(other, *call).slug == "unknown-kernel"
+    assert refused(other.begin, **cell).slug == "unknown-kernel"
     assert refused(other, "POST", "kernels", {"kernel": kernel}).status == 409
-    entry = mine("POST", "cells", cell)["entry"]
-    end = {"status": "ok", "shown": 1, "withheld": 0, "charged": 0, "outputs": [], "duration_ms": 1}
-    assert refused(other, "POST", f"cells/{entry}/end", end).slug == "unknown-cell"
+    entry = mine.begin(**cell)["entry"]
+    assert refused(other.end, entry).slug == "unknown-cell"
 
 
 def test_a_stopped_kernel_runs_no_cells_and_a_restart_keeps_its_id(cardio: Enclave) -> None:
@@ -101,16 +100,16 @@ def test_a_stopped_kernel_runs_no_cells_and_a_restart_keeps_its_id(cardio: Encla
     kernel = cardio.kernel(server)
     server("DELETE", f"kernels/{kernel}", {"reason": "restart"})
     cell = {"kernel": kernel, "kind": "execute", "code": "1"}
-    assert refused(server, "POST", "cells", cell).slug == "unknown-kernel"
+    assert refused(server.begin, **cell).slug == "unknown-kernel"
     server("POST", "kernels", {"kernel": kernel, "notebook": "day.ipynb"})
-    server("POST", "cells", cell)
+    server.begin(**cell)
 
 
 def test_who_lost_membership_runs_nothing_and_sees_nothing(cardio: Enclave) -> None:
     server = cardio.server()
     kernel = cardio.kernel(server)
     cardio.edit_policy("g, user:analyst , project:cardio\n", "")
-    assert refused(server, "POST", "cells", {"kernel": kernel, "kind": "execute", "code": "1"}).slug == "not-a-member"
+    assert refused(server.begin, kernel=kernel, kind="execute", code="1").slug == "not-a-member"
     assert refused(server, "POST", "kernels", {"kernel": "another"}).slug == "not-a-member"
     assert server("GET", "display")["display"]["allowed"] is False
 
@@ -122,9 +121,9 @@ def test_a_membership_ends_at_its_moment_without_any_reload(enclave: Enclave) ->
     kernel = enclave.kernel(server)
     cell = {"kernel": kernel, "kind": "execute", "code": "1"}
     enclave.clock.forward(hours=18, minutes=59)
-    server("POST", "cells", cell)
+    server.begin(**cell)
     enclave.clock.forward(minutes=1)
-    assert refused(server, "POST", "cells", cell).slug == "not-a-member"
+    assert refused(server.begin, **cell).slug == "not-a-member"
 
 
 def test_session_tells_where_one_works(cardio: Enclave) -> None:

@@ -19,8 +19,9 @@ from typing import Any
 import httpx
 import polars as pl
 import pytest
+from strongroom_hub import frames
 from strongroom_hub.config import Instance
-from strongroom_hub.vault import frames, memfd, sockets
+from strongroom_hub.vault import memfd, sockets
 
 
 class Running:

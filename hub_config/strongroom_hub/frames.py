@@ -74,3 +74,33 @@ def _exactly(sock: socket.socket, count: int) -> bytes:
             raise FrameError("the connection was closed in mid-message")
         data += piece
     return bytes(data)
+
+
+class Reader:
+    """Frames from a blocking socket, one after the other, with as few calls of the system as there can be."""
+
+    def __init__(self, sock: socket.socket, *, limit: int = MAX_FRAME) -> None:
+        self._sock = sock
+        self._limit = limit
+        self._data = bytearray()
+
+    def body(self) -> bytes | None:
+        """The next frame's body; None where the connection ended before it began. Raises as `receive`."""
+        if not self._fill(HEADER.size):
+            return None
+        end = HEADER.size + length(bytes(self._data[: HEADER.size]), limit=self._limit)
+        self._fill(end)
+        body = bytes(self._data[HEADER.size : end])
+        del self._data[:end]
+        return body
+
+    def _fill(self, count: int) -> bool:
+        """Have at least `count` bytes; False where the connection ended before the first."""
+        while len(self._data) < count:
+            piece = self._sock.recv(1 << 16)
+            if not piece:
+                if not self._data:
+                    return False
+                raise FrameError("the connection was closed in mid-message")
+            self._data += piece
+        return True
