@@ -256,8 +256,8 @@ class Enclave:
         self.public = create_public(self.context, self.writer, self.hub)
         client = Client(self.internal, raise_server_exceptions=False)
         client.door = Path(tempfile.mkdtemp(prefix="sr")) / "cells.sock"
-        self.cells = cell_door.CellDoor(self.context, self.writer, listen_unix(client.door))
-        self.cells.start()
+        self.door_of_cells = cell_door.CellDoor(self.context, self.writer, listen_unix(client.door))
+        self.door_of_cells.start()
         self.client = client
         self.hub_caller = Caller(client, HUB_TOKEN)
         self.operator = Caller(client, OPERATOR_TOKEN)
@@ -375,7 +375,7 @@ class Enclave:
 
     def close(self) -> None:
         """Every entry that a test made must be what the published schemas say."""
-        self.cells.close()
+        self.door_of_cells.close()
         shutil.rmtree(self.client.door.parent, ignore_errors=True)
         self.writer.close()
         with self.context.engine.connect() as connection:

@@ -36,7 +36,7 @@ def enclave(tmp_path: Path) -> Iterator[Enclave]:
     for user in ("analyst", "analyst2"):
         server = made.server(user)
         body = {"kernel": made.kernel(server), "kind": "execute", "code": CODE}
-        made.cells[user] = server("POST", "cells", body)["entry"]  # type: ignore[attr-defined]
+        made.cells[user] = server.begin(**body)["entry"]  # type: ignore[attr-defined]
     yield made
     made.close()
 
@@ -84,7 +84,7 @@ def test_two_people_erase_for_good_and_the_log_still_verifies(enclave: Enclave, 
 def test_what_the_person_types_next_can_be_read_again(enclave: Enclave, asked: str) -> None:
     decide(enclave, "auditor", asked)
     server = enclave.server("analyst")
-    again = server("POST", "cells", {"kernel": enclave.kernel(server), "kind": "execute", "code": "x"})["entry"]
+    again = server.begin(kernel=enclave.kernel(server), kind="execute", code="x")["entry"]
     assert enclave.person("auditor")("GET", f"audit/entries/{again}")["payload"] == "x"
 
 
