@@ -9,6 +9,7 @@ from strongroom_policy import times
 from strongroom_policy.rows import Row
 from strongroom_policy.vocabulary import DATASET, MASKS, is_column
 
+DERIVED_ACTIONS = ("discover", "read", "display", "export")
 ACTIONS = ("read", "display", "export")
 """What a grant allows, column by column: a grant on one column does not even let another be shown."""
 
@@ -54,3 +55,15 @@ def rows_for_grant(
             duty = (f"{name}-m{number}", who, "read", f"{dataset}#{column}", purpose, "mask", masks[column], "", why)
             rows.append(Row("p2", duty, origin))
     return rows
+
+
+def rows_for_derived(*, dataset: str, project: str, user: str) -> Row:
+    """The row by which a dataset that a project saved is open to that project, for work in it and nowhere else.
+
+    Its sources have to be readable as well, which no row can say: control asks for them at each reading.
+    """
+    name = f"derived-{dataset.replace('/', '.')}"
+    subject = f"project:{project}"
+    why = f"saved by {user} in {subject}"
+    fields = (name, subject, "|".join(DERIVED_ACTIONS), dataset, subject, "", "", "allow", why)
+    return Row("p", fields, f"dataset {dataset}")

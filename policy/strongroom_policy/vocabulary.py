@@ -19,6 +19,7 @@ ACTIONS = {
     "approve-export": "review files made from it",
     "administer": "change the policy or the system",
     "audit": "read the log",
+    "save": "write a table back as a dataset of the project",
     "use": "start a server with this profile",
 }
 SYSTEM_ACTIONS = frozenset({"administer", "audit"})

@@ -55,7 +55,7 @@ def test_a_denial_is_told_with_its_rule(shipped) -> None:
     (told,) = found
     assert told.kind == "may-not"
     assert told.who == ("user:analyst2",)
-    assert told.text.endswith("in cardio and outside projects (rule N, policy.csv:95)")
+    assert told.text.endswith("in cardio and outside projects (rule N, policy.csv:99)")
 
 
 def test_what_begins_later_is_told_with_its_day(shipped) -> None:
@@ -71,7 +71,7 @@ def test_obligations_are_told_where_only_grants_allow(shipped) -> None:
     (told,) = changed(shipped, "cell=64KiB day=2MiB image=512KiB", "cell=1MiB")
     assert told.text == (
         "everybody, display a workspace without sources (confidential), any other data (confidential): "
-        "display cell=64KiB day=2MiB image=512KiB becomes display cell=1MiB, by O3 (policy.csv:74)"
+        "display cell=64KiB day=2MiB image=512KiB becomes display cell=1MiB, by O3 (policy.csv:78)"
     )
     (told,) = changed(shipped, "*, mask, hash, ", "project:cardio, mask, hash, ")
     assert (told.before, told.after, told.projects, told.who) == ("mask hash", "", ("",), ("everybody",))
@@ -86,7 +86,8 @@ def test_defaults_profiles_guards_clearances_and_projects(shipped) -> None:
     assert told.text == "profile standard, title: Standard is now Small"
     (told,) = changed(shipped, 'on = "policy"', 'on = "system"', file="guards.toml")
     assert told.text == "the guard somebody-administers is changed"
-    (told,) = changed(shipped, "user:analyst2, clearance:internal", "user:analyst2, clearance:confidential")
+    *also, told = changed(shipped, "user:analyst2, clearance:internal", "user:analyst2, clearance:confidential")
+    assert {action for one in also for action in one.actions} == {"save"}  # it is what that clearance opens by itself
     assert told.text == "clearance:confidential now includes user:analyst2"
     *_, told = changed(shipped, "g, user:analyst2, project:cardio\n", "")
     assert told.text == "project:cardio no longer includes user:analyst2"

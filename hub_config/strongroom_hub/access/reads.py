@@ -24,6 +24,8 @@ from strongroom_hub.control.callers import ServerCaller
 from strongroom_hub.control.context import Context, settle
 from strongroom_hub.control.tickets import ReadView
 from strongroom_hub.control.times import iso
+from strongroom_hub.derived import lineage
+from strongroom_hub.derived.lineage import Seen
 from strongroom_hub.problems import Problem
 from strongroom_hub.projects.models import Kernel, Source, Workspace
 from strongroom_hub.projects.rules import reaches
@@ -113,16 +115,17 @@ def _decide(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted) -> _
     try:
         check_member(tx.session, context, caller.user, caller.project)
         view = _known_view(tx.session, context, caller, wanted)
+        sources, owed = _sources(tx.session, context, caller, view)
         rulings = _allowed_columns(tx.session, context, caller, view, wanted.columns)
-        _check_carried_out(view, rulings)
-        _check_tier(context, caller, kernel, view, rulings)
+        _check_carried_out(view, [*rulings.values(), *owed])
+        _check_tier(context, caller, kernel, view, rulings, owed)
     except Problem as problem:
         if problem.status == 422:  # noqa: PLR2004 - a question that makes no sense is no decision
             raise
         _record_denial(tx, caller, wanted, view, problem)
         return problem
     masks = {column: mask for column, ruling in rulings.items() if (mask := ruling.obligations.mask.value) is not None}
-    return _record_reading(tx, context, caller, wanted, view=view, columns=list(rulings), masks=masks)
+    return _record_reading(tx, context, caller, wanted, view=view, columns=list(rulings), masks=masks, sources=sources)
 
 
 def _known_view(session: Session, context: Context, caller: ServerCaller, wanted: Wanted) -> View:
@@ -130,6 +133,19 @@ def _known_view(session: Session, context: Context, caller: ServerCaller, wanted
     if view is None or not may_discover(context, view, user=caller.user, project=caller.project):
         raise unknown_dataset(wanted.dataset if wanted.version is None else f"{wanted.dataset}@{wanted.version}")
     return view
+
+
+def _sources(session: Session, context: Context, caller: ServerCaller, view: View) -> tuple[list[Seen], list[Decision]]:
+    """What a derived dataset was made from, and the rulings on that. Raises Problem 403 where they do not allow it.
+
+    To who neither saved it nor ever read it, it is then unknown: its name and sources are no news for everybody.
+    """
+    try:
+        return lineage.check_derived(session, context, view, user=caller.user, project=caller.project)
+    except Problem:
+        if not lineage.has_known(session, caller.workspace, caller.user, view):
+            raise unknown_dataset(view.name) from None
+        raise
 
 
 def _allowed_columns(
@@ -149,9 +165,9 @@ def _allowed_columns(
     return granted
 
 
-def _check_carried_out(view: View, rulings: dict[str, Decision]) -> None:
+def _check_carried_out(view: View, rulings: list[Decision]) -> None:
     """Raises Problem 403 `not-carried-out` where something is owed that nobody here can do: it is never ignored."""
-    unmet = strictest(ruling.obligations for ruling in rulings.values()).unmet("read", CARRIED_OUT)
+    unmet = strictest(ruling.obligations for ruling in rulings).unmet("read", CARRIED_OUT)
     if unmet:
         raise Problem(
             403,
@@ -163,15 +179,22 @@ def _check_carried_out(view: View, rulings: dict[str, Decision]) -> None:
         )
 
 
-def _check_tier(
-    context: Context, caller: ServerCaller, kernel: Kernel, view: View, rulings: dict[str, Decision]
+def _check_tier(  # noqa: PLR0917 - thin
+    context: Context,
+    caller: ServerCaller,
+    kernel: Kernel,
+    view: View,
+    rulings: dict[str, Decision],
+    owed: list[Decision],
 ) -> None:
-    """Raises Problem 403 `weaker-box` where one of the columns asks for a stronger box than the kernel has."""
-    due = strictest(ruling.obligations for ruling in rulings.values()).sandbox
+    """Raises Problem 403 `weaker-box` where a column, or a source, asks for a stronger box than the kernel has."""
+    due = strictest(ruling.obligations for ruling in [*rulings.values(), *owed]).sandbox
     if reaches(kernel.tier, due.value):
         return
     strong = [one for one in context.policy.profiles(caller.user, caller.project) if reaches(one.sandbox, due.value)]
     weak = [column for column, ruling in rulings.items() if reaches(kernel.tier, ruling.obligations.sandbox.value)]
+    if owed:
+        weak = []  # all columns were made from the sources
     raise Problem(
         403,
         "weaker-box",
@@ -306,6 +329,7 @@ def _record_reading(
     view: View,
     columns: list[str],
     masks: dict[str, str],
+    sources: list[Seen],
 ) -> _Allowed:
     workspace = workspace_of(tx.session, caller)
     before = workspace.label
@@ -326,7 +350,9 @@ def _record_reading(
             },
         )
     )
-    _add_source(tx.session, context, workspace, view, columns=columns, masks=masks, entry=entry)
+    read = Seen(view.name, view.version.version, view.version.label, columns, masks)
+    for known in (read, *sources):  # who reads what was made from them is assumed to know the sources themselves
+        _add_source(tx.session, context, workspace, known, entry=entry)
     workspace.label = highest((before, view.version.label))
     tx.session.add(workspace)
     tx.session.flush()
@@ -345,39 +371,30 @@ def _record_reading(
     return _Allowed(view, columns, masks, workspace.label, entry)
 
 
-def _add_source(
-    session: Session,
-    context: Context,
-    workspace: Workspace,
-    view: View,
-    *,
-    columns: list[str],
-    masks: dict[str, str],
-    entry: int,
-) -> None:
+def _add_source(session: Session, context: Context, workspace: Workspace, seen: Seen, *, entry: int) -> None:
     """Widen what the workspace has seen of this version; a column once seen in clear stays so."""
     assert workspace.id is not None  # noqa: S101 - a stored row has its key
     source = session.exec(
         select(Source).where(
             Source.workspace == workspace.id,
-            Source.dataset == view.name,
-            Source.version == view.version.version,
+            Source.dataset == seen.dataset,
+            Source.version == seen.version,
         )
     ).first()
     if source is None:
         source = Source(
             workspace=workspace.id,
-            dataset=view.name,
-            version=view.version.version,
-            label=view.version.label,
-            columns=list(columns),
-            masks=dict(masks),
+            dataset=seen.dataset,
+            version=seen.version,
+            label=seen.label,
+            columns=list(seen.columns),
+            masks=dict(seen.masks),
             since=context.clock(),
             entry=entry,
         )
     else:
-        source.masks = _weakest_masks(source, columns, masks)
-        source.columns = source.columns + [column for column in columns if column not in source.columns]
+        source.masks = _weakest_masks(source, seen.columns, seen.masks)
+        source.columns = source.columns + [column for column in seen.columns if column not in source.columns]
     session.add(source)
 
 

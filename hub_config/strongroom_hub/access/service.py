@@ -21,6 +21,8 @@ from strongroom_hub.control.callers import ServerCaller
 from strongroom_hub.control.context import Context
 from strongroom_hub.control.policykeeper import Question
 from strongroom_hub.control.times import iso, iso_or_none
+from strongroom_hub.derived import lineage
+from strongroom_hub.derived.rules import ask_for_sources
 from strongroom_hub.problems import Problem
 from strongroom_hub.projects.models import Project
 from strongroom_hub.projects.service import check_member, project_json
@@ -66,11 +68,35 @@ def may_discover(context: Context, view: View, *, user: str, project: str | None
 def catalog(context: Context, *, user: str, project: str) -> list[dict[str, Any]]:
     """DATASETs that user and project may discover, each with what they may read of it now."""
     with context.reading() as session:
+        views = [view for view in active_views(session) if may_know(session, context, view, user=user, project=project)]
+        used_by = _used_by(views)
         return [
-            view.as_json() | {"access": _access(session, context, view, user=user, project=project)}
-            for view in active_views(session)
-            if may_discover(context, view, user=user, project=project)
+            view.as_json()
+            | {
+                "access": _access(session, context, view, user=user, project=project),
+                "derived": lineage.told(session, view),
+                "used_by": used_by.get(view.name, []),
+            }
+            for view in views
         ]
+
+
+def may_know(session: Session, context: Context, view: View, *, user: str, project: str) -> bool:
+    """Whether somebody at work in a project may know of a dataset; of a derived one, who may read its sources."""
+    return may_discover(context, view, user=user, project=project) and lineage.may_see(
+        session, context, view, user=user, project=project
+    )
+
+
+def _used_by(views: list[View]) -> dict[str, list[str]]:
+    """By dataset: the newest versions, among these, that were made from it."""
+    found: dict[str, list[str]] = {}
+    for view in views:
+        for source in view.version.sources:
+            made = found.setdefault(source.partition("@")[0], [])
+            if (name := f"{view.name}@{view.version.version}") not in made:
+                made.append(name)
+    return found
 
 
 def _access(session: Session, context: Context, view: View, *, user: str, project: str) -> dict[str, Any]:
@@ -124,8 +150,10 @@ def submit(
     def work(tx: Tx) -> AccessRequest:
         check_member(tx.session, context, caller.user, caller.project)
         view = active_view(tx.session, dataset)
-        if view is None or not may_discover(context, view, user=caller.user, project=caller.project):
+        if view is None or not may_know(tx.session, context, view, user=caller.user, project=caller.project):
             raise unknown_dataset(dataset)
+        if lineage.project_of(tx.session, dataset) is not None:
+            raise ask_for_sources(dataset, view.version.sources)
         wanted = columns if columns is not None else [column.name for column in view.columns]
         rules.check_columns(wanted, [column.name for column in view.columns], dataset)
         _check_days(context, view, wanted, user=caller.user, project=caller.project, days=days)
@@ -404,17 +432,21 @@ def stewarded_datasets(context: Context, *, user: str, action: str) -> set[str]:
 
 
 def console_datasets(context: Context, *, user: str) -> list[dict[str, Any]]:
-    """DATASETs that somebody outside projects may know of: what they may discover or decide on."""
-    actions = ("discover", "approve-access", "approve-export")
+    """DATASETs that somebody outside projects may know of: what they may discover or decide on.
+
+    A derived one only who decides on it: its words were chosen by code that had read the sources.
+    """
+    deciding = ("approve-access", "approve-export")
     with context.reading() as session:
-        return [
-            view.as_json()
-            for view in active_views(session)
-            if any(
-                context.policy.decide(dataset_question(view, action, user=user, project=None)).allowed
-                for action in actions
-            )
-        ]
+        found = []
+        for view in active_views(session):
+            derived = lineage.told(session, view)
+            actions = deciding if derived is not None else ("discover", *deciding)
+            questions = [dataset_question(view, action, user=user, project=None) for action in actions]
+            if any(decision.allowed for decision in context.policy.decide_all(questions)):
+                found.append((view, derived))
+        used_by = _used_by([view for view, _ in found])
+        return [view.as_json() | {"derived": derived, "used_by": used_by.get(view.name, [])} for view, derived in found]
 
 
 # -- shapes -------------------------------------------------------------------------------------------------------

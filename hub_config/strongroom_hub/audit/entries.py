@@ -79,6 +79,8 @@ class Action(StrEnum):
     POLICY_WITHDRAW = "control:policy:withdraw"
     DATASET_DRAFT = "control:dataset:draft"
     DATASET_PUBLISH = "control:dataset:publish"
+    DATASET_SAVE = "control:dataset:save"
+    DATASET_REFUSE_SAVE = "control:dataset:refuse-save"
     ACCOUNT_CREATE = "control:account:create"
     PROJECT_CREATE = "control:project:create"
     LOG_READ = "control:log:read"

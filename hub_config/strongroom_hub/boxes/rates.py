@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from strongroom_hub.boxes.rules import DENIALS, DENIALS_PER_SECOND, INTERVAL
+from strongroom_hub.derived.rules import SAVES, SAVES_PER_SECOND
 
 REMEMBERED = 10_000
 """Workspaces and kernels that are counted at one time; the longest silent is forgotten first."""
@@ -131,7 +132,13 @@ class Bounds:
     denials: Buckets
     reports: Spaced
     unread: Sums
+    saves: Buckets
 
     @classmethod
     def of(cls, clock: Callable[[], datetime]) -> Bounds:
-        return cls(Buckets(clock, size=DENIALS, per_second=DENIALS_PER_SECOND), Spaced(clock), Sums(clock))
+        return cls(
+            Buckets(clock, size=DENIALS, per_second=DENIALS_PER_SECOND),
+            Spaced(clock),
+            Sums(clock),
+            Buckets(clock, size=SAVES, per_second=SAVES_PER_SECOND),
+        )

@@ -16,6 +16,7 @@ from strongroom_hub.catalog.models import Column, Dataset, DatasetVersion, Versi
 from strongroom_hub.catalog.schema import About, ColumnAbout
 from strongroom_hub.control.context import Context
 from strongroom_hub.control.times import iso_or_none
+from strongroom_hub.derived.models import DerivedDataset
 
 TOLD = (
     "title",
@@ -105,30 +106,11 @@ def draft(writer: AuditWriter, context: Context, new: NewDataset) -> tuple[int, 
     rules.check_draft(new.name, new.label, new.about.stewards, columns)
     for name, told in new.about.columns.items():
         check_tags(context, name, told.tags or [])
-    described = new.about.stored()
 
     def work(tx: Tx) -> int:
-        dataset = tx.session.get(Dataset, new.name)
-        if dataset is None:
-            told = {field: described[field] for field in TOLD}
-            dataset = Dataset(name=new.name, created=context.clock(), **told)
-            tx.session.add(dataset)
-            tx.session.flush()
-        newest = tx.session.exec(
-            select(func.max(DatasetVersion.version)).where(DatasetVersion.dataset == new.name)
-        ).one()
-        version = (newest or 0) + 1
-        tx.session.add(
-            DatasetVersion(
-                dataset=new.name,
-                version=version,
-                state=VersionState.DRAFT,
-                label=new.label,
-                described=described,
-                sources=described["sources"],
-                created=context.clock(),
-            )
-        )
+        if tx.session.get(DerivedDataset, new.name) is not None:
+            raise rules.invalid(f"{new.name} was saved by a project, which alone makes versions of it")
+        version = add_draft(tx, context, new.name, new.label, new.about)
         tx.record(
             Entry(
                 action=Action.DATASET_DRAFT,
@@ -145,8 +127,37 @@ def draft(writer: AuditWriter, context: Context, new: NewDataset) -> tuple[int, 
     return version, ticket
 
 
+def add_draft(tx: Tx, context: Context, name: str, label: str, about: About) -> int:
+    """The next version of a dataset, as a draft; the dataset is made with its first one. The caller records it."""
+    described = about.stored()
+    if tx.session.get(Dataset, name) is None:
+        told = {field: described[field] for field in TOLD}
+        tx.session.add(Dataset(name=name, created=context.clock(), **told))
+        tx.session.flush()
+    newest = tx.session.exec(select(func.max(DatasetVersion.version)).where(DatasetVersion.dataset == name)).one()
+    version = (newest or 0) + 1
+    tx.session.add(
+        DatasetVersion(
+            dataset=name,
+            version=version,
+            state=VersionState.DRAFT,
+            label=label,
+            described=described,
+            sources=described["sources"],
+            created=context.clock(),
+        )
+    )
+    return version
+
+
 def sign_manifest(
-    writer: AuditWriter, context: Context, *, dataset: str, version: int, manifest: Mapping[str, Any]
+    writer: AuditWriter,
+    context: Context,
+    *,
+    dataset: str,
+    version: int,
+    manifest: Mapping[str, Any],
+    actor: str = "operator",
 ) -> str:
     """Control's signature over what the vault holds for a draft. Raises Problem 404, 409 or 422."""
 
@@ -180,7 +191,7 @@ def sign_manifest(
         tx.record(
             Entry(
                 action=Action.DATASET_PUBLISH,
-                actor="operator",
+                actor=actor,
                 object=f"{dataset}@{version}",
                 label=found.label,
                 detail={"stage": "signed", "rows": found.rows, "columns": len(columns)},
@@ -191,7 +202,7 @@ def sign_manifest(
     return writer.transact(work)
 
 
-def activate(writer: AuditWriter, context: Context, *, dataset: str, version: int) -> None:
+def activate(writer: AuditWriter, context: Context, *, dataset: str, version: int, actor: str = "operator") -> None:
     """Make a signed version the visible one. Raises Problem 404 or 409."""
 
     def work(tx: Tx) -> None:
@@ -207,7 +218,7 @@ def activate(writer: AuditWriter, context: Context, *, dataset: str, version: in
         tx.record(
             Entry(
                 action=Action.DATASET_PUBLISH,
-                actor="operator",
+                actor=actor,
                 object=f"{dataset}@{version}",
                 label=found.label,
                 detail={"stage": "active", "rows": found.rows},

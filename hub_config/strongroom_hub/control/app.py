@@ -20,6 +20,7 @@ from strongroom_hub.control.context import Context
 from strongroom_hub.control.metrics import Metrics
 from strongroom_hub.control.oauth import HubLogin
 from strongroom_hub.control.session import Person, Sessions
+from strongroom_hub.derived import routes as derived
 from strongroom_hub.identity import routes as identity
 from strongroom_hub.policies import routes as policies
 from strongroom_hub.projects import routes as projects
@@ -40,7 +41,7 @@ def create_internal(context: Context, writer: AuditWriter, principals: Principal
     app.state.context, app.state.writer, app.state.principals = context, writer, principals
     app.state.metrics = Metrics(context)
     errors.install(app)
-    for room in (identity, projects, catalog, access, airlock, audit, boxes, policies, control):
+    for room in (identity, projects, catalog, derived, access, airlock, audit, boxes, policies, control):
         app.include_router(room.internal, prefix=INTERNAL_PREFIX)
     app.include_router(control.scraped, prefix=INTERNAL_PREFIX)
     return app

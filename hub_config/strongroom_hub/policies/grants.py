@@ -6,11 +6,12 @@ import logging
 from datetime import datetime
 
 from sqlmodel import Session, select
-from strongroom_policy.grants import rows_for_grant
+from strongroom_policy.grants import rows_for_derived, rows_for_grant
 from strongroom_policy.rows import Row
 
 from strongroom_hub.access.models import Grant
 from strongroom_hub.access.rules import GrantState
+from strongroom_hub.derived.models import DerivedDataset
 
 log = logging.getLogger("strongroom.control.policy")
 
@@ -18,7 +19,7 @@ log = logging.getLogger("strongroom.control.policy")
 def grant_rows(session: Session, now: datetime) -> list[Row]:
     """The rows of all grants that hold at `now`."""
     grants = session.exec(select(Grant).where(Grant.state == GrantState.ACTIVE, Grant.until > now)).all()
-    return [row for grant in grants for row in _rows(grant, grant.until)]
+    return [*(row for grant in grants for row in _rows(grant, grant.until)), *_derived(session)]
 
 
 def grant_rows_ever(session: Session) -> list[Row]:
@@ -28,7 +29,15 @@ def grant_rows_ever(session: Session) -> list[Row]:
         until = min(grant.until, grant.ended_at or grant.until)
         if grant.since < until:
             found += _rows(grant, until)
-    return found
+    return [*found, *_derived(session)]
+
+
+def _derived(session: Session) -> list[Row]:
+    """What projects saved is theirs: who may read it besides is decided by its sources, at each reading."""
+    return [
+        rows_for_derived(dataset=one.dataset, project=one.project, user=one.user)
+        for one in session.exec(select(DerivedDataset)).all()
+    ]
 
 
 def _rows(grant: Grant, until: datetime) -> list[Row]:

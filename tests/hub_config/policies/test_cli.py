@@ -177,7 +177,7 @@ def test_what_if_re_decides_readings_outputs_and_exports(
     assert (one["was"], one["would_be"]) == (False, True)
     masked = draft(cardio, tmp_path / "mask", "p2, M, *, read, open/data#x, *, mask, redact, , why\n")
     (one,) = json.loads(run("what-if", masked, "--json").output)["changes"]
-    assert one["differs"] == ["open/data#x: mask none would be redact by M (policy.csv:95)"]
+    assert one["differs"] == ["open/data#x: mask none would be redact by M (policy.csv:99)"]
     assert cardio.entries("control:log:read")[-1]["actor"] == "operator"
     # a grant that has ended since still counts for what was read under it
     cardio.clock.forward(days=60)
@@ -202,8 +202,8 @@ def test_recertify_knows_since_when_rows_are_in_force(cardio: Enclave, run: Run)
     assert "policy.csv:34: D1, in force since 2026-11-21" in done.output
     assert "N, " not in done.output
     told = json.loads(run("recertify", "--months", "3", "--json").output)
-    assert {"place": "policy.csv:97", "owner": "user:dora", "on": "2027-05-01",
-            "text": "policy.csv:97: N, certified 2027-05-01"} in told["overdue"]  # fmt: skip
+    assert {"place": "policy.csv:101", "owner": "user:dora", "on": "2027-05-01",
+            "text": "policy.csv:101: N, certified 2027-05-01"} in told["overdue"]  # fmt: skip
 
 
 def test_check_and_guards_ask_about_the_catalogue(cardio: Enclave, run: Run) -> None:
