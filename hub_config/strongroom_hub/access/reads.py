@@ -11,6 +11,7 @@ from strongroom_policy.labels import highest
 from strongroom_policy.obligations import strictest
 from strongroom_policy.profiles import Profile
 
+from strongroom_hub.access.files import check_files
 from strongroom_hub.access.models import Grant
 from strongroom_hub.access.rules import ASK, invalid_request
 from strongroom_hub.access.service import column_questions, may_discover
@@ -118,6 +119,7 @@ def _decide(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted) -> _
         sources, owed = _sources(tx.session, context, caller, view)
         rulings = _allowed_columns(tx.session, context, caller, view, wanted.columns)
         _check_carried_out(view, [*rulings.values(), *owed])
+        check_files(view, rulings)
         _check_tier(context, caller, kernel, view, rulings, owed)
     except Problem as problem:
         if problem.status == 422:  # noqa: PLR2004 - a question that makes no sense is no decision

@@ -12,7 +12,7 @@ from strongroom_hub.catalog.schema import About
 from strongroom_hub.control.callers import Ctx, Writer, require_operator
 
 internal = APIRouter(prefix="/datasets", dependencies=[Depends(require_operator)])
-Format = Literal["csv", "parquet", "arrow"]
+Format = Literal["csv", "parquet", "arrow", "files"]
 
 
 class NewDataset(About):

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from strongroom_hub import setup, supervisor
-from strongroom_hub.cli import audit, dataset, demo, doctor, policy, sandbox
+from strongroom_hub.cli import audit, dataset, dataset_files, demo, doctor, policy, sandbox
 from strongroom_hub.cli.common import HomeOption, InstanceOption, fail, load_instance
 from strongroom_hub.internal import ControlClient
 from strongroom_hub.locks import AlreadyRunningError
@@ -28,6 +28,7 @@ app.add_typer(dataset.app, name="dataset", help="Bring data in.")
 app.add_typer(sandbox.app, name="sandbox", help="Look around in a kernel's box.")
 
 
+dataset.app.command("add-files")(dataset_files.add_files)
 app.command()(doctor.doctor)
 
 

@@ -163,6 +163,7 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "dataset": answer.dataset,
         "version": answer.version,
         "label": answer.label,
+        "kind": answer.kind,
     }
 
 

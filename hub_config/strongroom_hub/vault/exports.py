@@ -25,6 +25,7 @@ from strongroom_hub.problems import Problem
 from strongroom_hub.vault import memfd
 from strongroom_hub.vault.jobs import ViewJob
 from strongroom_hub.vault.keys import KeyService, KeyUse, WrappedKey, new_key
+from strongroom_hub.vault.manifest import FILES
 from strongroom_hub.vault.reader import check_view
 from strongroom_hub.vault.store import Store
 from strongroom_hub.vault.tickets import AUDIENCE, ISSUER, StageTicket
@@ -61,15 +62,17 @@ class Exports:
 
     def stage(self, ticket: StageTicket, spooled: int) -> str:
         """Check, keep and sign for the file in the memory file `spooled`; the receipt (JWS). Raises Problem."""
+        views, uncompared = self._views(ticket)
         answer = self._workers.run(
             {
                 "kind": "check",
                 "name": ticket.name,
                 "limits": ticket.rules.model_dump(),
-                "views": [self._view(ticket, number).as_json() for number in range(len(ticket.sources))],
+                "views": [view.as_json() for view in views],
             },
             [spooled],
         )
+        answer["findings"] += [_not_compared(name) for name in uncompared]
         with Path(memfd.path(spooled)).open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
             stream.seek(0)
@@ -88,11 +91,17 @@ class Exports:
             head = _read_head(stream, export, sha256)
         return int(head["bytes"]), self._decrypt(file, export, sha256)
 
-    def _view(self, ticket: StageTicket, number: int) -> ViewJob:
-        view = ticket.sources[number]
-        published = self._store.open(view.dataset, view.version, active=view.manifest)
-        check_view(view, published.manifest)
-        return ViewJob.prepare(published, view, self._keys)
+    def _views(self, ticket: StageTicket) -> tuple[list[ViewJob], list[str]]:
+        """What the workspace has read: tables to compare with, and the names of versions that are files."""
+        tables, files = [], []
+        for view in ticket.sources:
+            published = self._store.open(view.dataset, view.version, active=view.manifest)
+            check_view(view, published.manifest)
+            if published.manifest.kind == FILES:
+                files.append(f"{view.dataset}@{view.version}")
+            else:
+                tables.append(ViewJob.prepare(published, view, self._keys))
+        return tables, files
 
     def _receipt(self, ticket: StageTicket, sha256: str, size: int, answer: dict[str, Any]) -> str:
         claims = {
@@ -171,6 +180,11 @@ class Exports:
             ) from error
         except (InvalidTag, OSError, KeyError, TypeError, ValueError, struct.error) as error:
             raise _broken(export, sha256) from error
+
+
+def _not_compared(source: str) -> dict[str, Any]:
+    text = f"The workspace has read files of {source}, with which nothing was compared: a person has to look."
+    return {"check": "row-overlap", "severity": "warn", "text": text, "evidence": {"source": source}}
 
 
 def _read_head(stream: BinaryIO, export: str, sha256: str) -> dict[str, Any]:

@@ -19,14 +19,16 @@ from strongroom_hub.vault.tickets import DatasetName, Sha256, Size, Version
 FORMAT: Literal["strongroom-manifest/2"] = "strongroom-manifest/2"
 FOOTER = ""
 """The name under which a table's footer key stands among its column keys (no column has an empty name)."""
-TABLE, FILES = "table", "files"
+TABLE: Literal["table"] = "table"
+FILES: Literal["files"] = "files"
 """Groups of keys: those of the version's own table, and those of its files. A companion's group is its name."""
 
 _NAME = r"[a-z0-9][a-z0-9_-]{0,63}"
 Tag = Annotated[str, StringConstraints(pattern=rf"^{_NAME}$")]
 SourceName = Annotated[str, StringConstraints(pattern=rf"^{_NAME}/{_NAME}@[1-9][0-9]{{0,8}}$")]
 CompanionName = Annotated[str, StringConstraints(pattern=r"^[a-z]{1,32}$")]
-FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_. +()-]{0,119}$")]
+FILE_NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_. +()-]{0,118}[A-Za-z0-9_.+()-])?"
+FileName = Annotated[str, StringConstraints(pattern=rf"^{FILE_NAME}$")]
 
 
 class _Strict(BaseModel):
@@ -165,7 +167,7 @@ class Manifest(_Strict):
 
     def slots(self) -> set[tuple[str, str]]:
         """Every key that the version has: (group, column or file name), each table's footer key as `FOOTER`."""
-        found = {(FILES, file.name) for file in self.files}
+        found: set[tuple[str, str]] = {(FILES, file.name) for file in self.files}
         for group, table in self.tables().items():
             found |= {(group, name) for name in (FOOTER, *table.column_names)}
         return found

@@ -19,6 +19,12 @@ def create(name: str) -> int:
         return os.memfd_create(name, flags)
 
 
+def write(fd: int, data: bytes) -> None:
+    """All of `data` at the end of what was written."""
+    while data:
+        data = data[os.write(fd, data) :]
+
+
 def path(fd: int) -> str:
     """A path by which this process (and libraries that want a path) can open the file again."""
     return f"/proc/self/fd/{fd}"

@@ -17,7 +17,8 @@ from strongroom_hub.problems import Problem
 from strongroom_hub.vault import memfd
 from strongroom_hub.vault.jobs import ViewJob
 from strongroom_hub.vault.keys import KeyService
-from strongroom_hub.vault.manifest import Manifest
+from strongroom_hub.vault.manifest import FILES, Manifest
+from strongroom_hub.vault.sealing import check_files_view, unseal
 from strongroom_hub.vault.store import Store
 from strongroom_hub.vault.tickets import ReadTicket, View
 from strongroom_hub.vault.views import too_large
@@ -36,6 +37,8 @@ class Answer:
     dataset: str
     version: int
     label: str
+    kind: str
+    """`table`: an Arrow file; `files`: the bytes of one file."""
 
 
 class Reader:
@@ -51,19 +54,24 @@ class Reader:
         """The view that the ticket allows. Raises Problem."""
         published = self._store.open(ticket.dataset, ticket.version, active=ticket.manifest)
         check_view(ticket, published.manifest)
+        if published.manifest.kind == FILES:
+            check_files_view(ticket, published.manifest)
         key = _cache_key(ticket)
         with self._cache.building(key):
             fd = self._cache.open(key)
             if fd is None:
-                job = ViewJob.prepare(published, ticket, self._keys)
-                built = self._build(job, ticket.max_bytes)
+                if published.manifest.kind == FILES:
+                    built = unseal(published, ticket, self._keys, ticket.max_bytes)
+                else:
+                    built = self._build(ViewJob.prepare(published, ticket, self._keys), ticket.max_bytes)
                 fd = memfd.reopen_read_only(built)
                 self._cache.keep(key, built)
         size = memfd.size(fd)
         if size > ticket.max_bytes:
             os.close(fd)
             raise too_large(ticket.max_bytes)
-        return Answer(fd, published.manifest.rows, size, ticket.dataset, ticket.version, ticket.label)
+        about = published.manifest
+        return Answer(fd, about.rows, size, ticket.dataset, ticket.version, ticket.label, about.kind)
 
     def close(self) -> None:
         """Let go of all cached views; kernels keep what they have mapped."""
@@ -84,7 +92,7 @@ def check_view(view: View, manifest: Manifest) -> None:
     """Raises Problem where the view is not of this version: an unknown column, a column twice, too low a label."""
     if _rank(view.label) < _rank(manifest.label):
         raise _bad_view(f"It says label {view.label!r}, the stored version is labelled {manifest.label!r}.")
-    unknown = (set(view.columns) | set(view.masks)) - set(manifest.column_names)
+    unknown = (set(view.columns) | set(view.masks)) - set(manifest.visible_names)
     if unknown:
         raise _bad_view(f"{view.dataset} version {view.version} has no column {min(unknown)!r}.")
     if len(set(view.columns)) != len(view.columns):

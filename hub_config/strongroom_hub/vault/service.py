@@ -10,7 +10,7 @@ from strongroom_hub.problems import Problem
 from strongroom_hub.vault.exports import Exports
 from strongroom_hub.vault.jobs import decode_keys
 from strongroom_hub.vault.keys import LocalKeyService
-from strongroom_hub.vault.manifest import TABLE, Manifest
+from strongroom_hub.vault.manifest import FILES, Manifest
 from strongroom_hub.vault.places import Places
 from strongroom_hub.vault.reader import Reader
 from strongroom_hub.vault.setup import load_receipt_key
@@ -47,7 +47,7 @@ class Vault:
         self.workers.close()
 
     def ingest(self, ticket: IngestTicket, spooled: int) -> dict[str, Any]:
-        """Encrypt the table in the memory file `spooled` as the draft of a version; its manifest. Raises Problem."""
+        """Encrypt what the memory file `spooled` holds as the draft of a version; its manifest. Raises Problem."""
         try:
             return self._ingest(ticket, spooled)
         except OSError as error:
@@ -64,7 +64,7 @@ class Vault:
         try:
             answer = self.workers.run(
                 {
-                    "kind": "ingest",
+                    "kind": "seal" if ticket.format == FILES else "ingest",
                     "format": ticket.format,
                     "folder": str(folder),
                     "dataset": ticket.dataset,
@@ -74,7 +74,7 @@ class Vault:
                 [spooled],
             )
             manifest = Manifest.parse(answer["manifest"])
-            groups = {TABLE: decode_keys(answer["keys"])}
+            groups: dict[str, dict[str, bytes]] = {manifest.kind: decode_keys(answer["keys"])}
             wrapped = wrap_all(self.keys, ticket.dataset, ticket.version, groups)
             self.store.complete(folder, manifest, wrapped)
         except BaseException:

@@ -74,7 +74,7 @@ class IngestTicket(_Claims):
     act: Literal["ingest"]
     dataset: DatasetName
     version: Version
-    format: Literal["csv", "parquet", "arrow"]
+    format: Literal["csv", "parquet", "arrow", "files"]
     label: str
 
 

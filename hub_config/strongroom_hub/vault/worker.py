@@ -14,6 +14,7 @@ from strongroom_hub import frames
 from strongroom_hub.problems import Problem
 from strongroom_hub.vault import checks, ingest, memfd, views
 from strongroom_hub.vault.jobs import ViewJob, encode_keys
+from strongroom_hub.vault.sealing import seal_files
 from strongroom_hub.vault.workers import MAX_JOB
 
 _PR_SET_DUMPABLE = 4
@@ -79,13 +80,19 @@ def _ingest(job: dict[str, Any], fd: int) -> dict[str, Any]:
     return {"manifest": manifest.model_dump(), "keys": encode_keys(keys)}
 
 
+def _seal(job: dict[str, Any], fd: int) -> dict[str, Any]:
+    with Path(memfd.path(fd)).open("rb") as archive:
+        manifest, keys = seal_files(archive, Path(job["folder"]), job["dataset"], job["version"], job["label"])
+    return {"manifest": manifest.model_dump(), "keys": encode_keys(keys)}
+
+
 def _check(job: dict[str, Any], fd: int) -> dict[str, Any]:
     views_read = [ViewJob.from_json(raw) for raw in job["views"]]
     file_type, findings = checks.check_file(fd, job["name"], checks.Limits(**job["limits"]), views_read)
     return {"type": file_type, "findings": [finding.as_json() for finding in findings]}
 
 
-_JOBS = {"read": _read, "ingest": _ingest, "check": _check}
+_JOBS = {"read": _read, "ingest": _ingest, "seal": _seal, "check": _check}
 
 if __name__ == "__main__":
     main()

@@ -6,6 +6,7 @@ from strongroom._api import (  # `strongroom.open` is the point
     budget,
     catalog,
     export,
+    files,
     label,
     open,  # noqa: A004
     request,
@@ -15,6 +16,7 @@ from strongroom._catalog import Catalog
 from strongroom._dataset import Dataset
 from strongroom._drafts import Draft
 from strongroom._errors import AccessDenied, StrongroomError, Unavailable, UnknownDataset
+from strongroom._files import Files
 from strongroom._save import Saved
 
 __version__ = "0.1.0"
@@ -24,6 +26,7 @@ __all__ = [
     "Catalog",
     "Dataset",
     "Draft",
+    "Files",
     "Label",
     "Saved",
     "StrongroomError",
@@ -32,6 +35,7 @@ __all__ = [
     "budget",
     "catalog",
     "export",
+    "files",
     "label",
     "open",
     "request",

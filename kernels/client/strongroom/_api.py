@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from strongroom import _complete, _dataset, _drafts, _forms, _names, _save, _used, _wire
+from strongroom import _complete, _dataset, _drafts, _files, _forms, _names, _save, _used, _wire
 from strongroom._catalog import Catalog
 from strongroom._dataset import Dataset
 from strongroom._drafts import DAYS, Draft
 from strongroom._errors import StrongroomError
+from strongroom._files import Files
 from strongroom._save import Saved
 
 
@@ -56,6 +57,16 @@ def open(name: str, *, version: int | None = None, columns: list[str] | None = N
     """
     dataset, wanted = _names.parse(name, version)
     return _dataset.read(dataset, wanted, _listed(columns))
+
+
+def files(name: str) -> Files:
+    """The files of a dataset that is no table (models, images, documents): `files("lab/models").open("net.skops")`.
+
+    Lists the newest version without reading it. Raises UnknownDataset, StrongroomError.
+    """
+    if not isinstance(name, str):
+        raise TypeError('the name of a dataset is a text such as "lab/models"; strongroom.catalog() lists them')
+    return _files.listed(name)
 
 
 def catalog() -> Catalog:

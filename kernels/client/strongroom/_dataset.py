@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 import pyarrow as pa
 
 from strongroom import _names, _used, _wire
-from strongroom._errors import Unavailable, from_problem
+from strongroom._errors import StrongroomError, Unavailable, from_problem
 
 if TYPE_CHECKING:
     import duckdb as _duckdb
@@ -151,6 +151,13 @@ def read(name: str, version: int | None, columns: list[str] | None) -> Dataset:
             raise from_problem(given.get("problem"), name)
         if descriptor is None:
             raise _broken("the vault sent no data")
+        if given.get("kind") == "files":
+            raise StrongroomError(
+                "This dataset holds files, not a table",
+                f"{name} cannot be opened as a table.",
+                next_step=f'Open its files one by one: strongroom.files("{name}").open("...").',
+                slug="files-one-by-one",
+            )
         try:
             table = _mapped(descriptor)
         except (OSError, pa.ArrowInvalid) as error:

@@ -172,3 +172,39 @@ def test_what_is_told_about_a_dataset_reaches_servers_and_console(enclave: Encla
 def test_what_cannot_be_told_is_refused_at_the_door(enclave: Enclave, change: dict) -> None:
     assert refused(enclave.operator, "POST", "datasets", ABOUT | change).status == 422
     assert enclave.operator("GET", "datasets")["datasets"] == []
+
+
+def test_files_are_granted_and_read_one_by_one(enclave: Enclave) -> None:
+    enclave.project()
+    enclave.operator("POST", "datasets", {**NEW, "label": "public", "columns": None, "format": "files"})
+    files = [{"name": name, "length": 3} for name in ("net.skops", "notes (1).txt")]
+    manifest = {**MANIFEST, "label": "public", "kind": "files", "rows": 0, "columns": [], "files": files}
+    jws = enclave.operator("POST", "datasets/health/new/1/publish", {"manifest": manifest})["manifest_jws"]
+    assert [file["tags"] for file in enclave.claims(jws)["manifest"]["files"]] == [[], []]
+    enclave.operator("POST", "datasets/health/new/1/activate")
+    server = enclave.server()
+    (listed,) = server("GET", "catalog")["datasets"]
+    assert [(column["name"], column["type"]) for column in listed["columns"]] == [
+        ("net.skops", "File"),
+        ("notes (1).txt", "File"),
+    ]
+    assert listed["rows"] is None
+    kernel = enclave.kernel(server)
+    problem = refused(lambda: enclave.read(server, kernel, "health/new"))
+    assert (problem.status, problem.slug) == (422, "files-one-by-one")
+    assert 'strongroom.files("health/new")' in problem.next
+    given = enclave.read(server, kernel, "health/new", columns=["notes (1).txt"])
+    assert enclave.claims(given["ticket"])["columns"] == ["notes (1).txt"]
+
+
+def test_a_file_that_is_owed_a_mask_is_not_read(enclave: Enclave) -> None:
+    enclave.project()
+    columns = [{"name": "net.skops", "description": "", "tags": ["direct-identifier"]}]
+    enclave.operator("POST", "datasets", {**NEW, "columns": columns, "format": "files"})
+    manifest = {**MANIFEST, "kind": "files", "rows": 0, "columns": [], "files": [{"name": "net.skops"}]}
+    enclave.operator("POST", "datasets/health/new/1/publish", {"manifest": manifest})
+    enclave.operator("POST", "datasets/health/new/1/activate")
+    server = enclave.server()
+    enclave.grant(server, "health/new")
+    problem = refused(lambda: enclave.read(server, enclave.kernel(server), "health/new"))
+    assert (problem.status, problem.slug) == (403, "not-carried-out")

@@ -137,7 +137,7 @@ class Room:
     def check(self, data: bytes, name: str = "table.csv", **changed: Any) -> dict[str, Any]:
         """Type and findings as a receipt would have them, found in this process."""
         ticket = StageTicket.model_validate({"act": "stage", **self.stage_claims(name, **changed)})
-        sources = [self.vault.exports._view(ticket, number) for number in range(len(ticket.sources))]
+        sources, _ = self.vault.exports._views(ticket)
         with self.spool(data) as fd:
             file_type, found = checks.check_file(fd, name, checks.Limits(**ticket.rules.model_dump()), sources)
         return {"type": file_type, "findings": [finding.as_json() for finding in found]}

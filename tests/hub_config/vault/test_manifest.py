@@ -79,7 +79,10 @@ def test_what_control_decides_is_not_the_vault_s_to_vouch_for() -> None:
         FILES | {"files": []},
         FILES | {"files": [FILE, FILE]},
         FILES | {"files": [FILE, FILE | {"name": "other"}]},
-        *(FILES | {"files": [FILE | {"name": name}]} for name in ("", "../x", ".hidden", "a/b", "a\x1bb", "x" * 200)),
+        *(
+            FILES | {"files": [FILE | {"name": name}]}
+            for name in ("", "../x", ".hidden", "a/b", "a\x1bb", "x" * 200, "a ")
+        ),
         FILES | {"files": [FILE | {"stored": "manifest.jws"}]},
         {**TABLE, "more": 1},
     ],
