@@ -12,7 +12,7 @@ from strongroom_hub.catalog.schema import About
 from strongroom_hub.control.callers import Ctx, Writer, require_operator
 
 internal = APIRouter(prefix="/datasets", dependencies=[Depends(require_operator)])
-Format = Literal["csv", "parquet", "arrow", "files"]
+Format = Literal["csv", "parquet", "arrow", "excel", "sas", "xport", "stata", "spss", "files"]
 
 
 class NewDataset(About):
@@ -45,6 +45,11 @@ def draft(body: NewDataset, context: Ctx, writer: Writer) -> dict[str, Any]:
     new = service.NewDataset(name=body.name, label=body.label, file_format=body.format, about=body.about())
     version, ticket = service.draft(writer, context, new)
     return {"dataset": body.name, "version": version, "ticket": ticket}
+
+
+@internal.post("/{namespace}/{name}/{version}/ticket")
+def ticket(namespace: str, name: str, version: int, context: Ctx) -> dict[str, str]:
+    return {"ticket": service.ticket(context, dataset=f"{namespace}/{name}", version=version)}
 
 
 @internal.post("/{namespace}/{name}/{version}/publish")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from strongroom_policy.labels import Label
@@ -31,13 +31,17 @@ TRANSITIONS: Mapping[VersionState, frozenset[VersionState]] = {
 def check_transition(dataset: str, version: int, state: VersionState, to: VersionState) -> None:
     """Raises Problem 409 when a version in `state` cannot become `to`."""
     if to not in TRANSITIONS[state]:
-        raise Problem(
-            409,
-            "wrong-state",
-            "This version is past that",
-            f"{dataset} version {version} is {state}; it cannot become {to} now.",
-            next="Versions never change: make a new version instead.",
-        )
+        raise wrong_state(dataset, version, state, to)
+
+
+def wrong_state(dataset: str, version: int, state: str, to: str) -> Problem:
+    return Problem(
+        409,
+        "wrong-state",
+        "This version is past that",
+        f"{dataset} version {version} is {state}; it cannot become {to} now.",
+        next="Versions never change: make a new version instead.",
+    )
 
 
 def can_transition(state: VersionState, to: VersionState) -> bool:
@@ -69,6 +73,25 @@ def retained_until(retention: Mapping[str, Any] | None, activated: datetime | No
     if retention["days"] is not None:
         return activated + timedelta(days=retention["days"])
     return end_of_day(parse(str(retention["until"])))
+
+
+def ingest_plan(described: Mapping[str, Any], today: date) -> dict[str, Any]:
+    """What the vault must know of a draft to take its file in (`plan` of an ingest ticket)."""
+    columns: Mapping[str, Mapping[str, Any]] = described["columns"]
+    coded = {name for check in described["checks"] if check["kind"] == "codes" for name in check["columns"]}
+    required = [name for name, told in columns.items() if not told["nullable"]]
+    checks = list(described["checks"])
+    if required:
+        empty = dict.fromkeys(("min", "max", "pattern", "days"))
+        checks.append({"kind": "not-null", "columns": required, "severity": "error", "why": "declared so", **empty})
+    return {
+        "reading": described["reading"],
+        "types": {name: told["type"] for name, told in columns.items() if told["type"] is not None},
+        "checks": checks,
+        "codes": {name: list(columns[name]["codes"]) for name in coded if name in columns},
+        "tags": {name: told["tags"] for name, told in columns.items() if told["tags"] is not None},
+        "today": today.isoformat(),
+    }
 
 
 def check_manifest(

@@ -110,7 +110,7 @@ def draft(writer: AuditWriter, context: Context, new: NewDataset) -> tuple[int, 
     def work(tx: Tx) -> int:
         if tx.session.get(DerivedDataset, new.name) is not None:
             raise rules.invalid(f"{new.name} was saved by a project, which alone makes versions of it")
-        version = add_draft(tx, context, new.name, new.label, new.about)
+        version = add_draft(tx, context, new.name, new.label, new.about, new.file_format)
         tx.record(
             Entry(
                 action=Action.DATASET_DRAFT,
@@ -123,13 +123,33 @@ def draft(writer: AuditWriter, context: Context, new: NewDataset) -> tuple[int, 
         return version
 
     version = writer.transact(work)
-    ticket = context.tickets.ingest(dataset=new.name, version=version, file_format=new.file_format, label=new.label)
-    return version, ticket
+    return version, ticket(context, dataset=new.name, version=version)
 
 
-def add_draft(tx: Tx, context: Context, name: str, label: str, about: About) -> int:
+def ticket(context: Context, *, dataset: str, version: int) -> str:
+    """Another ingest ticket for a draft: each can be presented once. Raises Problem 404 or 409."""
+    with context.reading() as session:
+        found = _version(session, dataset, version)
+        if found.state != VersionState.DRAFT:
+            raise rules.wrong_state(dataset, version, found.state, "filled")
+        return _ingest_ticket(context, dataset, version, found.label, found.described)
+
+
+def _ingest_ticket(context: Context, dataset: str, version: int, label: str, described: Mapping[str, Any]) -> str:
+    return context.tickets.ingest(
+        dataset=dataset,
+        version=version,
+        file_format=described["format"],
+        label=label,
+        plan=rules.ingest_plan(described, context.clock().date()),
+    )
+
+
+def add_draft(  # noqa: PLR0917 - what a version begins with
+    tx: Tx, context: Context, name: str, label: str, about: About, file_format: str = "arrow"
+) -> int:
     """The next version of a dataset, as a draft; the dataset is made with its first one. The caller records it."""
-    described = about.stored()
+    described = {**about.stored(), "format": file_format}
     if tx.session.get(Dataset, name) is None:
         told = {field: described[field] for field in TOLD}
         tx.session.add(Dataset(name=name, created=context.clock(), **told))

@@ -11,12 +11,28 @@ from strongroom_hub.cli.common import InstanceOption, fail, load_instance
 
 app = typer.Typer(no_args_is_help=True)
 
-_FORMATS = {".csv": "csv", ".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow"}
+_FORMATS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "csv",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+    ".xlsx": "excel",
+    ".sas7bdat": "sas",
+    ".xpt": "xport",
+    ".dta": "stata",
+    ".sav": "spss",
+    ".zsav": "spss",
+}
 
 
 @app.command()
 def add(
-    file: Annotated[Path, typer.Argument(help="A table: .csv, .parquet or .arrow.")],
+    file: Annotated[
+        Path, typer.Argument(help="A table: .csv .parquet .arrow .xlsx .sas7bdat .xpt .dta .sav")
+    ],
     name: Annotated[str, typer.Option(help="The dataset: namespace/name.")],
     label: Annotated[str, typer.Option(help="public, internal, confidential or secret.")],
     metadata: Annotated[

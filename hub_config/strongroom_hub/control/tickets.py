@@ -98,8 +98,11 @@ class TicketSigner:
             READ_LIFE,
         )
 
-    def ingest(self, *, dataset: str, version: int, file_format: str, label: str) -> str:
-        claims = {"dataset": dataset, "version": version, "format": file_format, "label": label}
+    def ingest(
+        self, *, dataset: str, version: int, file_format: str, label: str, plan: Mapping[str, Any] | None = None
+    ) -> str:
+        """`plan`: how the file is to be understood, and what it must satisfy (wire formats, section 2)."""
+        claims = {"dataset": dataset, "version": version, "format": file_format, "label": label, "plan": plan or {}}
         return self._sign("ingest", claims, INGEST_LIFE)
 
     def stage(

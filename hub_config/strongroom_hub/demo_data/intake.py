@@ -19,7 +19,7 @@ from strongroom_hub.problems import Problem
 DOWNLOADS_VARIABLE = "STRONGROOM_HOME"
 """Where `make` keeps its environments: downloads there serve every instance of the checkout."""
 DOWNLOADS = "demo-packages"
-_TIMEOUT = httpx.Timeout(600.0, connect=5.0)  # a large file is encrypted before the answer comes
+_TIMEOUT = httpx.Timeout(None, connect=5.0)  # a large file is read through and encrypted before the answer comes
 _CHUNK = 1 << 20
 
 

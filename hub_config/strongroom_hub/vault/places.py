@@ -35,5 +35,10 @@ class Places:
         return self.root / "store"
 
     @property
+    def uploads(self) -> Path:
+        """Files on their way in, encrypted."""
+        return self.root / "uploads"
+
+    @property
     def exports(self) -> Path:
         return self.root / "exports"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import time
+from dataclasses import dataclass
 from typing import Any
+
+import jwt
 
 from strongroom_hub.config import Instance
 from strongroom_hub.problems import Problem
@@ -11,13 +15,30 @@ from strongroom_hub.vault.exports import Exports
 from strongroom_hub.vault.jobs import decode_keys
 from strongroom_hub.vault.keys import LocalKeyService
 from strongroom_hub.vault.manifest import FILES, Manifest
+from strongroom_hub.vault.partwriter import BYTES_PER_PART
 from strongroom_hub.vault.places import Places
 from strongroom_hub.vault.reader import Reader
 from strongroom_hub.vault.setup import load_receipt_key
 from strongroom_hub.vault.store import Store
 from strongroom_hub.vault.tickets import IngestTicket, TicketVerifier, load_public_key
+from strongroom_hub.vault.uploads import Upload, Uploads
 from strongroom_hub.vault.workers import Workers
 from strongroom_hub.vault.wrapped import wrap_all
+
+INTAKE_LIMIT = 2
+"""Files that are taken in at a time: they have workers of their own, so that reads do not wait for them."""
+INTAKE_SECONDS = 12 * 3600.0
+RECEIPT_ISSUER, RECEIPT_AUDIENCE = "strongroom:vault", "strongroom:control"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A version that was taken in: its manifest, what was found, and the bytes that its worker had at most."""
+
+    manifest: dict[str, Any]
+    report: dict[str, Any] | None
+    """None for files that are no table."""
+    peak_bytes: int
 
 
 class Vault:
@@ -32,37 +53,41 @@ class Vault:
         self.workers = Workers()
         self.store = Store(places.store, control_key)
         self.reader = Reader(self.store, self.keys, self.workers)
-        self.exports = Exports(
-            places.exports, self.store, self.keys, self.workers, load_receipt_key(places.receipt_key)
-        )
+        self._receipt_key = load_receipt_key(places.receipt_key)
+        self.exports = Exports(places.exports, self.store, self.keys, self.workers, self._receipt_key)
+        self.uploads = Uploads(places.uploads, self.keys)
+        self.intake = Workers(limit=INTAKE_LIMIT, deadline=INTAKE_SECONDS)
+        self.part_bytes = BYTES_PER_PART
 
     def start(self) -> None:
         """Sweep what a killed vault left half-built, and start the spare worker."""
         self.store.sweep()
         self.exports.sweep()
+        self.uploads.sweep()
         self.workers.start()
 
     def close(self) -> None:
         self.reader.close()
         self.workers.close()
+        self.intake.close()
 
-    def ingest(self, ticket: IngestTicket, spooled: int) -> dict[str, Any]:
-        """Encrypt what the memory file `spooled` holds as the draft of a version; its manifest. Raises Problem."""
+    def ingest(self, ticket: IngestTicket, upload: Upload) -> Draft:
+        """Encrypt the file that was sent as the draft of a version. Raises Problem; a bad file is not kept."""
         try:
-            return self._ingest(ticket, spooled)
+            taken = self._ingest(ticket, upload)
         except OSError as error:
-            raise Problem(
-                507,
-                "vault-full",
-                "The file was not taken in",
-                f"The vault could not write it ({error.strerror}).",
-                next="Make room on the vault's disk and add the file again; nothing was kept.",
-            ) from error
+            raise vault_full(error) from error
+        except Problem as problem:
+            if problem.status == 422:  # noqa: PLR2004 - it would be the same again
+                self.uploads.remove(upload)
+            raise
+        self.uploads.remove(upload)
+        return taken
 
-    def _ingest(self, ticket: IngestTicket, spooled: int) -> dict[str, Any]:
+    def _ingest(self, ticket: IngestTicket, upload: Upload) -> Draft:
         folder = self.store.begin(ticket.dataset, ticket.version)
         try:
-            answer = self.workers.run(
+            answer = self.intake.run(
                 {
                     "kind": "seal" if ticket.format == FILES else "ingest",
                     "format": ticket.format,
@@ -70,8 +95,12 @@ class Vault:
                     "dataset": ticket.dataset,
                     "version": ticket.version,
                     "label": ticket.label,
-                },
-                [spooled],
+                    "plan": ticket.plan.model_dump(),
+                    "upload": str(upload.folder),
+                    "key": base64.b64encode(upload.key).decode(),
+                    "part_bytes": self.part_bytes,
+                    "seconds": self.intake.deadline,
+                }
             )
             manifest = Manifest.parse(answer["manifest"])
             groups: dict[str, dict[str, bytes]] = {manifest.kind: decode_keys(answer["keys"])}
@@ -80,4 +109,27 @@ class Vault:
         except BaseException:
             self.store.abandon(folder)
             raise
-        return manifest.model_dump()
+        return Draft(manifest.model_dump(), answer["report"], int(answer["peak_bytes"]))
+
+    def receipt(self, ticket: IngestTicket, draft: Draft) -> str:
+        """The vault's word, signed, on what it holds for a draft and what it found: what control decides by."""
+        claims = {
+            "iss": RECEIPT_ISSUER,
+            "aud": RECEIPT_AUDIENCE,
+            "act": "taken-in",
+            "dataset": ticket.dataset,
+            "version": ticket.version,
+            "manifest": draft.manifest,
+            "report": draft.report,
+        }
+        return jwt.encode(claims, self._receipt_key, algorithm="EdDSA")
+
+
+def vault_full(error: OSError) -> Problem:
+    return Problem(
+        507,
+        "vault-full",
+        "The file was not taken in",
+        f"The vault could not write it ({error.strerror}).",
+        next="Make room on the vault's disk and add the file again; nothing of it can be seen.",
+    )

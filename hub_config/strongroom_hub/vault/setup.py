@@ -26,7 +26,7 @@ def create(instance: Instance) -> None:
     Raises Problem when data is there but its master key is not: a new key would make the loss final.
     """
     places = Places.of(instance)
-    for folder in (places.root, places.keys, places.store, places.exports):
+    for folder in (places.root, places.keys, places.store, places.exports, places.uploads):
         _folder(folder, instance)
     if not places.master_key.exists():
         if any(places.store.iterdir()):

@@ -68,14 +68,30 @@ class ReadTicket(View):
     entry: int
 
 
+class Plan(_Claims):
+    """How a file is to be understood and what it must satisfy: `catalog.schema.Reading` and `Check` as JSON."""
+
+    reading: dict[str, Any] = Field(default_factory=dict)
+    types: dict[str, str] = Field(default_factory=dict)
+    """Declared types by column."""
+    checks: list[dict[str, Any]] = Field(default_factory=list)
+    codes: dict[str, list[str]] = Field(default_factory=dict)
+    """Allowed values of the columns on which a check looks for them."""
+    tags: dict[str, list[str]] = Field(default_factory=dict)
+    """What has been decided already."""
+    today: str = ""
+    """The day of the draft, ISO: what `fresh` counts from."""
+
+
 class IngestTicket(_Claims):
     """The right to fill one draft version from one file."""
 
     act: Literal["ingest"]
     dataset: DatasetName
     version: Version
-    format: Literal["csv", "parquet", "arrow", "files"]
+    format: Literal["csv", "parquet", "arrow", "excel", "sas", "xport", "stata", "spss", "files"]
     label: str
+    plan: Plan = Plan()
 
 
 class Rules(_Claims):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Path, Request, Response
+from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
@@ -16,13 +19,12 @@ from starlette.exceptions import HTTPException
 
 from strongroom_hub.problems import MEDIA_TYPE, Problem
 from strongroom_hub.vault import memfd
-from strongroom_hub.vault.service import Vault
+from strongroom_hub.vault.service import Vault, vault_full
 from strongroom_hub.vault.tickets import FetchTicket, IngestTicket, RetireTicket, StageTicket
+from strongroom_hub.vault.uploads import Upload
 
 log = logging.getLogger(__name__)
 
-MAX_INGEST = 1 << 30
-"""Bytes of one file to take in: it is held in memory, so that its plaintext never reaches a disk."""
 MAX_STAGE = 1 << 30
 """Bytes of one staged file, whatever a ticket says."""
 _MAX_MANIFEST = 4 << 20
@@ -44,14 +46,24 @@ def create_app(vault: Vault) -> FastAPI:
         return {"ok": True}
 
     @app.put("/v1/datasets/{ns}/{name}/{version}", status_code=201)
-    async def ingest(ns: _Word, name: _Word, version: _Version, request: Request) -> dict[str, Any]:
+    async def ingest(
+        ns: _Word, name: _Word, version: _Version, request: Request, offset: Annotated[int, Query(ge=0)] = 0
+    ) -> dict[str, Any]:
         ticket = vault.tickets.verify(_bearer(request), IngestTicket)
         _same((ticket.dataset, ticket.version), (f"{ns}/{name}", version))
-        with _spool() as spooled:
-            await _receive(request, spooled, MAX_INGEST, "The file was not taken in")
-            manifest = await run_in_threadpool(vault.ingest, ticket, spooled)
-        log.info("took in %s version %d", ticket.dataset, ticket.version)
-        return {"manifest": manifest}
+        with vault.uploads.of(ticket.dataset, ticket.version) as upload:
+            await run_in_threadpool(upload.cut, offset)
+            await _take(request, upload, vault.uploads.root)
+            draft = await run_in_threadpool(vault.ingest, ticket, upload)
+        log.info("took in %s version %d with %d MiB of memory", ticket.dataset, ticket.version, draft.peak_bytes >> 20)
+        return {"manifest": draft.manifest, "receipt": vault.receipt(ticket, draft)}
+
+    @app.get("/v1/datasets/{ns}/{name}/{version}/upload")
+    async def upload(ns: _Word, name: _Word, version: _Version, request: Request) -> dict[str, Any]:
+        ticket = vault.tickets.verify(_bearer(request), IngestTicket)
+        _same((ticket.dataset, ticket.version), (f"{ns}/{name}", version))
+        with vault.uploads.of(ticket.dataset, ticket.version) as there:
+            return {"offset": there.offset, "sha256": await run_in_threadpool(there.sha256)}
 
     @app.post("/v1/datasets/{ns}/{name}/{version}/publish", status_code=204)
     async def publish(ns: _Word, name: _Word, version: _Version, request: Request) -> None:
@@ -119,6 +131,21 @@ def _spool() -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+async def _take(request: Request, upload: Upload, disk: FilePath) -> None:
+    """The body into the upload; a connection that breaks leaves whole chunks. Raises Problem (507)."""
+    announced = request.headers.get("content-length", "")
+    free = shutil.disk_usage(disk).free
+    if announced.isdecimal() and int(announced) > free:
+        raise vault_full(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    writer = upload.writer()
+    try:
+        async for piece in request.stream():
+            await run_in_threadpool(writer.write, piece)
+        await run_in_threadpool(writer.finish)
+    except OSError as error:
+        raise vault_full(error) from error
 
 
 async def _receive(request: Request, target: int, limit: int, title: str) -> None:

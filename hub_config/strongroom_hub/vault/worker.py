@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import ctypes
+import io
 import os
 import resource
 import signal
@@ -12,13 +14,16 @@ from typing import Any
 
 from strongroom_hub import frames
 from strongroom_hub.problems import Problem
-from strongroom_hub.vault import checks, ingest, memfd, views
+from strongroom_hub.vault import checks, views
 from strongroom_hub.vault.jobs import ViewJob, encode_keys
 from strongroom_hub.vault.sealing import seal_files
+from strongroom_hub.vault.tickets import Plan
+from strongroom_hub.vault.uploads import CHUNK, Reader, Upload
 from strongroom_hub.vault.workers import MAX_JOB
 
 _PR_SET_DUMPABLE = 4
 _MAX_SECONDS = 900
+"""For jobs that do not say how long they may take."""
 
 
 def forbid_inspection() -> None:
@@ -37,13 +42,13 @@ def main() -> None:
             job, fds = frames.receive(vault, max_fds=1, limit=MAX_JOB)
         except frames.FrameError:
             return  # the vault ended and never needed this spare
-        signal.alarm(_MAX_SECONDS)  # nobody may be left to kill this process
+        signal.alarm(int(job.get("seconds", _MAX_SECONDS)))  # nobody may be left to kill this process
         frames.send(vault, _answer(job, fds), limit=MAX_JOB)
 
 
 def _answer(job: dict[str, Any], fds: list[int]) -> dict[str, Any]:
     try:
-        return {"ok": True, **_JOBS[job["kind"]](job, fds[0])}
+        return {"ok": True, **_JOBS[job["kind"]](job, fds[0] if fds else -1)}
     except Problem as problem:
         return {"ok": False, "problem": problem.as_json()}
     except OSError as error:
@@ -74,16 +79,33 @@ def _read(job: dict[str, Any], fd: int) -> dict[str, Any]:
     return {}
 
 
-def _ingest(job: dict[str, Any], fd: int) -> dict[str, Any]:
-    frame = ingest.read_table(memfd.path(fd), job["format"])
-    manifest, keys = ingest.write_parts(frame, Path(job["folder"]), job["dataset"], job["version"], job["label"])
-    return {"manifest": manifest.model_dump(), "keys": encode_keys(keys)}
+def _ingest(job: dict[str, Any], _: int) -> dict[str, Any]:
+    # readers of many formats, that no other job should wait for
+    from strongroom_hub.vault import ingest  # noqa: PLC0415
+
+    upload = Upload(Path(job["upload"]), base64.b64decode(job["key"]))
+    target = ingest.Target(Path(job["folder"]), job["dataset"], job["version"], job["label"])
+    plan = Plan.model_validate(job["plan"])
+    with io.BufferedReader(Reader(upload), CHUNK) as stream:
+        taken = ingest.take_in(stream, job["format"], plan, target, part_bytes=job["part_bytes"])
+    return {
+        "manifest": taken.manifest.model_dump(),
+        "keys": encode_keys(taken.keys),
+        "report": taken.report,
+        "peak_bytes": _peak(),
+    }
 
 
-def _seal(job: dict[str, Any], fd: int) -> dict[str, Any]:
-    with Path(memfd.path(fd)).open("rb") as archive:
+def _seal(job: dict[str, Any], _: int) -> dict[str, Any]:
+    upload = Upload(Path(job["upload"]), base64.b64decode(job["key"]))
+    with io.BufferedReader(Reader(upload), CHUNK) as archive:
         manifest, keys = seal_files(archive, Path(job["folder"]), job["dataset"], job["version"], job["label"])
-    return {"manifest": manifest.model_dump(), "keys": encode_keys(keys)}
+    return {"manifest": manifest.model_dump(), "keys": encode_keys(keys), "report": None, "peak_bytes": _peak()}
+
+
+def _peak() -> int:
+    """Bytes that this process has had in memory at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _check(job: dict[str, Any], fd: int) -> dict[str, Any]:

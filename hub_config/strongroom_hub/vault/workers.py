@@ -70,6 +70,11 @@ class Workers:
         if spare is not None:
             spare.end()
 
+    @property
+    def deadline(self) -> float:
+        """Seconds that a job may take."""
+        return self._deadline
+
     def run(self, job: dict[str, Any], fds: Sequence[int] = ()) -> dict[str, Any]:
         """The worker's answer to `job`. Raises the Problem it answered with, or one that says how it died."""
         if not self._slots.acquire(timeout=self._deadline):

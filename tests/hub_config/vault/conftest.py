@@ -21,7 +21,7 @@ from strongroom_hub.config import Instance
 from strongroom_hub.vault import checks, memfd, setup
 from strongroom_hub.vault.manifest import digest
 from strongroom_hub.vault.reader import Answer
-from strongroom_hub.vault.service import Vault
+from strongroom_hub.vault.service import Draft, Vault
 from strongroom_hub.vault.tickets import IngestTicket, ReadTicket, StageTicket
 
 _NUMBERS = itertools.count()
@@ -63,9 +63,18 @@ class Room:
         self.vault = Vault(instance, started=time.time() - 5)
 
     def ingest(self, name: str, data: pl.DataFrame | bytes, *, label: str = "confidential", fmt: str = "csv") -> Any:
-        claims = {"act": "ingest", "dataset": name, "version": 1, "format": fmt, "label": label}
-        with self.spool(data.write_csv().encode() if isinstance(data, pl.DataFrame) else data) as fd:
-            return self.vault.ingest(IngestTicket.model_validate(claims), fd)
+        return self.draft(name, data, label=label, fmt=fmt).manifest
+
+    def draft(
+        self, name: str, data: pl.DataFrame | bytes, *, label: str = "confidential", fmt: str = "csv", **plan: Any
+    ) -> Draft:
+        """A version taken in, with what was found."""
+        claims = {"act": "ingest", "dataset": name, "version": 1, "format": fmt, "label": label, "plan": plan}
+        with self.vault.uploads.of(name, 1) as upload:
+            writer = upload.writer()
+            writer.write(data.write_csv().encode() if isinstance(data, pl.DataFrame) else data)
+            writer.finish()
+            return self.vault.ingest(IngestTicket.model_validate(claims), upload)
 
     def publish(self, name: str, data: pl.DataFrame | bytes, **how: str) -> dict[str, Any]:
         manifest: dict[str, Any] = self.ingest(name, data, **how)

@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pyarrow import parquet
 from strongroom_hub.problems import Problem
-from strongroom_hub.vault import ingest, views
+from strongroom_hub.vault import ingest, partwriter, views
 from strongroom_hub.vault.jobs import ViewJob
 from strongroom_hub.vault.manifest import FOOTER, TABLE, aad_prefix, digest
 from strongroom_hub.vault.service import Vault
@@ -86,7 +86,7 @@ def test_a_column_written_without_key_is_noticed(tmp_path: Path, people: pl.Data
         )["person"][0].encode()
     )
     with pytest.raises(Problem, match="column 'person' could be read without its key"):
-        ingest._prove_encrypted(people.columns, file, keys[FOOTER], b"a")
+        partwriter.prove_encrypted(people.columns, file, keys[FOOTER], b"a")
 
 
 def test_plaintext_in_place_of_a_part_is_refused(room: Any, people: pl.DataFrame) -> None:
@@ -150,7 +150,7 @@ def test_bit_flips_anywhere_are_refused(room: Any, people: pl.DataFrame) -> None
 
 def test_gcm_catches_flips_where_only_the_cipher_looks(tmp_path: Path, people: pl.DataFrame) -> None:
     """AES_GCM_CTR_V1 would hand out changed data silently; what we write must not."""
-    manifest, keys = ingest.write_parts(people, tmp_path, "a/b", 1, "secret")
+    manifest, keys = ingest.write_parts([people], dict(people.schema), tmp_path, "a/b", 1, "secret")
     file = tmp_path / manifest.parts[0].name
     whole = file.read_bytes()
     columns = {name: key for name, key in keys.items() if name != FOOTER}
@@ -188,10 +188,10 @@ def test_swapped_parts_are_refused(room: Any, people: pl.DataFrame, monkeypatch:
 
 def _two_parts(room: Any, people: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any], Any]:
     """A version in two parts, built in this process because the part size lives in the worker's."""
-    monkeypatch.setattr(ingest, "ROWS_PER_PART", 30)
+    monkeypatch.setattr(partwriter, "ROWS_PER_PART", 30)
     store = room.vault.store
     folder = store.begin("health/people", 1)
-    manifest, keys = ingest.write_parts(people, folder, "health/people", 1, "confidential")
+    manifest, keys = ingest.write_parts([people], dict(people.schema), folder, "health/people", 1, "confidential")
     store.complete(folder, manifest, wrap_all(room.vault.keys, "health/people", 1, {TABLE: keys}))
     store.publish("health/people", 1, room.signer.activate(manifest.model_dump()))
     return manifest.model_dump(), keys

@@ -1,0 +1,1 @@
+"""Reading other people's files, each in batches of bounded size and with every problem told by row and column."""
