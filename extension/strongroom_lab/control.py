@@ -139,6 +139,18 @@ class Control:
     async def withdraw_access_request(self, request: str) -> dict[str, Any]:
         return await self._call("POST", f"access-requests/{request}/withdraw")
 
+    async def begin_save(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A draft version for a kernel's table; the answer carries its ticket, label and sources."""
+        return await self._call("POST", "saves", body)
+
+    async def sign_save(self, dataset: str, version: int, manifest: dict[str, Any]) -> str:
+        """Control's signature over what the vault took in."""
+        answer = await self._call("POST", f"saves/{dataset}/{version}/sign", {"manifest": manifest})
+        return str(answer.get("manifest_jws", ""))
+
+    async def activate_save(self, dataset: str, version: int) -> None:
+        await self._call("POST", f"saves/{dataset}/{version}/activate")
+
     async def exports(self) -> dict[str, Any]:
         return await self._call("GET", "exports")
 

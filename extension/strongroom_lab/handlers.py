@@ -20,6 +20,7 @@ from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketHandler
 
 from strongroom_lab import workfiles
+from strongroom_lab.drafts import Draft, Kind
 from strongroom_lab.settings import Settings
 from strongroom_lab.values import encode
 from strongroom_lab.vault import Vault
@@ -130,7 +131,43 @@ class Datasets(Handler):
     @web.authenticated
     @spoken
     async def get(self) -> None:
-        self.answer(await self.workspace.control.catalog())
+        found = (await self.workspace.control.catalog()).get("datasets")
+        told = [self._told(one) for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+        self.answer({"datasets": told})
+
+    def _told(self, dataset: dict[str, Any]) -> dict[str, Any]:
+        """With the columns that code says it used; of a table that was saved where nothing may be shown, its name."""
+        derived = dataset.get("derived")
+        if isinstance(derived, dict) and derived.get("quiet") is not False:
+            bare: dict[str, Any] = {
+                "title": dataset.get("name"),
+                "description": "",
+                "rows": None,
+                "columns": [],
+                "used_by": [],
+            }
+            access = {**(dataset.get("access") or {}), "columns": [], "masked": {}}
+            dataset = {**dataset, **bare, "access": access}
+        known = [str(column.get("name")) for column in dataset.get("columns") or []]
+        return {**dataset, "used": self.workspace.drafts.used(str(dataset.get("name")), known)}
+
+
+class Drafts(Handler):
+    """What code prepared. Its words were counted when it did."""
+
+    @web.authenticated
+    @spoken
+    async def get(self) -> None:
+        self.answer({"drafts": self.workspace.drafts.listed()})
+
+
+class DiscardDraft(Handler):
+    @web.authenticated
+    @spoken
+    async def post(self, identifier: str) -> None:
+        self.workspace.drafts.discard(identifier)
+        self.workspace.publish("draft", {"id": identifier, "state": "discarded"})
+        self.answer({})
 
 
 class AccessRequests(Handler):
@@ -146,9 +183,31 @@ class AccessRequests(Handler):
     async def post(self) -> None:
         body = self.body()
         wanted = {name: body.get(name) for name in ("dataset", "columns", "purpose", "days")}
+        draft = prepared(self.workspace, body, "access-request")
+        if draft is not None:
+            wanted |= {"dataset": draft.body["dataset"], "prepared": draft.entry}
         made = await self.workspace.control.request_access(wanted)
+        submitted(self.workspace, draft)
         self.workspace.publish("request", {"id": made.get("id"), "state": made.get("state")})
         self.answer(made, 201)
+
+
+def prepared(workspace: Workspace, body: dict[str, Any], kind: Kind) -> Draft | None:
+    """The draft that a page submits, by its id in `body`; None for what the person wrote. Raises Problem."""
+    identifier = body.get("draft")
+    if identifier is None:
+        return None
+    draft = workspace.drafts.get(str(identifier))
+    if draft.kind != kind:
+        raise Problem(400, "bad-request", "Not understood", "That draft is of another kind.", next="Reload the page.")
+    return draft
+
+
+def submitted(workspace: Workspace, draft: Draft | None) -> None:
+    """The draft is done with."""
+    if draft is not None:
+        workspace.drafts.discard(draft.id)
+        workspace.publish("draft", {"id": draft.id, "state": "submitted"})
 
 
 class WithdrawAccessRequest(Handler):
@@ -217,27 +276,33 @@ class Work(MeteredHandler):
 class ExportHandler(MeteredHandler):
     """Makes exports: draft, stage every file in the vault, submit. Control learns hashes only, the vault bytes only."""
 
-    async def export(self, copies: list[workfiles.Copied], justification: str, cells: list[int]) -> None:
+    async def export(
+        self, copies: list[workfiles.Copied], justification: str, cells: list[int], draft: Draft | None = None
+    ) -> None:
         """Answer with the export of `copies`, which are closed; `cells`: the entries that it names."""
         try:
-            made = await self._send(copies, justification, cells)
+            made = await self._send(copies, justification, cells, draft)
         except Problem as problem:
             raise await self.metered_refusal(problem) from problem
         finally:
             for copy in copies:
                 copy.file.close()
+        submitted(self.workspace, draft)
         self.workspace.publish("export", {"id": made.get("id"), "state": made.get("state")})
         self.answer(await self.metered(made), 201)
 
-    async def _send(self, copies: list[workfiles.Copied], justification: str, cells: list[int]) -> dict[str, Any]:
-        draft = await self.workspace.control.draft_export(
+    async def _send(
+        self, copies: list[workfiles.Copied], justification: str, cells: list[int], draft: Draft | None
+    ) -> dict[str, Any]:
+        made = await self.workspace.control.draft_export(
             {
                 "justification": justification,
                 "files": [{"name": copy.name, "bytes": copy.size, "sha256": copy.sha256} for copy in copies],
                 "cells": cells,
+                "prepared": None if draft is None else draft.entry,
             }
         )
-        identifier, tickets = str(draft.get("id", "")), draft.get("tickets")
+        identifier, tickets = str(made.get("id", "")), made.get("tickets")
         if not isinstance(tickets, list) or len(tickets) != len(copies):
             raise Problem.from_json(None)
         receipts = [
@@ -272,11 +337,12 @@ class Exports(ExportHandler):
         paths, justification = body.get("paths"), justification_in(body)
         if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
             raise Problem(400, "bad-request", "Not understood", "paths is a list of file names below ~/work.")
+        draft = prepared(self.workspace, body, "export")
         try:
             copies = await asyncio.to_thread(workfiles.copy_for_export, self.server.work, paths)
         except Problem as problem:
             raise await self.metered_refusal(problem) from problem
-        await self.export(copies, justification, self.workspace.entries()[-CELLS_SENT:])
+        await self.export(copies, justification, self.workspace.entries()[-CELLS_SENT:], draft)
 
 
 class WithheldOutputs(Handler):
@@ -418,6 +484,8 @@ def routes(
         ("session", Session),
         ("stream", Stream),
         ("datasets", Datasets),
+        ("drafts", Drafts),
+        (f"drafts/{_ID}/discard", DiscardDraft),
         ("access-requests", AccessRequests),
         (f"access-requests/{_ID}/withdraw", WithdrawAccessRequest),
         ("work", Work),

@@ -118,7 +118,13 @@ class KernelManager(ServerKernelManager):
 
     async def _open_door(self) -> None:
         if self._door is None:
-            questions = Questions(self.kernel_id, self.workspace, lambda: self.gate.current_entry)
+            manager: Any = self.parent
+            questions = Questions(
+                self.kernel_id,
+                self.workspace,
+                manager.parent.saver,
+                lambda: (self.gate.current_entry, self.gate.current_code),
+            )
             self._door = AskDoor(kernel_folder(self.kernel_id).ask_socket, questions.answer)
             await self._door.start()
 

@@ -30,6 +30,7 @@ from strongroom_lab.handlers import routes
 from strongroom_lab.kernels import KernelManager, MappingManager, OnlyStrongroom, Sessions
 from strongroom_lab.lean import JupyterHubSingleUser
 from strongroom_lab.routes import SERVICES, prune
+from strongroom_lab.saves import Saver
 from strongroom_lab.settings import Settings
 from strongroom_lab.vault import Vault
 from strongroom_lab.workspace import Workspace
@@ -103,6 +104,7 @@ class StrongroomServer(ServerApp):
     settings: Settings
     workspace: Workspace
     vault: Vault
+    saver: Saver
 
     def load_config_file(self, suppress_errors: bool = True) -> None:  # type: ignore[override]  # as in JupyterApp
         """No configuration file counts."""
@@ -113,6 +115,7 @@ class StrongroomServer(ServerApp):
             Control(self.settings.control_socket, self.settings.cells_socket, self.settings.credential)
         )
         self.vault = Vault(self.settings.vault_socket)
+        self.saver = Saver(self.workspace, self.vault, self.settings.work)
         # A factory is a singleton: whatever was made before this must not decide who starts kernels.
         KernelProvisionerFactory.clear_instance()
         super().init_configurables()

@@ -31,6 +31,11 @@ def _refusal(response: httpx.Response) -> Problem:
     return Problem.from_json(body, response.status_code)
 
 
+async def _chunks(body: IO[bytes]) -> AsyncIterator[bytes]:
+    while chunk := body.read(CHUNK):
+        yield chunk
+
+
 class Vault:
     """The vault's HTTP door on its Unix socket."""
 
@@ -47,24 +52,39 @@ class Vault:
 
     async def stage(self, export: str, index: int, ticket: str, body: IO[bytes]) -> str:
         """Hand over the bytes of one export file; returns the vault's signed receipt."""
-
-        async def chunks() -> AsyncIterator[bytes]:
-            while chunk := body.read(CHUNK):
-                yield chunk
-
-        try:
-            response = await self._client.put(
-                f"exports/{export}/{index}", content=chunks(), headers={"Authorization": f"Bearer {ticket}"}
-            )
-        except httpx.TransportError as error:
-            raise _silent() from error
-        if not response.is_success:
-            raise _refusal(response)
+        response = await self._call(
+            "PUT", f"exports/{export}/{index}", content=_chunks(body), headers={"Authorization": f"Bearer {ticket}"}
+        )
         try:
             receipt = response.json()["receipt"]
         except (ValueError, KeyError, TypeError):
             raise Problem.from_json(None) from None
         return str(receipt)
+
+    async def ingest(self, dataset: str, version: int, ticket: str, body: IO[bytes]) -> dict[str, Any]:
+        """Hand over the bytes of a table that is saved; returns the manifest of what the vault holds now."""
+        path = f"datasets/{dataset}/{version}"
+        answer = await self._call("PUT", path, content=_chunks(body), headers={"Authorization": f"Bearer {ticket}"})
+        try:
+            manifest = answer.json()["manifest"]
+        except (ValueError, KeyError, TypeError):
+            manifest = None
+        if not isinstance(manifest, dict):
+            raise Problem.from_json(None)
+        return manifest
+
+    async def publish(self, dataset: str, version: int, manifest: str) -> None:
+        """Make a draft readable under the manifest that control signed for it."""
+        await self._call("POST", f"datasets/{dataset}/{version}/publish", content=manifest.encode())
+
+    async def _call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            response = await self._client.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise _silent() from error
+        if not response.is_success:
+            raise _refusal(response)
+        return response
 
     async def fetch(self, export: str, sha256: str, ticket: str, into: IO[bytes]) -> None:
         """Write the bytes of one released file into `into`."""

@@ -27,6 +27,7 @@ MAX_BYTES = 100 << 20
 """Of one export in all: what a reviewer can be asked to look at."""
 MAX_FILES = 20
 MAX_NAMES = 1000
+MAX_NAME = 4096
 CHUNK = 1 << 20
 
 _OPENAT2 = 437

@@ -24,6 +24,7 @@ from tornado.log import app_log
 
 from strongroom_lab.control import Control
 from strongroom_lab.display import Display, View, nothing
+from strongroom_lab.drafts import Drafts
 from strongroom_lab.problems import control_silent
 from strongroom_lab.violations import Violations
 from strongroom_lab.withheld import Withheld
@@ -85,6 +86,8 @@ class Workspace:
         self._tasks: list[asyncio.Task[None]] = []
         self.withheld = Withheld()
         """Outputs that were not shown, for review."""
+        self.drafts = Drafts()
+        """What code prepared for the person to submit."""
         self.violations = Violations(control, clock)
         """What the kernels tried or ran into."""
         self.questions = Buckets(lambda: datetime.now(UTC), size=QUESTIONS, per_second=QUESTIONS_PER_SECOND)

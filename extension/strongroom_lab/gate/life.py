@@ -63,6 +63,13 @@ class KernelGate:
         """The entry of the request that the kernel works on, else of the last one that it got."""
         return self._flight.current_entry
 
+    @property
+    def current_code(self) -> str:
+        """The code of the cell that the kernel works on, as the browser sent it; empty where it works on none."""
+        working = self._flight.working
+        code = "" if working is None else working.message.content.get("code", "")
+        return code if isinstance(code, str) else ""
+
     def open(self) -> None:
         """Connect to the kernel that was just started and begin to work."""
         # Sockets take this when they are made; a limit that is set later does nothing.

@@ -26,6 +26,8 @@ class AccessRequest(SQLModel, table=True):
     decided_at: datetime | None = Field(default=None, sa_type=UtcTime)
     decided_by: str | None = None
     comment: str | None = None
+    prepared: int | None = None
+    """The entry of the cell whose code prepared it; None: the person wrote it."""
 
 
 class Grant(SQLModel, table=True):

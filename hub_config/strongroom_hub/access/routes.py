@@ -32,6 +32,8 @@ class NewRequest(BaseModel):
     columns: Columns | None = None
     purpose: Text
     days: int
+    prepared: int | None = None
+    """The entry of the cell whose code prepared it; None: the person wrote it."""
 
 
 class NewDecision(BaseModel):
@@ -67,6 +69,7 @@ def submit(body: NewRequest, context: Ctx, writer: Writer, caller: Caller) -> di
         columns=body.columns,
         purpose=body.purpose,
         days=body.days,
+        prepared=body.prepared,
     )
 
 

@@ -24,8 +24,9 @@ from strongroom_hub.control.times import iso, iso_or_none
 from strongroom_hub.derived import lineage
 from strongroom_hub.derived.rules import ask_for_sources
 from strongroom_hub.problems import Problem
-from strongroom_hub.projects.models import Project
-from strongroom_hub.projects.service import check_member, project_json
+from strongroom_hub.projects.models import Project, Source, Workspace
+from strongroom_hub.projects.rules import via
+from strongroom_hub.projects.service import check_cells, check_member, project_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +144,12 @@ def submit(
     columns: list[str] | None,
     purpose: str,
     days: int,
+    prepared: int | None = None,
 ) -> dict[str, Any]:
-    """Ask for access. Raises Problem 404 for what the caller may not know of, 409 while one is open, 422 otherwise."""
+    """Ask for access; `prepared`: the entry of the cell whose code filled in what the person submits.
+
+    Raises Problem 404 for what the caller may not know of, 409 while one is open, 422 otherwise.
+    """
     rules.check_purpose(purpose)
 
     def work(tx: Tx) -> AccessRequest:
@@ -158,6 +163,8 @@ def submit(
         rules.check_columns(wanted, [column.name for column in view.columns], dataset)
         _check_days(context, view, wanted, user=caller.user, project=caller.project, days=days)
         _check_none_open(tx.session, caller, dataset)
+        if prepared is not None:
+            check_cells(tx.session, caller, [prepared])
         request = AccessRequest(
             id=secrets.token_hex(8),
             state=RequestState.SUBMITTED,
@@ -169,6 +176,7 @@ def submit(
             purpose=purpose,
             days=days,
             submitted_at=context.clock(),
+            prepared=prepared,
         )
         tx.session.add(request)
         tx.record(
@@ -179,7 +187,13 @@ def submit(
                 server=caller.server,
                 object=dataset,
                 label=view.version.label,
-                detail={"request": request.id, "columns": tuple(wanted), "days": days},
+                detail={
+                    "request": request.id,
+                    "columns": tuple(wanted),
+                    "days": days,
+                    "via": via(prepared),
+                    "prepared": prepared,
+                },
                 payload=purpose,
                 payload_subject=caller.actor,
             )
@@ -418,7 +432,18 @@ def stewarded_grants(context: Context, *, user: str) -> list[dict[str, Any]]:
     mine = stewarded_datasets(context, user=user, action="approve-access")
     with context.reading() as session:
         found = session.exec(select(Grant).order_by(col(Grant.since).desc())).all()
-        return [grant_json(grant) for grant in found if grant.dataset in mine]
+        return [grant_json(grant) | {"unread": unread(session, grant)} for grant in found if grant.dataset in mine]
+
+
+def unread(session: Session, grant: Grant) -> list[str]:
+    """The granted columns that were never read, in any version: what a renewal need not hold."""
+    read = session.exec(
+        select(Source.columns)
+        .join(Workspace, col(Workspace.id) == col(Source.workspace))
+        .where(Workspace.user == grant.user, Workspace.project == grant.project, Source.dataset == grant.dataset)
+    ).all()
+    known = {column for columns in read for column in columns}
+    return [column for column in grant.columns if column not in known]
 
 
 def stewarded_datasets(context: Context, *, user: str, action: str) -> set[str]:
@@ -468,6 +493,7 @@ def _request_json(session: Session, request: AccessRequest) -> dict[str, Any]:
         "decided_at": iso_or_none(request.decided_at),
         "decided_by": request.decided_by,
         "comment": request.comment,
+        "prepared": request.prepared,
         "grant": None if grant is None else grant_json(grant),
         "turn": rules.TURN[RequestState(request.state)],
     }
@@ -525,7 +551,23 @@ def _context(session: Session, context: Context, request: AccessRequest, steward
             if one.dataset in known
         ],
         "policy": [] if view is None else _policy_view(context, view, request),
+        "last_grant": _last_grant(session, request),
     }
+
+
+def _last_grant(session: Session, request: AccessRequest) -> dict[str, Any] | None:
+    """The person's newest grant before this request, for the same dataset and project, and what of it was not used."""
+    found = session.exec(
+        select(Grant)
+        .where(
+            Grant.user == request.user,
+            Grant.project == request.project,
+            Grant.dataset == request.dataset,
+            Grant.request != request.id,
+        )
+        .order_by(col(Grant.since).desc())
+    ).first()
+    return None if found is None else grant_json(found) | {"unread": unread(session, found)}
 
 
 def _policy_view(context: Context, view: View, request: AccessRequest) -> list[dict[str, Any]]:

@@ -25,6 +25,8 @@ class Export(SQLModel, table=True):
     """What the workspace had read when the request was made, as stage tickets carry it (wire-formats 2)."""
     cells: list[int] = Field(sa_type=JSON)
     """Indexes of the cell entries that the requester names as the files' origin."""
+    prepared: int | None = None
+    """The entry of the cell whose code prepared it; None: the person wrote it."""
     rule_set: str
     """SHA-256 of the checks' rules at staging."""
     review: int = 1

@@ -28,6 +28,7 @@ class NewExport(BaseModel):
     justification: Text
     files: Annotated[list[NewFile], Field(max_length=1000)]
     cells: Annotated[list[int], Field(default_factory=list, max_length=rules.MAX_CELLS)]
+    prepared: int | None = None
 
 
 class Receipts(BaseModel):
@@ -42,7 +43,15 @@ class NewVote(BaseModel):
 @internal.post("", status_code=201)
 def draft(body: NewExport, context: Ctx, writer: Writer, caller: Caller) -> dict[str, Any]:
     files = [rules.WantedFile(file.name, file.bytes, file.sha256) for file in body.files]
-    return service.draft(writer, context, caller, justification=body.justification, files=files, cells=body.cells)
+    return service.draft(
+        writer,
+        context,
+        caller,
+        justification=body.justification,
+        files=files,
+        cells=body.cells,
+        prepared=body.prepared,
+    )
 
 
 @internal.get("")

@@ -26,7 +26,8 @@ from strongroom_hub.control.tickets import Receipt, bad_receipt
 from strongroom_hub.control.times import iso, iso_or_none
 from strongroom_hub.problems import Problem
 from strongroom_hub.projects.models import Cell, source_view
-from strongroom_hub.projects.service import check_member, entry_of, sources_of, workspace_of
+from strongroom_hub.projects.rules import via
+from strongroom_hub.projects.service import check_cells, check_member, entry_of, sources_of, workspace_of
 
 RELEASE_FORMAT = "strongroom-release/1"
 
@@ -100,6 +101,7 @@ def draft(
     justification: str,
     files: list[WantedFile],
     cells: list[int],
+    prepared: int | None = None,
 ) -> dict[str, Any]:
     """A draft and one stage ticket per file. Label and sources are those of this moment: the hashes are given now.
 
@@ -110,7 +112,7 @@ def draft(
     def work(tx: Tx) -> tuple[Export, RuleSet]:
         check_member(tx.session, context, caller.user, caller.project)
         workspace = workspace_of(tx.session, caller)
-        _check_cells(tx.session, caller, cells)
+        check_cells(tx.session, caller, cells if prepared is None else [*cells, prepared])
         export = Export(
             id=secrets.token_hex(8),
             state=ExportState.DRAFT,
@@ -128,6 +130,7 @@ def draft(
                 for source in sources_of(tx.session, caller.workspace)
             ],
             cells=cells,
+            prepared=prepared,
             rule_set="",
             created_at=context.clock(),
         )
@@ -150,6 +153,8 @@ def draft(
                 detail={
                     "files": [{"name": file.name, "sha256": file.sha256, "bytes": file.bytes} for file in files],
                     "cells": cells[:100],
+                    "via": via(prepared),
+                    "prepared": prepared,
                 },
                 payload=justification,
                 payload_subject=caller.actor,
@@ -166,20 +171,6 @@ def draft(
     ]
     with context.reading() as session:
         return _export_json(session, context, export, viewer=caller.user, code=False) | {"tickets": tickets}
-
-
-def _check_cells(session: Session, caller: ServerCaller, cells: list[int]) -> None:
-    """Only cells of this workspace can be named as a file's origin. Raises Problem 422."""
-    known = session.exec(select(Cell.entry).where(col(Cell.entry).in_(cells), Cell.workspace == caller.workspace)).all()
-    unknown = sorted(set(cells) - set(known))
-    if unknown:
-        raise Problem(
-            422,
-            "unknown-cell",
-            "Not a cell of this workspace",
-            f"These entries are no cells of yours in this project: {', '.join(map(str, unknown[:10]))}.",
-            next="Name the entries of the cells that made the files.",
-        )
 
 
 def submit(
@@ -540,6 +531,7 @@ def _export_json(session: Session, context: Context, export: Export, *, viewer: 
         "project": export.project,
         "label": export.label,
         "justification": export.justification,
+        "prepared": export.prepared,
         "submitted_at": iso_or_none(export.submitted_at),
         "files": [
             {

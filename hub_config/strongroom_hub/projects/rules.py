@@ -36,6 +36,11 @@ BEGIN_ACTIONS = {
 }
 
 
+def via(prepared: int | None) -> str:
+    """How a request came about: `kernel` where the code of a cell filled it in, and the person submitted it."""
+    return "panel" if prepared is None else "kernel"
+
+
 def not_a_member(project: str) -> Problem:
     """One answer for a project that does not exist and for one that the person does not belong to."""
     return Problem(

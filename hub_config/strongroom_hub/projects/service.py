@@ -18,7 +18,7 @@ from strongroom_hub.control.context import Context, settle
 from strongroom_hub.control.times import iso_or_none
 from strongroom_hub.problems import Problem
 from strongroom_hub.projects import rules
-from strongroom_hub.projects.models import Kernel, Project, Server, Shown, Source, Workspace
+from strongroom_hub.projects.models import Cell, Kernel, Project, Server, Shown, Source, Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +280,20 @@ def running_kernel(session: Session, caller: ServerCaller, kernel: str) -> Kerne
     if found is None or found.server != caller.server or found.ended is not None:
         raise rules.unknown_kernel()
     return found
+
+
+def check_cells(session: Session, caller: ServerCaller, cells: list[int]) -> None:
+    """Only cells of this workspace can be named as the origin of a file or request. Raises Problem 422."""
+    known = session.exec(select(Cell.entry).where(col(Cell.entry).in_(cells), Cell.workspace == caller.workspace)).all()
+    unknown = sorted(set(cells) - set(known))
+    if unknown:
+        raise Problem(
+            422,
+            "unknown-cell",
+            "Not a cell of this workspace",
+            f"These entries are no cells of yours in this project: {', '.join(map(str, unknown[:10]))}.",
+            next="Name the entries of the cells that made the files.",
+        )
 
 
 # -- shown bytes and saves ------------------------------------------------------------------------------------------

@@ -61,6 +61,7 @@ def save(data: Any, name: str, *, title: str, description: str, columns: dict[st
             title=title,
             description=description,
             columns=columns,
+            names=table.column_names,
         )
     finally:
         with contextlib.suppress(OSError):

@@ -211,3 +211,36 @@ def test_purposes_and_comments_are_payloads_not_log_text(cardio: Enclave) -> Non
     server = cardio.server()
     server("POST", "access-requests", ASK | {"purpose": "a private purpose"})
     assert "a private purpose" not in str(cardio.entries())
+
+
+def test_unread_columns_are_told_before_a_renewal(cardio: Enclave) -> None:
+    server = cardio.server()
+    cardio.grant(server, columns=["person_id", "age"])
+    steward = cardio.person("steward")
+    assert steward("GET", "grants")["grants"][0]["unread"] == ["person_id", "age"]
+    kernel = cardio.kernel(server)
+    cardio.read(server, kernel, columns=["age"])
+    assert steward("GET", "grants")["grants"][0]["unread"] == ["person_id"]
+    server("POST", "access-requests", ASK)
+    (waiting,) = steward("GET", "access-requests")["access_requests"]
+    last = waiting["context"]["last_grant"]
+    assert (last["columns"], last["unread"]) == (["person_id", "age"], ["person_id"])
+
+
+def test_a_first_request_has_no_grant_before_it(cardio: Enclave) -> None:
+    cardio.server()("POST", "access-requests", ASK)
+    (waiting,) = cardio.person("steward")("GET", "access-requests")["access_requests"]
+    assert waiting["context"]["last_grant"] is None
+
+
+def test_a_request_says_that_code_prepared_it(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    entry = server.begin(kernel=kernel, notebook="n.ipynb", cell="c", kind="execute", code="x")["entry"]
+    other = cardio.server("analyst2")
+    assert refused(other, "POST", "access-requests", ASK | {"prepared": entry}).slug == "unknown-cell"
+    assert server("POST", "access-requests", ASK | {"prepared": entry})["prepared"] == entry
+    (recorded,) = cardio.entries("control:access-request:submit")
+    assert (recorded["detail"]["via"], recorded["detail"]["prepared"]) == ("kernel", entry)
+    (waiting,) = cardio.person("steward")("GET", "access-requests")["access_requests"]
+    assert waiting["prepared"] == entry

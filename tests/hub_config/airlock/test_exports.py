@@ -341,3 +341,14 @@ def test_what_has_no_preview_says_so(cardio: Enclave, server: Caller) -> None:
     made = export(cardio, server, {"t.parquet": b"PAR1"})
     path = f"exports/{made['id']}/files/{made['files'][0]['sha256']}/preview"
     assert refused(cardio.person("steward"), "GET", path).slug == "no-preview"
+
+
+def test_an_export_says_that_code_prepared_it(cardio: Enclave) -> None:
+    server, kernel = reading(cardio)
+    entry = server.begin(kernel=kernel, notebook="n.ipynb", cell="c", kind="execute", code="x")["entry"]
+    body = {"justification": "x", "files": [{"name": "t.csv", "bytes": 1, "sha256": "a" * 64}], "cells": []}
+    assert refused(server, "POST", "exports", body | {"prepared": entry + 1000}).slug == "unknown-cell"
+    assert server("POST", "exports", body | {"prepared": entry})["prepared"] == entry
+    assert server("POST", "exports", body)["prepared"] is None
+    told = [entry["detail"]["via"] for entry in cardio.entries("control:export:draft")]
+    assert told[-2:] == ["kernel", "panel"]
