@@ -15,11 +15,12 @@ from jupyter_server.auth.decorator import ws_authenticated
 from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from jupyter_server.base.websocket import WebSocketMixin
 from strongroom_hub.problems import MEDIA_TYPE, Problem
+from strongroom_policy.labels import Label
 from tornado import web
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketHandler
 
-from strongroom_lab import workfiles
+from strongroom_lab import frames, workfiles
 from strongroom_lab.drafts import Draft, Kind
 from strongroom_lab.settings import Settings
 from strongroom_lab.values import encode
@@ -444,6 +445,30 @@ class Cells(Handler):
         self.answer({"cells": self.workspace.cells(self.get_query_argument("notebook", ""))})
 
 
+class Frame(Handler):
+    """The document that draws one kind of interactive output: a library, and no data. At public alone."""
+
+    def check_xsrf_cookie(self) -> None:
+        """The answer is the same for everybody who may ask, and a token in the address could be read in the frame."""
+
+    @web.authenticated
+    async def get(self, kind: str) -> None:
+        shown = frames.words("Interactive output is shown at label public alone.")
+        if self.workspace.label == Label.PUBLIC:
+            try:
+                shown = await asyncio.to_thread(frames.document, self.server.kernel_prefix, kind)
+            except (OSError, UnicodeDecodeError):
+                shown = frames.words("The library that draws this output is not installed in the kernels' environment.")
+        self.set_header("Content-Security-Policy", shown.policy)
+        self.set_header("Referrer-Policy", "no-referrer")
+        self.set_header("Cache-Control", "private, no-cache")
+        self.set_header("Vary", "Accept-Encoding")
+        packed = "gzip" in self.request.headers.get("Accept-Encoding", "")
+        if packed:
+            self.set_header("Content-Encoding", "gzip")
+        self.finish(shown.packed if packed else shown.body, set_content_type="text/html; charset=UTF-8")
+
+
 class NoConversions(Handler):
     """Lab asks which formats a notebook can be converted to: none, the converter would run in this trusted server."""
 
@@ -499,6 +524,7 @@ def routes(
     shared = {"settings": settings, "workspace": workspace, "vault": vault}
     return [
         *((f"/strongroom/api/{path}", handler, shared) for path, handler in table),
+        (f"/strongroom/frames/(?P<kind>{'|'.join(frames.LIBRARIES)})", Frame, shared),
         ("/api/nbconvert", NoConversions, shared),
         ("/api/resolvePath", NoPaths, shared),
         ("/api/events/subscribe", NoEvents, {}),

@@ -1,7 +1,8 @@
 """MIME bundles: which types are shown at which label, and in which reduced form.
 
 JavaScript is on no list: Lab would run it with the analyst's login. Vega is not either: its expressions are compiled to
-code, and the page's policy has to allow that for Lab itself.
+code, and the page's policy has to allow that for Lab itself. Figures of Plotly and tables of ITables pass at public as
+data, which pages show in a frame of its own (`interactive`, `frames`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from strongroom_lab import markup
+from strongroom_lab import interactive, markup
 from strongroom_lab.values import Unfit, encode, identifier, joined, mapping
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -23,7 +24,7 @@ SVG = "image/svg+xml"
 BINARY_IMAGES = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff", "image/gif": b"GIF8"}
 """Image types that come as Base64, and how their bytes begin."""
 IMAGES = frozenset(BINARY_IMAGES) | {SVG}
-JSON_TYPES = frozenset({"application/json", "application/vnd.plotly.v1+json"})
+JSON_TYPES = frozenset({"application/json", interactive.PLOTLY})
 TEXT_TYPES = frozenset({"text/plain", "text/html", "text/markdown", "text/latex", SVG})
 PUBLIC_TYPES = TEXT_TYPES | JSON_TYPES | frozenset(BINARY_IMAGES) | {WIDGET_VIEW}
 GUARDED_TYPES = frozenset({"text/plain", "text/html", "text/latex", SVG, WIDGET_VIEW}) | frozenset(BINARY_IMAGES)
@@ -68,6 +69,8 @@ def bundle(value: Any) -> dict[str, Any]:
                 result[mime] = _item(mime, item)
             except Unfit:
                 continue
+    if "text/html" in result:
+        result |= interactive.rebuilt(result["text/html"])
     return result
 
 

@@ -30,6 +30,8 @@ LOCKED = (
     "@jupyterlab/extensionmanager-extension:plugin",
     "@jupyterlab/pluginmanager-extension:plugin",
 )
+NO_FRAMES = "frame-src 'none'"
+_HOST = re.compile(r"[A-Za-z0-9.-]+(:\d{1,5})?\Z")
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 Hook = Callable[[Any, dict[str, Any]], dict[str, Any]]
@@ -53,12 +55,26 @@ def policy(index_html: Path) -> str:
             "font-src 'self' data:",
             "connect-src 'self'",
             "worker-src 'self' blob:",
+            NO_FRAMES,
             "object-src 'none'",
             "base-uri 'self'",
             "form-action 'self'",
             "frame-ancestors 'none'",
         )
     )
+
+
+def _with_frames(handler: Any) -> str:
+    """The page's own policy: frames of interactive outputs (`frames`), which can therefore go nowhere else."""
+    policy: str = handler.settings["headers"]["Content-Security-Policy"]
+    host = handler.request.host
+    if not _HOST.match(host):
+        return policy
+    return policy.replace(NO_FRAMES, f"frame-src {host}{handler.base_url}strongroom/frames/")
+
+
+content_security_policy = property(_with_frames)
+"""For the handler of Lab's page."""
 
 
 def hardened(hook: Hook | None) -> Hook:

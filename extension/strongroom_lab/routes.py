@@ -12,8 +12,11 @@ from typing import Any
 from tornado.routing import PathMatches, Rule, RuleRouter
 from tornado.web import Application
 
+from strongroom_lab.page import content_security_policy
+
 READ = ("GET", "HEAD")
 OWN = "strongroom_lab.handlers."
+LAB_PAGE = "jupyterlab_server.handlers.LabHandler"
 
 OPEN: dict[str, tuple[str, ...]] = {
     # the page and its files
@@ -22,7 +25,7 @@ OPEN: dict[str, tuple[str, ...]] = {
     "jupyter_server.base.handlers.APIVersionHandler": READ,
     "jupyter_server.base.handlers.RedirectWithParams": READ,
     "jupyter_server.base.handlers.Template404": ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
-    "jupyterlab_server.handlers.LabHandler": READ,
+    LAB_PAGE: READ,
     "jupyterlab_server.settings_handler.SettingsHandler": ("GET", "PUT"),
     "jupyterlab_server.workspaces_handler.WorkspacesHandler": ("GET", "PUT", "POST", "DELETE"),
     "jupyterlab_server.themes_handler.ThemesHandler": READ,
@@ -111,7 +114,10 @@ def prune(application: Application, *, hub: bool) -> list[str]:
                 router.rules.remove(rule)
                 removed.append(f"{name} {pattern_of(rule)}")
                 continue
-            rule.target = type(rule.target.__name__, (rule.target,), restriction(rule.target, allowed[name]))
+            body = restriction(rule.target, allowed[name])
+            if name == LAB_PAGE:
+                body["content_security_policy"] = content_security_policy
+            rule.target = type(rule.target.__name__, (rule.target,), body)
     return removed
 
 

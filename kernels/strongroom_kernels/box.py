@@ -266,6 +266,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "TERM": "xterm-color",
     "TMPDIR": "/tmp",  # noqa: S108 - the box's own tmpfs, as below
     "MPLCONFIGDIR": "/tmp/.matplotlib",  # noqa: S108
+    "PLOTLY_RENDERER": "plotly_mimetype",  # data, which pages draw; its other form is a script, which no page runs
     "IPYTHONDIR": "/tmp/.ipython",  # noqa: S108
     "JUPYTER_CONFIG_DIR": "/tmp/.jupyter",  # noqa: S108
     "JUPYTER_DATA_DIR": "/tmp/.jupyter",  # noqa: S108

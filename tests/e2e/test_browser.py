@@ -163,6 +163,9 @@ def opens_the_project(stage: Stage) -> None:
     new_notebook(stage.page, stage.watch)
     stage.shows("public")
     assert "2" in run_cell(stage.page, "1 + 1")
+    run_cell(stage.page, "import plotly.express as px\npx.bar(x=['a', 'b'], y=[1, 3]).show()")
+    figure = stage.page.frame_locator(".sr-Frame iframe")
+    expect(figure.locator(".plot-container .bars .point").first).to_be_visible(timeout=SLOW)
 
 
 def is_refused_and_asks(stage: Stage) -> None:

@@ -7,6 +7,7 @@ import subprocess
 from typing import Any
 
 import pytest
+from strongroom_lab.interactive import TABLE
 from strongroom_lab.mime import WITHHELD
 
 from tests.extension.conftest import GUARDED, Lab, of_type, text_of
@@ -39,9 +40,7 @@ SVG = f"%config InlineBackend.figure_formats = ['svg']\n{PLOT}"
 STYLED = f"{FRAME}frame.style.background_gradient().bar(subset=['b'])"
 RICH = "from rich.table import Table\nt = Table('n'); t.add_row('1')\nfrom rich.jupyter import print as p\np(t)"
 WIDGETS = "import ipywidgets\nipywidgets.VBox([ipywidgets.HTML('<b>x</b>'), ipywidgets.IntSlider()])"
-PLOTLY = (
-    "import plotly.express as px, plotly.io as pio\npio.renderers.default = 'plotly_mimetype'\npx.line(y=[1]).show()"
-)
+PLOTLY = "import plotly.express as px\npx.line(y=[1]).show()"
 ITABLES = (
     f"{FRAME}import itables\nitables.init_notebook_mode(connected=False, all_interactive=False)\nitables.show(frame)"
 )
@@ -58,7 +57,7 @@ CASES: list[tuple[str, str, set[str], set[str], bool]] = [
     ("tqdm", "from tqdm.notebook import tqdm\nfor _ in tqdm(range(3)): pass", {VIEW, TEXT}, {VIEW, TEXT}, False),
     ("ipywidgets", WIDGETS, {VIEW, TEXT}, {VIEW, TEXT}, False),
     ("plotly", PLOTLY, {"application/vnd.plotly.v1+json"}, set(), True),
-    ("itables", ITABLES, {HTML}, {HTML}, True),
+    ("itables", ITABLES, {HTML, TABLE}, {HTML}, True),
 ]
 
 
