@@ -30,9 +30,7 @@ _FORMATS = {
 
 @app.command()
 def add(
-    file: Annotated[
-        Path, typer.Argument(help="A table: .csv .parquet .arrow .xlsx .sas7bdat .xpt .dta .sav")
-    ],
+    file: Annotated[Path, typer.Argument(help="A table: .csv .parquet .arrow .xlsx .sas7bdat .xpt .dta .sav")],
     name: Annotated[str, typer.Option(help="The dataset: namespace/name.")],
     label: Annotated[str, typer.Option(help="public, internal, confidential or secret.")],
     metadata: Annotated[
