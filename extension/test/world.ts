@@ -1,5 +1,5 @@
 import type { Call, Transport } from '../src/api/transport.js';
-import type { AccessRequest, Dataset, ExportRequest, Me, Session } from '../src/api/types.js';
+import type { AccessDraft, AccessRequest, Dataset, ExportDraft, ExportRequest, Me, Session } from '../src/api/types.js';
 
 export type Answer = { readonly status: number; readonly body: unknown } | (() => unknown);
 
@@ -98,6 +98,29 @@ export const REQUEST: AccessRequest = {
       { column: 'mdvis', tags: ['sensitive'], readable_now: false, mask: null, why: [] }
     ]
   }
+};
+
+export const ACCESS_DRAFT: AccessDraft = {
+  id: 'd1',
+  kind: 'access-request',
+  notebook: 'day.ipynb',
+  entry: 41,
+  at: '2026-11-21T05:00:00.000Z',
+  dataset: 'health/randhie',
+  columns: ['mdvis'],
+  purpose: 'Does cost sharing lower visits?',
+  days: 90,
+  used: ['mdvis']
+};
+
+export const EXPORT_DRAFT: ExportDraft = {
+  id: 'd2',
+  kind: 'export',
+  notebook: 'day.ipynb',
+  entry: 42,
+  at: '2026-11-21T05:00:00.000Z',
+  paths: ['out/table.csv'],
+  justification: 'Means by group for table 2.'
 };
 
 export const EXPORT: ExportRequest = {

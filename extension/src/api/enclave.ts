@@ -4,6 +4,7 @@ import {
   type AccessRequest,
   type CellEntry,
   type Dataset,
+  type Draft,
   type ExportRequest,
   type KeptOutput,
   type Session,
@@ -41,8 +42,20 @@ export class EnclaveClient {
     columns: readonly string[];
     purpose: string;
     days: number;
+    /** The draft that this is, where code prepared it. */
+    draft?: string;
   }): Promise<AccessRequest> {
     return json(this.#transport, { method: 'POST', path: 'access-requests', body: request });
+  }
+
+  /** What code prepared and nobody has submitted. */
+  async drafts(): Promise<readonly Draft[]> {
+    const answer = await json<{ drafts: Draft[] }>(this.#transport, { method: 'GET', path: 'drafts' });
+    return answer.drafts;
+  }
+
+  async discardDraft(id: string): Promise<void> {
+    await json(this.#transport, { method: 'POST', path: path('drafts', id, 'discard'), body: {} });
   }
 
   withdrawAccessRequest(id: string): Promise<AccessRequest> {
@@ -59,7 +72,11 @@ export class EnclaveClient {
     return answer.exports.map(labelled);
   }
 
-  async requestExport(request: { paths: readonly string[]; justification: string }): Promise<ExportRequest> {
+  async requestExport(request: {
+    paths: readonly string[];
+    justification: string;
+    draft?: string;
+  }): Promise<ExportRequest> {
     return labelled(await json<ExportRequest>(this.#transport, { method: 'POST', path: 'exports', body: request }));
   }
 

@@ -6,6 +6,7 @@ export interface StreamHandlers {
   readonly notice: (notice: Notice) => void;
   readonly request: (change: StateChange) => void;
   readonly export: (change: StateChange) => void;
+  readonly draft: (change: StateChange) => void;
   /** Called on each (re)connection and each loss: between the two, changes may have been missed. */
   readonly connected: (connected: boolean) => void;
 }
@@ -62,6 +63,9 @@ export function listen(open: () => Source, handlers: StreamHandlers): () => void
     });
     on(current, 'export', data => {
       handlers.export(data as StateChange);
+    });
+    on(current, 'draft', data => {
+      handlers.draft(data as StateChange);
     });
   };
 

@@ -23,6 +23,9 @@ export interface Column {
   readonly type: string;
   readonly description?: string | null;
   readonly tags?: readonly string[];
+  readonly unit?: string;
+  /** What coded values mean. */
+  readonly codes?: Readonly<Record<string, string>>;
 }
 
 export interface DatasetAccess {
@@ -48,7 +51,40 @@ export interface Dataset {
   readonly columns: readonly Column[];
   /** Absent where nobody's access is meant: the stewards' view of the catalogue. */
   readonly access?: DatasetAccess | null;
+  /** The versions it was made from, and those that were made from it: `namespace/name@version`. */
+  readonly sources?: readonly string[];
+  readonly used_by?: readonly string[];
+  /** Set for what a project saved. `quiet`: saved where nothing may be shown, so pages are told its name alone. */
+  readonly derived?: { readonly project: string; readonly user: string; readonly quiet: boolean; readonly entry: number } | null;
+  /** Columns that code says it used: a hint. */
+  readonly used?: readonly string[];
 }
+
+interface Prepared {
+  readonly id: string;
+  readonly notebook: string;
+  /** The entry of the cell whose code it was. */
+  readonly entry: number;
+  readonly at: string;
+}
+
+export interface AccessDraft extends Prepared {
+  readonly kind: 'access-request';
+  readonly dataset: string;
+  readonly columns: readonly string[];
+  readonly purpose: string;
+  readonly days: number;
+  readonly used: readonly string[];
+}
+
+export interface ExportDraft extends Prepared {
+  readonly kind: 'export';
+  readonly paths: readonly string[];
+  readonly justification: string;
+}
+
+/** What code prepared and nobody has submitted. */
+export type Draft = AccessDraft | ExportDraft;
 
 /** What may be shown right now; null means no limit, `allowed: false` that nothing may be shown. */
 export interface Display {
@@ -111,6 +147,8 @@ export interface Grant {
   readonly request: string | null;
   readonly revoked_by: string | null;
   readonly reason: string | null;
+  /** For stewards: granted columns that were never read. */
+  readonly unread?: readonly string[];
 }
 
 /** What the policy itself says on one wanted column. */
@@ -137,6 +175,8 @@ export interface AccessContext {
     readonly decided_by: string | null;
   }[];
   readonly policy: readonly ColumnVerdict[];
+  /** The person's newest grant on this dataset before this request. */
+  readonly last_grant?: Grant | null;
 }
 
 export interface AccessRequest {
@@ -157,6 +197,8 @@ export interface AccessRequest {
   readonly turn: Turn;
   /** Only stewards receive it. */
   readonly context?: AccessContext | null;
+  /** The entry of the cell whose code prepared it. */
+  readonly prepared?: number | null;
 }
 
 export interface Finding {
@@ -208,6 +250,8 @@ export interface ExportRequest {
   readonly turn: Turn;
   readonly may: { readonly vote: boolean; readonly withdraw: boolean; readonly download: boolean };
   readonly released_at: string | null;
+  /** The entry of the cell whose code prepared it. */
+  readonly prepared?: number | null;
 }
 
 export interface WorkEntry {

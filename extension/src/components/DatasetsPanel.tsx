@@ -1,13 +1,13 @@
 import { useId, useState, type JSX } from 'react';
 import type { EnclaveClient } from '../api/enclave.js';
-import type { AccessRequest, Dataset } from '../api/types.js';
+import type { AccessDraft, AccessRequest, Column, Dataset } from '../api/types.js';
+import { AccessRequestForm } from './AccessRequestForm.js';
 import { Await, Button, Day, Empty, Facts, LabelBadge, Moment, ProblemView, StateBadge, Tags } from './basics.js';
-import { count, loadCode, maskWord } from './format.js';
+import { DraftCard } from './Drafts.js';
+import { count, HABITS, loadCode, maskWord, type Habit } from './format.js';
 import { useAction, useLoad } from './hooks.js';
 
-const SHORTEST_PURPOSE = 10;
-const LONGEST_DAYS = 365;
-const USUAL_DAYS = 30;
+const CODES_SHOWN = 6;
 
 /** What may be discovered, what may be read, and the way from the one to the other. */
 export function DatasetsPanel({
@@ -25,12 +25,16 @@ export function DatasetsPanel({
   const requestsHeading = useId();
   const [filter, setFilter] = useState('');
   const [said, setSaid] = useState('');
+  const [habit, setHabit] = useState<Habit>('pandas');
+  const drafts = useLoad(() => client.drafts(), `drafts#${revision}`);
   const datasets = useLoad(() => client.datasets(), `datasets#${revision}`);
   const requests = useLoad(() => client.accessRequests(), `requests#${revision}`);
   const reload = (): void => {
     datasets.reload();
     requests.reload();
+    drafts.reload();
   };
+  const prepared = (drafts.value ?? []).filter(draft => draft.kind === 'access-request');
 
   return (
     <div className="sr-Panel">
@@ -51,9 +55,37 @@ export function DatasetsPanel({
             setFilter(event.target.value);
           }}
         />
+        <label className="sr-Together">
+          <span>Insert code for</span>
+          <select
+            className="sr-Input sr-Input-short"
+            value={habit}
+            onChange={event => {
+              setHabit(event.target.value as Habit);
+            }}
+          >
+            {HABITS.map(one => (
+              <option key={one}>{one}</option>
+            ))}
+          </select>
+        </label>
         <p className="sr-Said" role="status">
           {said}
         </p>
+        {prepared.length > 0 && (
+          <ul className="sr-List" aria-label="Prepared by code, not sent">
+            {prepared.map(draft => (
+              <li key={draft.id}>
+                <PreparedRequest
+                  draft={draft}
+                  dataset={datasets.value?.find(dataset => dataset.name === draft.dataset)}
+                  client={client}
+                  changed={reload}
+                />
+              </li>
+            ))}
+          </ul>
+        )}
         <Await loaded={datasets} what="datasets">
           {all => {
             const found = all.filter(dataset => matches(dataset, filter));
@@ -72,7 +104,7 @@ export function DatasetsPanel({
                       changed={reload}
                       insert={() => {
                         setSaid(
-                          insert(loadCode(dataset.name))
+                          insert(loadCode(dataset.name, habit))
                             ? `The code that loads ${dataset.name} is in your notebook. Run the cell to read it.`
                             : 'Open a notebook first: the code goes into its active cell.'
                         );
@@ -107,6 +139,49 @@ export function DatasetsPanel({
   );
 }
 
+function PreparedRequest({
+  draft,
+  dataset,
+  client,
+  changed
+}: {
+  readonly draft: AccessDraft;
+  readonly dataset: Dataset | undefined;
+  readonly client: EnclaveClient;
+  readonly changed: () => void;
+}): JSX.Element {
+  const [reviewing, setReviewing] = useState(false);
+  return (
+    <DraftCard
+      draft={draft}
+      what={`access to ${draft.dataset}, ${count(draft.columns.length, 'column')}, for ${count(draft.days, 'day')}`}
+      client={client}
+      changed={changed}
+      {...(dataset === undefined || reviewing
+        ? {}
+        : {
+            review: () => {
+              setReviewing(true);
+            }
+          })}
+    >
+      {reviewing && dataset !== undefined && (
+        <AccessRequestForm
+          dataset={dataset}
+          client={client}
+          draft={draft}
+          done={sent => {
+            setReviewing(false);
+            if (sent) {
+              changed();
+            }
+          }}
+        />
+      )}
+    </DraftCard>
+  );
+}
+
 function matches(dataset: Dataset, filter: string): boolean {
   const wanted = filter.trim().toLowerCase();
   return [
@@ -132,6 +207,7 @@ function DatasetItem({
   const access = dataset.access ?? null;
   const readable = access?.read === true;
   const waiting = access?.request != null;
+  const derived = dataset.derived ?? null;
   return (
     <details className="sr-Card">
       <summary>
@@ -150,7 +226,7 @@ function DatasetItem({
               Insert load code
             </Button>
           )}
-          {!asking && !waiting && !(readable && access.until === null) && (
+          {derived === null && !asking && !waiting && !(readable && access.until === null) && (
             <Button
               tone={readable ? 'plain' : 'primary'}
               name={readable ? `Request more of ${dataset.name}` : `Request access to ${dataset.name}`}
@@ -181,10 +257,15 @@ function DatasetItem({
             ['Owner', dataset.owner],
             ['Stewards', dataset.stewards.join(', ')],
             ['Source', dataset.source],
+            ['Made from', names(dataset.sources)],
+            ['Used in', names(dataset.used_by)],
             ['Licence', dataset.licence]
           ]}
         />
-        <h3>Columns</h3>
+        {derived?.quiet === true && (
+          <p className="sr-Hint">It was saved where nothing may be shown, so only its name is told here. Code can open it.</p>
+        )}
+        {dataset.columns.length > 0 && <h3>Columns</h3>}
         <ul className="sr-Columns">
           {dataset.columns.map(column => {
             const mask = access?.masked[column.name];
@@ -197,9 +278,7 @@ function DatasetItem({
                   {readable && !access.columns.includes(column.name) && <span className="sr-Quiet">not granted</span>}
                   {readable && mask !== undefined && <span className="sr-Quiet">{maskWord(mask)}</span>}
                 </span>
-                {column.description != null && column.description !== '' && (
-                  <span className="sr-Columns-text">{column.description}</span>
-                )}
+                {meaning(column) !== '' && <span className="sr-Columns-text">{meaning(column)}</span>}
               </li>
             );
           })}
@@ -207,6 +286,21 @@ function DatasetItem({
       </div>
     </details>
   );
+}
+
+function names(versions: readonly string[] | undefined): string | null {
+  return versions === undefined || versions.length === 0 ? null : versions.join(', ');
+}
+
+/** What a column holds: its description, its unit, and what the first of its codes stand for. */
+function meaning({ description, unit, codes }: Column): string {
+  const coded = Object.entries(codes ?? {});
+  const told = coded.slice(0, CODES_SHOWN).map(([value, text]) => `${value} = ${text}`);
+  return [
+    ...(description ? [description] : []),
+    ...(unit ? [`in ${unit}`] : []),
+    ...(told.length > 0 ? [`codes: ${told.join(', ')}${coded.length > CODES_SHOWN ? ', …' : ''}`] : [])
+  ].join(' · ');
 }
 
 function AccessLine({ dataset }: { readonly dataset: Dataset }): JSX.Element {
@@ -234,131 +328,6 @@ function AccessLine({ dataset }: { readonly dataset: Dataset }): JSX.Element {
     <span className="sr-Card-access" data-tone="quiet">
       No access yet
     </span>
-  );
-}
-
-function AccessRequestForm({
-  dataset,
-  client,
-  done
-}: {
-  readonly dataset: Dataset;
-  readonly client: EnclaveClient;
-  readonly done: (sent: boolean) => void;
-}): JSX.Element {
-  const id = useId();
-  const [purpose, setPurpose] = useState('');
-  const [days, setDays] = useState(String(USUAL_DAYS));
-  const [columns, setColumns] = useState<ReadonlySet<string>>(new Set());
-  const names = dataset.columns.map(column => column.name);
-  const wantedDays = Number(days);
-
-  const missing = [
-    ...(purpose.trim().length < SHORTEST_PURPOSE ? [`a purpose of at least ${SHORTEST_PURPOSE} letters`] : []),
-    ...(columns.size === 0 ? ['at least one column'] : []),
-    ...(Number.isInteger(wantedDays) && wantedDays >= 1 && wantedDays <= LONGEST_DAYS
-      ? []
-      : [`a duration from 1 to ${LONGEST_DAYS} days`])
-  ];
-  const submit = useAction(async () => {
-    await client.requestAccess({
-      dataset: dataset.name,
-      columns: names.filter(name => columns.has(name)),
-      purpose: purpose.trim(),
-      days: wantedDays
-    });
-    done(true);
-  });
-
-  return (
-    <form
-      className="sr-Form"
-      aria-label={`Request access to ${dataset.name}`}
-      onSubmit={event => {
-        event.preventDefault();
-        if (missing.length === 0) {
-          void submit.run();
-        }
-      }}
-    >
-      <label htmlFor={`${id}-purpose`}>Purpose</label>
-      <textarea
-        id={`${id}-purpose`}
-        className="sr-Input"
-        rows={3}
-        value={purpose}
-        aria-describedby={`${id}-purpose-hint`}
-        onChange={event => {
-          setPurpose(event.target.value);
-        }}
-      />
-      <p className="sr-Hint" id={`${id}-purpose-hint`}>
-        The steward decides by it: what will you find out, and why from these columns?
-      </p>
-      <fieldset className="sr-Fieldset">
-        <legend>Columns</legend>
-        <label className="sr-Check">
-          <input
-            type="checkbox"
-            checked={columns.size === names.length}
-            onChange={event => {
-              setColumns(new Set(event.target.checked ? names : []));
-            }}
-          />
-          <span>All {names.length}</span>
-        </label>
-        {dataset.columns.map(column => (
-          <label className="sr-Check" key={column.name}>
-            <input
-              type="checkbox"
-              checked={columns.has(column.name)}
-              onChange={event => {
-                const next = new Set(columns);
-                if (event.target.checked) {
-                  next.add(column.name);
-                } else {
-                  next.delete(column.name);
-                }
-                setColumns(next);
-              }}
-            />
-            <span className="sr-Tags">
-              <code>{column.name}</code>
-              <Tags tags={column.tags ?? []} />
-            </span>
-          </label>
-        ))}
-      </fieldset>
-      <label htmlFor={`${id}-days`}>Duration in days</label>
-      <input
-        id={`${id}-days`}
-        className="sr-Input sr-Input-short"
-        type="number"
-        min={1}
-        max={LONGEST_DAYS}
-        value={days}
-        onChange={event => {
-          setDays(event.target.value);
-        }}
-      />
-      <p className="sr-Hint" id={`${id}-missing`} role="status">
-        {missing.length > 0 && `Still needed: ${missing.join(', ')}.`}
-      </p>
-      {submit.problem !== null && <ProblemView problem={submit.problem} />}
-      <div className="sr-Actions">
-        <Button submit tone="primary" busy={submit.busy} disabled={missing.length > 0} describedBy={`${id}-missing`}>
-          Submit request
-        </Button>
-        <Button
-          disabled={submit.busy}
-          onClick={() => {
-            done(false);
-          }}
-        >
-          Cancel
-        </Button>
-      </div>
-    </form>
   );
 }
 

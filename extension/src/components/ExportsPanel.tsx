@@ -1,7 +1,8 @@
 import { useId, useState, type JSX } from 'react';
 import type { EnclaveClient } from '../api/enclave.js';
-import type { ExportRequest, WorkEntry } from '../api/types.js';
+import type { ExportDraft, ExportRequest, WorkEntry } from '../api/types.js';
 import { Await, Button, Empty, LabelBadge, Moment, ProblemView, StateBadge } from './basics.js';
+import { DraftCard } from './Drafts.js';
 import { FileLine, Findings, Votes } from './ExportFacts.js';
 import { formatBytes } from './format.js';
 import { useAction, useLoad } from './hooks.js';
@@ -21,11 +22,50 @@ export function ExportsPanel({
   const heading = useId();
   const exportsHeading = useId();
   const exports = useLoad(() => client.exports(), `exports#${revision}`);
+  const drafts = useLoad(() => client.drafts(), `drafts#${revision}`);
+  const [draft, setDraft] = useState<ExportDraft | null>(null);
+  const prepared = (drafts.value ?? []).filter(one => one.kind === 'export');
+  const reload = (): void => {
+    exports.reload();
+    drafts.reload();
+  };
   return (
     <div className="sr-Panel">
       <section aria-labelledby={heading}>
         <h2 id={heading}>Ask for a release</h2>
-        <ExportForm client={client} sent={exports.reload} />
+        {prepared.length > 0 && (
+          <ul className="sr-List" aria-label="Prepared by code, not sent">
+            {prepared.map(one => (
+              <li key={one.id}>
+                <DraftCard
+                  draft={one}
+                  what={`an export of ${one.paths.join(', ')}`}
+                  client={client}
+                  changed={() => {
+                    setDraft(null);
+                    reload();
+                  }}
+                  {...(one.id === draft?.id
+                    ? {}
+                    : {
+                        review: () => {
+                          setDraft(one);
+                        }
+                      })}
+                />
+              </li>
+            ))}
+          </ul>
+        )}
+        <ExportForm
+          key={draft?.id ?? ''}
+          client={client}
+          draft={draft}
+          sent={() => {
+            setDraft(null);
+            reload();
+          }}
+        />
       </section>
       <KeptOutputs client={client} revision={revision} sent={exports.reload} />
       <section aria-labelledby={exportsHeading}>
@@ -55,11 +95,20 @@ export function ExportsPanel({
   );
 }
 
-function ExportForm({ client, sent }: { readonly client: EnclaveClient; readonly sent: () => void }): JSX.Element {
+function ExportForm({
+  client,
+  draft,
+  sent
+}: {
+  readonly client: EnclaveClient;
+  /** What code prepared and is filled in here. */
+  readonly draft: ExportDraft | null;
+  readonly sent: () => void;
+}): JSX.Element {
   const id = useId();
   const [folder, setFolder] = useState('');
-  const [picked, setPicked] = useState<ReadonlySet<string>>(new Set());
-  const [justification, setJustification] = useState('');
+  const [picked, setPicked] = useState<ReadonlySet<string>>(new Set(draft?.paths ?? []));
+  const [justification, setJustification] = useState(draft?.justification ?? '');
   const [named, setNamed] = useState('');
   const [said, setSaid] = useState('');
   const work = useLoad(() => client.work(folder), `work ${folder}`);
@@ -72,7 +121,7 @@ function ExportForm({ client, sent }: { readonly client: EnclaveClient; readonly
   ];
   const submit = useAction(async () => {
     setSaid('');
-    const request = await client.requestExport({ paths: [...picked], justification: justification.trim() });
+    const request = await client.requestExport({ paths: [...picked], justification: justification.trim(), ...(draft === null ? {} : { draft: draft.id }) });
     setPicked(new Set());
     setJustification('');
     setSaid(outcome(request));

@@ -89,7 +89,18 @@ export function stateTone(state: string): Tone {
   return TONES[state] ?? 'quiet';
 }
 
+/** The libraries for whose users code can be inserted. */
+export const HABITS = ['pandas', 'polars', 'duckdb', 'arrow'] as const;
+export type Habit = (typeof HABITS)[number];
+
 /** The cell that reads a dataset; a JSON string of a dataset name is a Python string, too. */
-export function loadCode(dataset: string): string {
-  return `import strongroom\ndf = strongroom.open(${JSON.stringify(dataset)}).to_pandas()`;
+export function loadCode(dataset: string, habit: Habit): string {
+  const opened = `strongroom.open(${JSON.stringify(dataset)})`;
+  const lines: Readonly<Record<Habit, string>> = {
+    pandas: `df = ${opened}.to_pandas()`,
+    polars: `df = ${opened}.to_polars()`,
+    duckdb: `import duckdb\ndata = ${opened}\nduckdb.sql("select count(*) from data")`,
+    arrow: `table = ${opened}.arrow()`
+  };
+  return `import strongroom\n${lines[habit]}`;
 }

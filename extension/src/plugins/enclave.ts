@@ -34,6 +34,11 @@ const EXPORT_NEWS: Readonly<Record<string, string>> = {
   returned: 'A reviewer asks for changes to your export.'
 };
 
+const DRAFT_NEWS: Readonly<Record<string, string>> = {
+  'access-request': 'Code prepared an access request. Nothing is sent until you submit it.',
+  export: 'Code prepared an export. Nothing is sent until you submit it.'
+};
+
 function tell(app: JupyterFrontEnd, news: Readonly<Record<string, string>>, change: StateChange, command: string): void {
   const text = news[change.state];
   if (text !== undefined) {
@@ -73,6 +78,12 @@ export const enclavePlugin: JupyterFrontEndPlugin<IEnclave> = {
       export: change => {
         store.moved('exports');
         tell(app, EXPORT_NEWS, change, CommandIDs.exports);
+      },
+      draft: change => {
+        store.moved('requests');
+        store.moved('exports');
+        const command = change.state === 'export' ? CommandIDs.exports : CommandIDs.datasets;
+        tell(app, DRAFT_NEWS, change, command);
       },
       connected: connected => {
         store.connected(connected);

@@ -27,6 +27,7 @@ function setUp() {
     notice: vi.fn(),
     request: vi.fn(),
     export: vi.fn(),
+    draft: vi.fn(),
     connected: vi.fn()
   } satisfies StreamHandlers;
   const stop = listen(() => {
@@ -51,10 +52,12 @@ describe('listen', () => {
     sources[0]?.emit('notice', { kernel: 'k', rule: 'O5', text: 'cut', bytes: 2 });
     sources[0]?.emit('request', { id: 'a1', state: 'approved' });
     sources[0]?.emit('export', { id: 'e1', state: 'released' });
+    sources[0]?.emit('draft', { id: 'd1', state: 'export' });
     expect(handlers.label).toHaveBeenCalledWith({ label: 'secret', sources: [], display: {} });
     expect(handlers.notice).toHaveBeenCalledWith({ kernel: 'k', rule: 'O5', text: 'cut', bytes: 2 });
     expect(handlers.request).toHaveBeenCalledWith({ id: 'a1', state: 'approved' });
     expect(handlers.export).toHaveBeenCalledWith({ id: 'e1', state: 'released' });
+    expect(handlers.draft).toHaveBeenCalledWith({ id: 'd1', state: 'export' });
   });
 
   it('comes back after each loss, waiting longer every time, and at once-again first after a success', () => {

@@ -3,7 +3,7 @@ import userEvent from '@testing-library/user-event';
 import { describe, expect, it, vi } from 'vitest';
 import { EnclaveClient } from '../../src/api/enclave.js';
 import { DatasetsPanel } from '../../src/components/DatasetsPanel.js';
-import { DATASET, refusal, REQUEST, World } from '../world.js';
+import { ACCESS_DRAFT, DATASET, EXPORT_DRAFT, refusal, REQUEST, World } from '../world.js';
 
 function show(world: World, insert = vi.fn(() => true)) {
   render(<DatasetsPanel client={new EnclaveClient(world.transport)} insert={insert} revision={0} />);
@@ -11,7 +11,10 @@ function show(world: World, insert = vi.fn(() => true)) {
 }
 
 function world(): World {
-  return new World().on('GET datasets', { datasets: [DATASET] }).on('GET access-requests', { access_requests: [] });
+  return new World()
+    .on('GET datasets', { datasets: [DATASET] })
+    .on('GET drafts', { drafts: [] })
+    .on('GET access-requests', { access_requests: [] });
 }
 
 describe('DatasetsPanel', () => {
@@ -142,5 +145,88 @@ describe('DatasetsPanel', () => {
     await user.click(screen.getByRole('button', { name: 'Withdraw the request for health/randhie' }));
     expect(await screen.findByText('withdrawn')).toBeDefined();
     expect(screen.queryByRole('button', { name: /Withdraw/ })).toBeNull();
+  });
+
+  it('shows what code prepared, and sends it only when the person says so', async () => {
+    const prepared = world()
+      .on('GET drafts', { drafts: [ACCESS_DRAFT, EXPORT_DRAFT] }, { drafts: [EXPORT_DRAFT] })
+      .on('POST access-requests', REQUEST);
+    const { user } = show(prepared);
+    const list = await screen.findByRole('list', { name: 'Prepared by code, not sent' });
+    expect(within(list).getAllByRole('listitem')).toHaveLength(1);
+    expect(list.textContent).toContain('access to health/randhie, 1 column, for 90 days');
+    expect(list.textContent).toContain('day.ipynb (entry 41)');
+    expect(prepared.sent('POST access-requests')).toEqual([]);
+    await user.click(await screen.findByRole('button', { name: /Review and submit/ }));
+    const purpose = within(list).getByLabelText<HTMLTextAreaElement>('Purpose');
+    expect(purpose.value).toBe(ACCESS_DRAFT.purpose);
+    await user.type(purpose, ' In table 2.');
+    await user.click(within(list).getByRole('checkbox', { name: /lncoins/ }));
+    await user.click(within(list).getByRole('button', { name: 'Submit request' }));
+    expect(prepared.sent('POST access-requests')).toEqual([
+      {
+        dataset: 'health/randhie',
+        columns: ['lncoins', 'mdvis'],
+        purpose: 'Does cost sharing lower visits? In table 2.',
+        days: 90,
+        draft: 'd1'
+      }
+    ]);
+    expect(screen.queryByRole('list', { name: 'Prepared by code, not sent' })).toBeNull();
+  });
+
+  it('discards what code prepared', async () => {
+    const prepared = world()
+      .on('GET drafts', { drafts: [ACCESS_DRAFT] }, { drafts: [] })
+      .on('POST drafts/d1/discard', {});
+    const { user } = show(prepared);
+    await user.click(await screen.findByRole('button', { name: /Discard: access to health/ }));
+    expect(prepared.sent('POST drafts/d1/discard')).toHaveLength(1);
+    expect(screen.queryByText(/Prepared by code/)).toBeNull();
+  });
+
+  it('ticks the columns that code has used', async () => {
+    const { user } = show(world().on('GET datasets', { datasets: [{ ...DATASET, used: ['mdvis'] }] }));
+    await user.click(await screen.findByText(DATASET.title));
+    await user.click(screen.getByRole('button', { name: 'Request access to health/randhie' }));
+    expect(screen.getByText(/Ticked are the 1 column of 3/)).toBeDefined();
+    expect(screen.getByRole<HTMLInputElement>('checkbox', { name: /mdvis/ }).checked).toBe(true);
+    expect(screen.getByRole<HTMLInputElement>('checkbox', { name: /lncoins/ }).checked).toBe(false);
+  });
+
+  it('inserts code for the library that is chosen', async () => {
+    const readable = { ...DATASET, access: { read: true, columns: ['lncoins'], masked: {}, until: null, request: null } };
+    const { user, insert } = show(world().on('GET datasets', { datasets: [readable] }));
+    await user.click(await screen.findByText(DATASET.title));
+    for (const [habit, words] of [
+      ['polars', '.to_polars()'],
+      ['duckdb', 'duckdb.sql('],
+      ['arrow', '.arrow()']
+    ] as const) {
+      await user.selectOptions(screen.getByLabelText('Insert code for'), habit);
+      await user.click(screen.getByRole('button', { name: 'Insert load code for health/randhie' }));
+      expect(insert).toHaveBeenLastCalledWith(expect.stringContaining(words));
+    }
+  });
+
+  it('tells units, codes and where a dataset comes from, and asks for no access to a derived one', async () => {
+    const column = { name: 'smoker', type: 'Int64', description: 'Status', unit: '', codes: { '0': 'no', '1': 'yes' }, tags: [] };
+    const derived = {
+      ...DATASET,
+      name: 'cardio/cohort1',
+      title: 'Cohort',
+      columns: [column, { name: 'weight', type: 'Float64', description: '', unit: 'kg', tags: [] }],
+      sources: ['health/randhie@1'],
+      used_by: ['cardio/cohort2@1'],
+      derived: { project: 'cardio', user: 'analyst', quiet: false, entry: 7 }
+    };
+    const { user } = show(world().on('GET datasets', { datasets: [derived] }));
+    const title = await screen.findByText('Cohort');
+    await user.click(title);
+    const card = title.closest('details');
+    for (const words of ['Status · codes: 0 = no, 1 = yes', 'in kg', 'health/randhie@1', 'cardio/cohort2@1']) {
+      expect(card?.textContent).toContain(words);
+    }
+    expect(screen.queryByRole('button', { name: /Request access/ })).toBeNull();
   });
 });

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { EnclaveClient } from '../../src/api/enclave.js';
 import { ExportsPanel } from '../../src/components/ExportsPanel.js';
 import { save } from '../../src/components/save.js';
-import { EXPORT, refusal, World } from '../world.js';
+import { ACCESS_DRAFT, EXPORT, EXPORT_DRAFT, refusal, World } from '../world.js';
 
 vi.mock('../../src/components/save.js', () => ({ save: vi.fn() }));
 
@@ -23,6 +23,7 @@ function world(): World {
     .on('GET work', FOLDER)
     .on('GET work?path=out', { path: 'out', entries: [{ name: 'a b.csv', type: 'file', bytes: 1, modified: null }], truncated: true })
     .on('GET withheld', { withheld: [] })
+    .on('GET drafts', { drafts: [] })
     .on('GET exports', { exports: [] });
 }
 
@@ -107,5 +108,20 @@ describe('ExportsPanel', () => {
     show(world().on('GET exports', { exports: [closed] }));
     await screen.findByText('table.csv', { selector: '.sr-Card-title' });
     expect(screen.queryByRole('button', { name: /Download|Withdraw/ })).toBeNull();
+  });
+
+  it('fills in what code prepared, and sends it only when the person says so', async () => {
+    const prepared = world()
+      .on('GET drafts', { drafts: [ACCESS_DRAFT, EXPORT_DRAFT] }, { drafts: [ACCESS_DRAFT] })
+      .on('POST exports', EXPORT);
+    const user = show(prepared);
+    await user.click(await screen.findByRole('button', { name: 'Review and submit: an export of out/table.csv' }));
+    expect(prepared.sent('POST exports')).toEqual([]);
+    expect(screen.getByLabelText<HTMLTextAreaElement>('Justification').value).toBe(EXPORT_DRAFT.justification);
+    await user.click(screen.getByRole('button', { name: 'Submit for review' }));
+    expect(prepared.sent('POST exports')).toEqual([
+      { paths: ['out/table.csv'], justification: 'Means by group for table 2.', draft: 'd2' }
+    ]);
+    expect(screen.queryByText(/Prepared by code/)).toBeNull();
   });
 });

@@ -102,6 +102,28 @@ describe('an access request', () => {
     expect(select.selectedOptions[0]?.textContent).toBe('By policy: pseudonyms');
   });
 
+  it('says what of the last grant was never read, and that code filled the request in', async () => {
+    const grant = {
+      id: 'g1',
+      state: 'expired',
+      user: 'analyst',
+      project: 'cardio',
+      dataset: 'health/randhie',
+      columns: ['person_id', 'lncoins', 'mdvis'],
+      masks: {},
+      since: '2026-01-21T05:00:00.000Z',
+      until: '2026-04-21T05:00:00.000Z',
+      request: 'a0',
+      revoked_by: null,
+      reason: null,
+      unread: ['person_id', 'lncoins']
+    };
+    const renewal = { ...REQUEST, prepared: 41, context: { ...REQUEST.context, last_grant: grant } };
+    show(open().on('GET access-requests/a1', renewal), '#/access/a1');
+    expect(await screen.findByText(/Of 3 granted columns 2 were never read: person_id, lncoins/)).toBeDefined();
+    expect(screen.getByText(/code of the cell with entry 41; submitted by analyst/)).toBeDefined();
+  });
+
   it('is denied only with a comment', async () => {
     const asked = open().on('POST access-requests/a1/decision', REQUEST);
     const user = show(asked, '#/access/a1');

@@ -14,6 +14,7 @@ import { useAction, useLoad } from '../hooks.js';
 import { AccessLine } from './Overview.js';
 import { Page, Table } from './Page.js';
 import { QueuePage } from './QueuePage.js';
+import { Unread } from './Grants.js';
 import { href } from './route.js';
 
 const LONGEST_DAYS = 365;
@@ -69,7 +70,8 @@ export function AccessRequestPage({
                     ['Dataset', request.dataset],
                     ['Version when asked', request.version_at_request === null ? null : String(request.version_at_request)],
                     ['Duration', count(request.days, 'day')],
-                    ['Asked', <Moment key="asked" time={request.submitted_at} />]
+                    ['Asked', <Moment key="asked" time={request.submitted_at} />],
+                    ['Filled in by', request.prepared == null ? null : `code of the cell with entry ${request.prepared}; submitted by ${request.user}`]
                   ]}
                 />
               </section>
@@ -116,6 +118,15 @@ function ContextSection({
           ['Membership', context.member ? `${request.user} is a member` : `${request.user} is no member any more`]
         ]}
       />
+      {context.last_grant != null && (
+        <p>
+          The last grant, until <Day time={context.last_grant.until} />: <StateBadge state={context.last_grant.state} />
+          <Unread grant={context.last_grant} />
+          {context.last_grant.unread?.length === 0 && (
+            <span className="sr-Quiet sr-Block">All of its columns were read.</span>
+          )}
+        </p>
+      )}
       <h3>Earlier requests of {request.user}</h3>
       {context.earlier_requests.length === 0 ? (
         <p className="sr-Quiet">None.</p>

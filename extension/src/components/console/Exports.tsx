@@ -54,6 +54,7 @@ export function ExportPage({
                     ['Project', request.project],
                     ['Label', <LabelBadge key="label" label={request.label} />],
                     ['Made from', request.sources.map(source => `${source.dataset} v${source.version}`).join(', ')],
+                    ['Filled in by', request.prepared == null ? null : `code of the cell with entry ${request.prepared}; submitted by ${request.user}`],
                     ['Submitted', <Moment key="submitted" time={request.submitted_at} />],
                     ['Released', request.released_at === null ? null : <Moment key="released" time={request.released_at} />]
                   ]}

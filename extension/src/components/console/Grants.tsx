@@ -2,7 +2,7 @@ import { useId, useState, type JSX } from 'react';
 import type { ConsoleClient } from '../../api/console.js';
 import type { Grant } from '../../api/types.js';
 import { Await, Button, Day, Empty, ProblemView, StateBadge } from '../basics.js';
-import { maskWord } from '../format.js';
+import { count, maskWord } from '../format.js';
 import { useAction, useLoad } from '../hooks.js';
 import { Page, Table } from './Page.js';
 
@@ -49,6 +49,7 @@ export function GrantsPage({ client }: { readonly client: ConsoleClient }): JSX.
                         return mask === undefined ? name : `${name} (${maskWord(mask)})`;
                       })
                       .join(', ')}
+                    <Unread grant={grant} />
                   </td>
                   <td>
                     <Day time={grant.until} />
@@ -77,6 +78,17 @@ export function GrantsPage({ client }: { readonly client: ConsoleClient }): JSX.
         }
       </Await>
     </Page>
+  );
+}
+
+/** What a renewal need not hold. */
+export function Unread({ grant }: { readonly grant: Grant }): JSX.Element | null {
+  const unread = grant.unread ?? [];
+  return unread.length === 0 ? null : (
+    <span className="sr-Quiet sr-Block">
+      Of {count(grant.columns.length, 'granted column')} {unread.length} {unread.length === 1 ? 'was' : 'were'} never read:{' '}
+      {unread.join(', ')}
+    </span>
   );
 }
 
