@@ -25,7 +25,7 @@ TEXT_LIMIT = 10_000
 DAYS_LIMIT = 3650
 PAUSE = 0.1
 """Seconds before a question that came too fast is refused."""
-HANDED_ON = ("ticket", "dataset", "version", "label", "columns", "masked", "entry")
+HANDED_ON = ("ticket", "dataset", "version", "label", "columns", "masked", "filtered", "entry")
 
 Answer = dict[str, Any]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time
 from functools import reduce
 from operator import and_, eq, ge, gt, le, lt, ne, or_
@@ -74,17 +74,35 @@ def _condition(condition: Condition, types: Types) -> pl.Expr:  # noqa: PLR0911 
             missing = _operand(operand, types).is_null()
             return ~missing if negated else missing
         case Compare(operator, left, right):
-            compared: pl.Expr = _OPERATORS[operator](_operand(left, types), _operand(right, types))
+            one, other = _comparable((left, right), types)
+            compared: pl.Expr = _OPERATORS[operator](one, other)
             return compared
         case In(operand, among, negated):
-            value = _operand(operand, types)
+            value, *values = _comparable((operand, *among), types)
             # not is_in: that would compare by the list's type, this by each value's
-            found = reduce(or_, (value == _operand(one, types) for one in among))
+            found = reduce(or_, (value == one for one in values))
             return ~found if negated else found
         case Between(operand, low, high, negated):
-            value = _operand(operand, types)
-            within = (value >= _operand(low, types)) & (value <= _operand(high, types))
+            value, least, most = _comparable((operand, low, high), types)
+            within = (value >= least) & (value <= most)
             return ~within if negated else within
+
+
+def _comparable(operands: Sequence[Operand], types: Types) -> list[pl.Expr]:
+    """Days among themselves are compared as they are stored, so that the least and greatest of a row group tell."""
+    days = [_day(one, types) for one in operands]
+    if all(day is not None for day in days):
+        return [day for day in days if day is not None]
+    return [_operand(one, types) for one in operands]
+
+
+def _day(operand: Operand, types: Types) -> pl.Expr | None:
+    match operand:
+        case Column(name) if types[name] == pl.Date:
+            return pl.col(name)
+        case Day(value):
+            return pl.lit(value)
+    return None
 
 
 def _operand(operand: Operand, types: Types) -> pl.Expr:
@@ -106,6 +124,8 @@ def _column(name: str, dtype: pl.DataType) -> pl.Expr:
     column = pl.col(name)
     kind = kind_of(dtype)
     if kind is Kind.TEXT:
+        if dtype == pl.String:
+            return column
         return column.cast(pl.String)  # the order of categories is not that of their names
     if kind is Kind.DATE:
         return column.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")

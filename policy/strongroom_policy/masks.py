@@ -38,8 +38,14 @@ class Mask:
     def __str__(self) -> str:
         if self.parameter is None:
             return self.method
-        shown = _decimal(self.parameter) if isinstance(self.parameter, Fraction) else str(self.parameter)
-        return f"{self.method}({'width=' if self.method == 'generalise' else ''}{shown})"
+        return f"{self.method}({'width=' if self.method == 'generalise' else ''}{self.shown})"
+
+    @property
+    def shown(self) -> str:
+        """The parameter as text: an exact decimal, a whole number or a word; empty where there is none."""
+        if self.parameter is None:
+            return ""
+        return _decimal(self.parameter) if isinstance(self.parameter, Fraction) else str(self.parameter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,12 @@ def _least(one: Parameter, other: Parameter) -> Parameter:
     return min(one, other)
 
 
+def _greatest(one: Parameter, other: Parameter) -> Parameter:
+    assert isinstance(one, Fraction)  # noqa: S101 - of one method
+    assert isinstance(other, Fraction)  # noqa: S101
+    return max(one, other)
+
+
 def _coarser_unit(one: Parameter, other: Parameter) -> Parameter:
     return min(str(one), str(other), key=UNITS.index)
 
@@ -142,6 +154,13 @@ def _width(text: str) -> Fraction:
 def _quantile(text: str) -> Fraction:
     share = _number(text)
     if not Fraction(1, 2) <= share < 1:
+        raise ValueError
+    return share
+
+
+def _low_quantile(text: str) -> Fraction:
+    share = _number(text)
+    if not 0 < share <= Fraction(1, 2):
         raise ValueError
     return share
 
@@ -179,6 +198,7 @@ METHODS: dict[str, Method] = {
     "date": Method("the date's " + ", ".join(UNITS), "date(month)", _unit, _CALENDAR, _coarser_unit),
     "round": Method("so many decimals", "round(2)", _whole(-_MAX_DIGITS, _MAX_DIGITS), _NUMBERS, _least),
     "topcode": Method("at most that quantile", "topcode(0.99)", _quantile, _NUMBERS, _least),
+    "bottomcode": Method("at least that quantile", "bottomcode(0.01)", _low_quantile, _NUMBERS, _greatest),
     "shift-date": Method("moved by days that differ between people", "shift-date", None, _CALENDAR, _same),
 }
 """All methods that the language has; an enforcement point says which of them it carries out."""

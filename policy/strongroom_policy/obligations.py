@@ -92,7 +92,6 @@ class Obligations:
 
 
 _CANNOT = {
-    "rows": "this installation's vault does not filter rows yet",
     "dp-budget": "this installation does not answer differentially private queries yet",
     "training": "this installation does not know yet who took which course",
     "session": "this installation does not end kernels after a time yet",

@@ -48,7 +48,9 @@ KINDS = {
     "session": "read",
 }
 """Each obligation kind and the action it is tied to."""
-MASKS = ("null", "redact", "hash")
+MASKS = (
+    "null", "redact", "hash", "generalise", "prefix", "date", "round", "topcode", "bottomcode", "shift-date",
+)  # fmt: skip
 """The masks that the vault of this release carries out, strongest first; a policy that names another is refused."""
 TIERS = ("launcher", "bubblewrap", "gvisor")
 """How strong the box of a kernel is, weakest first."""

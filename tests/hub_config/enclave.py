@@ -302,6 +302,7 @@ class Enclave:
         columns: tuple[str, ...] = ("person_id", "age", "visits"),
         tags: Mapping[str, list[str]] | None = None,
         rows: int = 100,
+        types: Mapping[str, str] | None = None,
     ) -> int:
         described = [{"name": c, "description": f"the {c}", "tags": (tags or {}).get(c, [])} for c in columns]
         body = {
@@ -323,7 +324,7 @@ class Enclave:
             "kind": "table",
             "label": label,
             "rows": rows,
-            "columns": [{"name": c, "type": "Int64"} for c in columns],
+            "columns": [{"name": c, "type": (types or {}).get(c, "Int64")} for c in columns],
             "parts": [],
         }
         self.operator("POST", f"datasets/{name}/{version}/publish", {"manifest": manifest})

@@ -114,7 +114,7 @@ def test_masks_suit_some_columns_only() -> None:
 def test_a_mask_that_the_vault_cannot_carry_out_keeps_the_policy_from_loading(problems, make) -> None:
     row = "p2, O1, *, read, tag:direct-identifier, *, mask, {}, ,\n"
     for method in METHODS.values():
-        if method.form in ("null", "redact", "hash"):
+        if method.form != "token":
             make(row.format(method.form))
             continue
         (found,) = problems(row.format(method.form))

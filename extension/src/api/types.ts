@@ -12,9 +12,9 @@ export function asLabel(value: unknown): Label {
   return LABELS.find(label => label === value) ?? 'secret';
 }
 
-export const MASK_METHODS = ['null', 'redact', 'hash'] as const;
-export type MaskMethod = (typeof MASK_METHODS)[number];
-export type Masks = Readonly<Record<string, MaskMethod>>;
+/** A mask as policies write it: `hash`, `prefix(3)`, `generalise(width=5)` (docs/admins/masks.md). */
+export type Mask = string;
+export type Masks = Readonly<Record<string, Mask>>;
 
 export type Turn = 'steward' | 'requester' | 'nobody';
 
@@ -157,7 +157,7 @@ export interface ColumnVerdict {
   readonly tags: readonly string[];
   readonly readable_now: boolean;
   /** The mask that the policy lays on it, whatever a steward decides. */
-  readonly mask: MaskMethod | null;
+  readonly mask: Mask | null;
   readonly why: readonly string[];
 }
 

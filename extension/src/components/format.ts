@@ -1,4 +1,4 @@
-import type { MaskMethod } from '../api/types.js';
+import type { Mask } from '../api/types.js';
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB'] as const;
 
@@ -33,15 +33,24 @@ export function count(number: number, noun: string): string {
   return `${number.toLocaleString()} ${noun}${number === 1 ? '' : 's'}`;
 }
 
-const MASK_WORDS: Readonly<Record<MaskMethod, string>> = {
-  null: 'emptied',
-  redact: 'redacted',
-  hash: 'pseudonyms'
+const MASK_WORDS: Readonly<Record<string, (parameter: string) => string>> = {
+  null: () => 'emptied',
+  redact: () => 'redacted',
+  hash: () => 'pseudonyms',
+  token: () => 'tokens',
+  generalise: width => `classes of ${width.replace('width=', '')}`,
+  prefix: characters => `first ${characters} characters`,
+  date: unit => `only the ${unit}`,
+  round: decimals => (decimals.startsWith('-') ? `rounded to ${10 ** -Number(decimals)}s` : `${decimals} decimals`),
+  topcode: share => `at most the ${share} quantile`,
+  bottomcode: share => `at least the ${share} quantile`,
+  'shift-date': () => 'shifted dates'
 };
 
-/** What a mask leaves of a column, in a word. */
-export function maskWord(method: MaskMethod): string {
-  return MASK_WORDS[method];
+/** What a mask leaves of a column, in a few words. */
+export function maskWord(mask: Mask): string {
+  const [method = '', parameter = ''] = mask.replace(/\)$/, '').split('(');
+  return MASK_WORDS[method]?.(parameter) ?? mask;
 }
 
 const STATE_WORDS: Readonly<Record<string, string>> = {

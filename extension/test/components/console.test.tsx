@@ -96,6 +96,27 @@ describe('an access request', () => {
     expect(asked.sent('POST access-requests/a1/decision')).toEqual([expect.objectContaining({ masks: {} })]);
   });
 
+  it('offers the masks that suit a column, with their parameter', async () => {
+    const asked = open().on('POST access-requests/a1/decision', REQUEST);
+    const user = show(asked, '#/access/a1');
+    const text = await screen.findByLabelText<HTMLSelectElement>('Mask for person_id');
+    const number = screen.getByLabelText<HTMLSelectElement>('Mask for lncoins');
+    const offered = (select: HTMLSelectElement): string[] => [...select.options].map(option => option.value);
+    expect(offered(text)).toEqual(['', 'hash', 'redact', 'null', 'prefix']);
+    expect(offered(number)).toEqual(['', 'hash', 'redact', 'null', 'generalise', 'round', 'topcode', 'bottomcode']);
+    await user.selectOptions(number, 'generalise');
+    await user.selectOptions(text, 'prefix');
+    const width = screen.getByLabelText('Width of a class for lncoins');
+    const approve = screen.getByRole<HTMLButtonElement>('button', { name: 'Approve' });
+    await user.clear(width);
+    expect(approve.disabled).toBe(true);
+    await user.type(width, '2.5');
+    await user.click(approve);
+    expect(asked.sent('POST access-requests/a1/decision')).toEqual([
+      expect.objectContaining({ masks: { person_id: 'prefix(3)', lncoins: 'generalise(width=2.5)' } })
+    ]);
+  });
+
   it('names the mask that the policy lays on a column anyway', async () => {
     show(open(), '#/access/a1');
     const select = await screen.findByLabelText<HTMLSelectElement>('Mask for person_id');

@@ -15,6 +15,8 @@ from strongroom_hub.access.files import check_files
 from strongroom_hub.access.models import Grant
 from strongroom_hub.access.rules import ASK, invalid_request
 from strongroom_hub.access.service import column_questions, may_discover
+from strongroom_hub.access.sources import add_source
+from strongroom_hub.access.viewing import Sight, row_filters, subject_of
 from strongroom_hub.audit.entries import Action
 from strongroom_hub.audit.writer import AuditWriter, Tx
 from strongroom_hub.boxes.rates import Unread
@@ -28,7 +30,7 @@ from strongroom_hub.control.times import iso
 from strongroom_hub.derived import lineage
 from strongroom_hub.derived.lineage import Seen
 from strongroom_hub.problems import Problem
-from strongroom_hub.projects.models import Kernel, Source, Workspace
+from strongroom_hub.projects.models import Kernel
 from strongroom_hub.projects.rules import reaches
 from strongroom_hub.projects.service import (
     check_member,
@@ -41,7 +43,7 @@ from strongroom_hub.projects.service import (
 )
 
 MAX_VIEW_BYTES = 4 << 30
-CARRIED_OUT = ("mask", "max-days", "sandbox")
+CARRIED_OUT = ("mask", "max-days", "rows", "sandbox")
 """The obligations on reading that control and vault carry out; a reading that owes another one is refused."""
 WHY_LINES = 12
 """Lines of reasons that a refusal carries: wide datasets repeat themselves."""
@@ -61,8 +63,7 @@ class Wanted:
 @dataclass(frozen=True, slots=True)
 class _Allowed:
     view: View
-    columns: list[str]
-    masks: dict[str, str]
+    sight: Sight
     label: str
     entry: int
 
@@ -90,8 +91,9 @@ def read(writer: AuditWriter, context: Context, caller: ServerCaller, wanted: Wa
             version=allowed.view.version.version,
             manifest=allowed.view.version.manifest_digest,
             label=allowed.view.version.label,
-            columns=tuple(allowed.columns),
-            masks=allowed.masks,
+            columns=tuple(allowed.sight.columns),
+            masks=allowed.sight.claims,
+            rows=allowed.sight.rows,
             max_bytes=MAX_VIEW_BYTES,
             entry=allowed.entry,
         )
@@ -101,8 +103,9 @@ def read(writer: AuditWriter, context: Context, caller: ServerCaller, wanted: Wa
         "ticket": ticket,
         "dataset": allowed.view.name,
         "version": allowed.view.version.version,
-        "columns": allowed.columns,
-        "masked": allowed.masks,
+        "columns": allowed.sight.columns,
+        "masked": allowed.sight.masks,
+        "filtered": allowed.sight.rows is not None,
         "entry": allowed.entry,
         **known.as_json(),
         "workspace_label": known.label,
@@ -121,13 +124,21 @@ def _decide(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted) -> _
         _check_carried_out(view, [*rulings.values(), *owed])
         check_files(view, rulings)
         _check_tier(context, caller, kernel, view, rulings, owed)
+        sight = _sight(context, caller, view, rulings)
     except Problem as problem:
         if problem.status == 422:  # noqa: PLR2004 - a question that makes no sense is no decision
             raise
         _record_denial(tx, caller, wanted, view, problem)
         return problem
+    return _record_reading(tx, context, caller, wanted, view=view, sight=sight, sources=sources)
+
+
+def _sight(context: Context, caller: ServerCaller, view: View, rulings: dict[str, Decision]) -> Sight:
+    """What the kernel gets to see: columns, masks and rows. Raises Problem 403 where one of them does not fit."""
     masks = {column: mask for column, ruling in rulings.items() if (mask := ruling.obligations.mask.value) is not None}
-    return _record_reading(tx, context, caller, wanted, view=view, columns=list(rulings), masks=masks, sources=sources)
+    due = strictest(ruling.obligations for ruling in rulings.values()).rows
+    rows = row_filters(view, due, project=caller.project, today=context.clock().date())
+    return Sight(list(rulings), masks, subject_of(view, masks), rows)
 
 
 def _known_view(session: Session, context: Context, caller: ServerCaller, wanted: Wanted) -> View:
@@ -329,8 +340,7 @@ def _record_reading(
     wanted: Wanted,
     *,
     view: View,
-    columns: list[str],
-    masks: dict[str, str],
+    sight: Sight,
     sources: list[Seen],
 ) -> _Allowed:
     workspace = workspace_of(tx.session, caller)
@@ -345,16 +355,25 @@ def _record_reading(
             sources=source_names(sources_of(tx.session, caller.workspace)),
             detail={
                 "cell": wanted.cell,
-                "columns": columns,
-                "masks": masks,
+                "columns": sight.columns,
+                "masks": sight.masks,
+                "filters": None if sight.rows is None else list(sight.rows),
                 "policy": context.policy.version,
                 "rows": view.version.rows,
             },
         )
     )
-    read = Seen(view.name, view.version.version, view.version.label, columns, masks)
+    read = Seen(
+        view.name,
+        view.version.version,
+        view.version.label,
+        sight.columns,
+        sight.masks,
+        None if sight.rows is None else list(sight.rows),
+        sight.subject,
+    )
     for known in (read, *sources):  # who reads what was made from them is assumed to know the sources themselves
-        _add_source(tx.session, context, workspace, known, entry=entry)
+        add_source(tx.session, context, workspace, known, entry=entry)
     workspace.label = highest((before, view.version.label))
     tx.session.add(workspace)
     tx.session.flush()
@@ -370,41 +389,4 @@ def _record_reading(
                 detail={"from": before, "to": workspace.label, "read": entry},
             )
         )
-    return _Allowed(view, columns, masks, workspace.label, entry)
-
-
-def _add_source(session: Session, context: Context, workspace: Workspace, seen: Seen, *, entry: int) -> None:
-    """Widen what the workspace has seen of this version; a column once seen in clear stays so."""
-    assert workspace.id is not None  # noqa: S101 - a stored row has its key
-    source = session.exec(
-        select(Source).where(
-            Source.workspace == workspace.id,
-            Source.dataset == seen.dataset,
-            Source.version == seen.version,
-        )
-    ).first()
-    if source is None:
-        source = Source(
-            workspace=workspace.id,
-            dataset=seen.dataset,
-            version=seen.version,
-            label=seen.label,
-            columns=list(seen.columns),
-            masks=dict(seen.masks),
-            since=context.clock(),
-            entry=entry,
-        )
-    else:
-        source.masks = _weakest_masks(source, seen.columns, seen.masks)
-        source.columns = source.columns + [column for column in seen.columns if column not in source.columns]
-    session.add(source)
-
-
-def _weakest_masks(source: Source, columns: list[str], masks: dict[str, str]) -> dict[str, str]:
-    kept = {
-        column: method
-        for column, method in source.masks.items()
-        if column not in columns or masks.get(column) == method
-    }
-    fresh = {column: method for column, method in masks.items() if column not in source.columns}
-    return kept | fresh
+    return _Allowed(view, sight, workspace.label, entry)

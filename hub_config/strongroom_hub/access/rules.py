@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
+from strongroom_policy.filter_types import Kind
+from strongroom_policy.masks import parse_mask, unsuited
 from strongroom_policy.vocabulary import MASKS
 
 from strongroom_hub.control.times import iso
@@ -120,13 +122,22 @@ def check_purpose(purpose: str) -> None:
         raise invalid_request("no purpose is given")
 
 
-def check_masks(masks: Mapping[str, str], columns: list[str]) -> None:
-    """Masks of known methods on granted columns. Raises Problem 422."""
-    for column, method in masks.items():
+def check_masks(masks: Mapping[str, str], columns: list[str], kinds: Mapping[str, Kind]) -> None:
+    """Masks that the vault carries out, on granted columns that hold what they are for; `kinds` by column.
+
+    Raises Problem 422.
+    """
+    for column, text in masks.items():
         if column not in columns:
             raise invalid_request(f"a mask is set on {column}, which is not among the granted columns")
-        if method not in MASKS:
-            raise invalid_request(f"no such mask: {method!r}; masks are {', '.join(MASKS)}")
+        try:
+            mask = parse_mask(text)
+        except ValueError as error:
+            raise invalid_request(f"column {column}: {error}") from error
+        if mask.method not in MASKS:
+            raise invalid_request(f"no such mask here: {text!r}; masks are {', '.join(MASKS)}")
+        if problem := unsuited(mask, kinds[column]):
+            raise invalid_request(f"column {column}: {problem}")
 
 
 def invalid_request(why: str) -> Problem:

@@ -15,6 +15,7 @@ from strongroom_hub.access.models import AccessRequest, Grant
 from strongroom_hub.access.rules import GrantState, RequestState
 from strongroom_hub.audit.entries import Action, Entry
 from strongroom_hub.audit.writer import AuditWriter, Tx
+from strongroom_hub.catalog.kinds import kind_of
 from strongroom_hub.catalog.rules import unknown_dataset
 from strongroom_hub.catalog.service import View, active_view, active_views
 from strongroom_hub.control.callers import ServerCaller
@@ -331,7 +332,8 @@ def _grant(tx: Tx, context: Context, view: View, request: AccessRequest, *, user
     rules.check_columns(columns, list(request.columns), f"request {request.id}")
     # A column can be gone from the newest version since the request was made.
     rules.check_columns(columns, [column.name for column in view.columns], request.dataset)
-    rules.check_masks(decision.masks, columns)
+    kinds = {column.name: kind_of(column.type) for column in view.columns}
+    rules.check_masks(decision.masks, columns, kinds)
     days = decision.days if decision.days is not None else request.days
     _check_days(context, view, columns, user=request.user, project=request.project, days=days)
     now = context.clock()

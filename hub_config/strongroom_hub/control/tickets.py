@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from strongroom_hub.problems import Problem
+from strongroom_hub.viewname import view_name
 
 ALGORITHM = "EdDSA"
 CONTROL_ISSUER = "strongroom:control"
@@ -51,9 +52,24 @@ class ReadView:
     """Digest of the signed manifest of that version."""
     label: str
     columns: tuple[str, ...]
-    masks: Mapping[str, str]
+    masks: Mapping[str, Mapping[str, Any]]
+    """As the ticket has them: `{"method": ..., its parameter}` by column."""
+    rows: tuple[str, ...] | None
+    """Row filters that all have to hold, bound to project and day."""
     max_bytes: int
     entry: int
+
+    @property
+    def name(self) -> str:
+        return view_name(
+            dataset=self.dataset,
+            version=self.version,
+            manifest=self.manifest,
+            columns=self.columns,
+            masks=self.masks,
+            rows=self.rows,
+            project=self.project,
+        )
 
 
 class TicketSigner:
@@ -90,8 +106,9 @@ class TicketSigner:
                 "manifest": view.manifest,
                 "label": view.label,
                 "columns": list(view.columns),
-                "masks": {column: {"method": method} for column, method in view.masks.items()},
-                "rows": None,
+                "masks": {column: dict(mask) for column, mask in view.masks.items()},
+                "rows": None if view.rows is None else list(view.rows),
+                "view": view.name,
                 "max_bytes": view.max_bytes,
                 "entry": view.entry,
             },

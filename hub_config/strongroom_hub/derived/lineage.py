@@ -31,6 +31,9 @@ class Seen:
     label: str
     columns: list[str]
     masks: dict[str, Any]
+    rows: list[str] | None
+    """Row filters that keep every row which was seen; None: all rows."""
+    subject: str | None
 
     @property
     def name(self) -> str:
@@ -38,11 +41,27 @@ class Seen:
 
     @classmethod
     def by_workspace(cls, source: Source) -> Seen:
-        return cls(source.dataset, source.version, source.label, source.columns, source.masks)
+        return cls(
+            source.dataset,
+            source.version,
+            source.label,
+            source.columns,
+            source.masks,
+            source.rows,
+            source.subject,
+        )
 
     @classmethod
     def by_derived(cls, source: DerivedSource) -> Seen:
-        return cls(source.source, source.source_version, source.label, source.columns, source.masks)
+        return cls(
+            source.source,
+            source.source_version,
+            source.label,
+            source.columns,
+            source.masks,
+            source.rows,
+            source.subject,
+        )
 
 
 def project_of(session: Session, dataset: str) -> str | None:
@@ -78,6 +97,11 @@ def check_sources(
         due = decision.obligations.mask
         if due.value is not None and not rules.mask_covers(due.value, source.masks.get(column)):
             why = f"rule {due.rule} masks {question.object} by {due.value}, and it was made from other values"
+            raise rules.source_refused(source.name, of, (why,))
+        rows = decision.obligations.rows
+        today = context.clock().date()
+        if rows.value is not None and not rules.rows_cover(rows.value.bound(project=project, today=today), source.rows):
+            why = f"rule {rows.rule} lets only rows be read for which {rows.value}, and it was made from other rows"
             raise rules.source_refused(source.name, of, (why,))
     return decided
 

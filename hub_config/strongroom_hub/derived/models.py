@@ -55,3 +55,6 @@ class DerivedSource(SQLModel, table=True):
     columns: list[str] = Field(sa_type=JSON)
     masks: dict[str, Any] = Field(sa_type=JSON)
     """As in `projects.models.Source`: masks that lay on every reading of the column."""
+    rows: list[str] | None = Field(default=None, sa_type=JSON)
+    subject: str | None = None
+    """Both as there."""

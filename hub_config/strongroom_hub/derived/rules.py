@@ -140,6 +140,14 @@ def mask_covers(due: str, seen: Any) -> bool:
     return seen is not None and seen in {due, NOTHING_KNOWN}
 
 
+def rows_cover(due: Iterable[str], seen: Iterable[str] | None) -> bool:
+    """Whether rows that were seen under the filters `seen` may be known to somebody who is due the filters `due`.
+
+    `seen` None: all rows were seen. Filters that are not the very same, also of another day, do not cover.
+    """
+    return seen is not None and set(due) <= set(seen)
+
+
 def inherited_tags(
     column: str, sources: Iterable[tuple[Mapping[str, list[str]], Iterable[str], Mapping[str, Any]]]
 ) -> list[str]:

@@ -175,6 +175,8 @@ def _record(
             label=source.label,
             columns=list(source.columns),
             masks=dict(source.masks),
+            rows=None if source.rows is None else list(source.rows),
+            subject=source.subject,
         )
         for source in sources
     )

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from sqlmodel import Session, select
 from strongroom_policy.catalogue import Column, Dataset
-from strongroom_policy.filter_types import Kind
 from strongroom_policy.labels import Label
 
+from strongroom_hub.catalog.kinds import kind_of
 from strongroom_hub.catalog.service import active_views
 from strongroom_hub.identity.models import Account
 from strongroom_hub.policies.candidate import World
 from strongroom_hub.projects.models import Project, Workspace
-
-_KINDS = (
-    (("Int", "UInt", "Float", "Decimal"), Kind.NUMBER),
-    (("String", "Categorical", "Enum"), Kind.TEXT),
-    (("Datetime",), Kind.TIME),
-    (("Date",), Kind.DATE),
-    (("Boolean",), Kind.TRUTH),
-)
-"""What a column holds, by the beginning of its type's name in the manifest."""
 
 
 def world(session: Session) -> World:
@@ -30,7 +21,7 @@ def world(session: Session) -> World:
             view.name,
             Label.parse(view.version.label),
             {
-                column.name: Column(_kind(column.type), frozenset(f"tag:{tag}" for tag in column.tags))
+                column.name: Column(kind_of(column.type), frozenset(f"tag:{tag}" for tag in column.tags))
                 for column in view.columns
             },
         )
@@ -41,7 +32,3 @@ def world(session: Session) -> World:
         tuple(sorted(f"project:{name}" for name in session.exec(select(Project.name)).all())),
         tuple(datasets),
     )
-
-
-def _kind(name: str) -> Kind:
-    return next((kind for starts, kind in _KINDS if name.startswith(starts)), Kind.OTHER)

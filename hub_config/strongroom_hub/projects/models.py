@@ -9,6 +9,7 @@ from sqlalchemy import JSON, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from strongroom_hub.control.times import UtcTime
+from strongroom_hub.viewname import mask_claims
 
 
 class Project(SQLModel, table=True):
@@ -48,6 +49,10 @@ class Source(SQLModel, table=True):
     columns: list[str] = Field(sa_type=JSON)
     masks: dict[str, str] = Field(sa_type=JSON)
     """Masks that lay on *every* reading of the column: a column once read in clear is not listed."""
+    rows: list[str] | None = Field(default=None, sa_type=JSON)
+    """Row filters that keep every row which any reading kept; None: all rows."""
+    subject: str | None = None
+    """The column that says whom a row is about, where a mask needs to know."""
     since: datetime = Field(sa_type=UtcTime)
     entry: int
 
@@ -107,6 +112,7 @@ def source_view(source: Source, project: str, *, manifest: str) -> dict[str, Any
         "manifest": manifest,
         "label": source.label,
         "columns": list(source.columns),
-        "masks": {column: {"method": method} for column, method in source.masks.items()},
+        "masks": mask_claims(source.masks, source.subject),
+        "rows": None if source.rows is None else list(source.rows),
         "project": project,
     }

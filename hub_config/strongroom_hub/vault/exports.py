@@ -23,10 +23,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from strongroom_hub.problems import Problem
 from strongroom_hub.vault import memfd
-from strongroom_hub.vault.jobs import ViewJob
+from strongroom_hub.vault.jobs import ViewJob, check_view
 from strongroom_hub.vault.keys import KeyService, KeyUse, WrappedKey, new_key
 from strongroom_hub.vault.manifest import FILES
-from strongroom_hub.vault.reader import check_view
 from strongroom_hub.vault.store import Store
 from strongroom_hub.vault.tickets import AUDIENCE, ISSUER, StageTicket
 from strongroom_hub.vault.workers import Workers
@@ -96,8 +95,8 @@ class Exports:
         tables, files = [], []
         for view in ticket.sources:
             published = self._store.open(view.dataset, view.version, active=view.manifest)
-            check_view(view, published.manifest)
             if published.manifest.kind == FILES:
+                check_view(view, published.manifest)
                 files.append(f"{view.dataset}@{view.version}")
             else:
                 tables.append(ViewJob.prepare(published, view, self._keys))

@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+from strongroom_policy import filters
+
+from strongroom_hub.problems import Problem
 from strongroom_hub.vault.keys import KeyService
 from strongroom_hub.vault.manifest import FOOTER, Manifest
-from strongroom_hub.vault.masks import Method, needs_value
+from strongroom_hub.vault.masks import is_keyed, needed_columns
 from strongroom_hub.vault.store import Published
-from strongroom_hub.vault.tickets import View
+from strongroom_hub.vault.tickets import Mask, View
+
+_MASKS = TypeAdapter(dict[str, Mask])
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,24 +27,27 @@ class ViewJob:
     folder: Path
     manifest: Manifest
     columns: list[str]
-    masks: dict[str, Method]
+    masks: dict[str, Mask]
+    rows: list[str]
+    """Filters that all have to be true of a row that is kept."""
     keys: dict[str, bytes]
     project_key: str
-    """Hex text; empty where no column is hashed."""
+    """Hex text; empty where no mask is keyed."""
 
     @classmethod
     def prepare(cls, published: Published, view: View, keys: KeyService) -> ViewJob:
-        """Unwrap what this view needs and nothing else."""
-        masks: dict[str, Method] = {name: mask.method for name, mask in view.masks.items()}
-        needed = [name for name in view.columns if needs_value(masks.get(name))]
-        hashed = any(masks.get(name) == "hash" for name in view.columns)
+        """Unwrap what this view needs and nothing else. Raises Problem, also where it is not of this version."""
+        check_view(view, published.manifest)
+        decrypted = dict.fromkeys([*needed_columns(view.columns, view.masks), *sorted(filter_columns(view))])
+        keyed = any(is_keyed(view.masks[name]) for name in view.columns if name in view.masks)
         return cls(
             folder=published.folder,
             manifest=published.manifest,
             columns=list(view.columns),
-            masks=masks,
-            keys=published.unwrap(needed, keys),
-            project_key=keys.project_key(view.project) if hashed else "",
+            masks=dict(view.masks),
+            rows=list(view.rows or ()),
+            keys=published.unwrap(list(decrypted), keys),
+            project_key=keys.project_key(view.project) if keyed else "",
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -46,7 +55,8 @@ class ViewJob:
             "folder": str(self.folder),
             "manifest": self.manifest.model_dump(),
             "columns": self.columns,
-            "masks": self.masks,
+            "masks": {name: mask.model_dump() for name, mask in self.masks.items()},
+            "rows": self.rows,
             "keys": encode_keys(self.keys),
             "project_key": self.project_key,
         }
@@ -57,7 +67,8 @@ class ViewJob:
             folder=Path(raw["folder"]),
             manifest=Manifest.parse(raw["manifest"]),
             columns=raw["columns"],
-            masks=raw["masks"],
+            masks=_MASKS.validate_python(raw["masks"]),
+            rows=raw["rows"],
             keys=decode_keys(raw["keys"]),
             project_key=raw["project_key"],
         )
@@ -69,6 +80,50 @@ class ViewJob:
     @property
     def column_keys(self) -> dict[str, bytes]:
         return {name: key for name, key in self.keys.items() if name != FOOTER}
+
+
+def filter_columns(view: View) -> frozenset[str]:
+    """The columns that its filters look at. Raises Problem where one of them is no filter, or is not bound."""
+    found: set[str] = set()
+    for text in view.rows or ():
+        try:
+            condition = filters.parse(text)
+        except filters.FilterError as error:
+            raise bad_view(f"Its filter of rows cannot be read: {error}.") from error
+        if any(isinstance(one, filters.Today | filters.UserProject) for one in filters.operands(condition)):
+            raise bad_view("Its filter of rows is not bound to a day and a project.")
+        found |= filters.columns(condition)
+    return frozenset(found)
+
+
+_RANK = {"public": 0, "internal": 1, "confidential": 2, "secret": 3}
+
+
+def check_view(view: View, manifest: Manifest) -> None:
+    """Raises Problem where the view is not of this version: an unknown column, a column twice, too low a label."""
+    if _rank(view.label) < _rank(manifest.label):
+        raise bad_view(f"It says label {view.label!r}, the stored version is labelled {manifest.label!r}.")
+    subjects = {mask.subject for mask in view.masks.values() if mask.method == "shift-date"}
+    unknown = (set(view.columns) | set(view.masks) | subjects | filter_columns(view)) - set(manifest.column_names)
+    if unknown:
+        raise bad_view(f"{view.dataset} version {view.version} has no column {min(unknown)!r}.")
+    if len(set(view.columns)) != len(view.columns):
+        raise bad_view("It names a column twice.")
+
+
+def _rank(label: str) -> int:
+    return _RANK.get(label, max(_RANK.values()))
+
+
+def bad_view(detail: str) -> Problem:
+    return Problem(
+        422,
+        "bad-view",
+        "The view cannot be read",
+        detail,
+        why=("control's catalogue and the vault's signed manifest disagree",),
+        next="Tell an operator: the dataset must be published again under its new label or columns.",
+    )
 
 
 def encode_keys(keys: dict[str, bytes]) -> dict[str, str]:

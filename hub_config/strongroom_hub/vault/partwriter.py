@@ -15,6 +15,8 @@ from strongroom_hub.vault.manifest import FOOTER, Part, aad_prefix
 from strongroom_hub.vault.parts import encrypted_as_wanted
 
 ROWS_PER_PART = 2_000_000
+ROWS_PER_GROUP = 131_072
+"""A reading with a row filter skips whole groups of rows; left to itself, polars writes one group."""
 BYTES_PER_PART = 96 << 20
 """Bytes of a part in memory: with the batch that follows it, all that an ingest holds of the data."""
 
@@ -49,7 +51,7 @@ def write_part(frame: pl.DataFrame, file: Path, keys: dict[str, bytes], dataset:
     column_keys = {name: keys[name] for name in frame.columns}  # a column without a key would be written in plaintext
     encryption = pl.ParquetEncryptionProperties(footer_key=keys[FOOTER], column_keys=column_keys, aad_prefix=aad)
     with file.open("xb") as stream:
-        frame.write_parquet(stream, encryption=encryption)
+        frame.write_parquet(stream, encryption=encryption, row_group_size=ROWS_PER_GROUP)
         stream.flush()
         os.fsync(stream.fileno())
     prove_encrypted(frame.columns, file, keys[FOOTER], aad)

@@ -13,18 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from strongroom_hub.problems import Problem
 from strongroom_hub.vault import memfd
-from strongroom_hub.vault.jobs import ViewJob
+from strongroom_hub.vault.jobs import ViewJob, check_view
 from strongroom_hub.vault.keys import KeyService
-from strongroom_hub.vault.manifest import FILES, Manifest
+from strongroom_hub.vault.manifest import FILES
 from strongroom_hub.vault.sealing import check_files_view, unseal
 from strongroom_hub.vault.store import Store
-from strongroom_hub.vault.tickets import ReadTicket, View
+from strongroom_hub.vault.tickets import ReadTicket
 from strongroom_hub.vault.views import too_large
 from strongroom_hub.vault.workers import Workers
-
-_RANK = {"public": 0, "internal": 1, "confidential": 2, "secret": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +36,12 @@ class Answer:
     label: str
     kind: str
     """`table`: an Arrow file; `files`: the bytes of one file."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    fd: int
+    rows: int
 
 
 class Reader:
@@ -56,67 +59,40 @@ class Reader:
         check_view(ticket, published.manifest)
         if published.manifest.kind == FILES:
             check_files_view(ticket, published.manifest)
-        key = _cache_key(ticket)
+        key = (ticket.name, ticket.user)
         with self._cache.building(key):
-            fd = self._cache.open(key)
-            if fd is None:
+            found = self._cache.open(key)
+            if found is None:
                 if published.manifest.kind == FILES:
-                    built = unseal(published, ticket, self._keys, ticket.max_bytes)
+                    built = _Built(unseal(published, ticket, self._keys, ticket.max_bytes), 0)
                 else:
                     built = self._build(ViewJob.prepare(published, ticket, self._keys), ticket.max_bytes)
-                fd = memfd.reopen_read_only(built)
+                found = _Built(memfd.reopen_read_only(built.fd), built.rows)
                 self._cache.keep(key, built)
-        size = memfd.size(fd)
+        size = memfd.size(found.fd)
         if size > ticket.max_bytes:
-            os.close(fd)
+            os.close(found.fd)
             raise too_large(ticket.max_bytes)
-        about = published.manifest
-        return Answer(fd, about.rows, size, ticket.dataset, ticket.version, ticket.label, about.kind)
+        kind = published.manifest.kind
+        return Answer(found.fd, found.rows, size, ticket.dataset, ticket.version, ticket.label, kind)
 
     def close(self) -> None:
         """Let go of all cached views; kernels keep what they have mapped."""
         self._cache.clear()
 
-    def _build(self, job: ViewJob, max_bytes: int) -> int:
+    def _build(self, job: ViewJob, max_bytes: int) -> _Built:
         fd = memfd.create("strongroom-view")
         try:
-            self._workers.run({"kind": "read", "view": job.as_json(), "max_bytes": max_bytes}, [fd])
+            answer = self._workers.run({"kind": "read", "view": job.as_json(), "max_bytes": max_bytes}, [fd])
             memfd.seal(fd)
+            return _Built(fd, int(answer["rows"]))
         except BaseException:
             os.close(fd)
             raise
-        return fd
 
 
-def check_view(view: View, manifest: Manifest) -> None:
-    """Raises Problem where the view is not of this version: an unknown column, a column twice, too low a label."""
-    if _rank(view.label) < _rank(manifest.label):
-        raise _bad_view(f"It says label {view.label!r}, the stored version is labelled {manifest.label!r}.")
-    unknown = (set(view.columns) | set(view.masks)) - set(manifest.visible_names)
-    if unknown:
-        raise _bad_view(f"{view.dataset} version {view.version} has no column {min(unknown)!r}.")
-    if len(set(view.columns)) != len(view.columns):
-        raise _bad_view("It names a column twice.")
-
-
-def _rank(label: str) -> int:
-    return _RANK.get(label, max(_RANK.values()))
-
-
-def _bad_view(detail: str) -> Problem:
-    return Problem(
-        422,
-        "bad-view",
-        "The view cannot be read",
-        detail,
-        why=("control's catalogue and the vault's signed manifest disagree",),
-        next="Tell an operator: the dataset must be published again under its new label or columns.",
-    )
-
-
-def _cache_key(ticket: ReadTicket) -> tuple[object, ...]:
-    masks = tuple(sorted((name, mask.method) for name, mask in ticket.masks.items()))
-    return (ticket.dataset, ticket.version, ticket.manifest, tuple(ticket.columns), masks, ticket.project, ticket.user)
+_Key = tuple[str, str]
+"""Name of the view (its project is part of that), and user."""
 
 
 class _Cache:
@@ -125,11 +101,11 @@ class _Cache:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._lock = threading.Lock()
-        self._files: OrderedDict[tuple[object, ...], int] = OrderedDict()
-        self._builders: dict[tuple[object, ...], tuple[threading.Lock, int]] = {}
+        self._files: OrderedDict[_Key, _Built] = OrderedDict()
+        self._builders: dict[_Key, tuple[threading.Lock, int]] = {}
 
     @contextmanager
-    def building(self, key: tuple[object, ...]) -> Iterator[None]:
+    def building(self, key: _Key) -> Iterator[None]:
         with self._lock:
             turn, waiting = self._builders.get(key, (threading.Lock(), 0))
             self._builders[key] = (turn, waiting + 1)
@@ -142,22 +118,23 @@ class _Cache:
                 if waiting > 1:
                     self._builders[key] = (turn, waiting - 1)
 
-    def open(self, key: tuple[object, ...]) -> int | None:
+    def open(self, key: _Key) -> _Built | None:
         with self._lock:
             if key not in self._files:
                 return None
             self._files.move_to_end(key)
-            return memfd.reopen_read_only(self._files[key])
+            built = self._files[key]
+            return _Built(memfd.reopen_read_only(built.fd), built.rows)
 
-    def keep(self, key: tuple[object, ...], fd: int) -> None:
+    def keep(self, key: _Key, built: _Built) -> None:
         with self._lock:
-            self._files[key] = fd
-            while sum(memfd.size(file) for file in self._files.values()) > self._limit:
+            self._files[key] = built
+            while sum(memfd.size(file.fd) for file in self._files.values()) > self._limit:
                 _, oldest = self._files.popitem(last=False)
-                os.close(oldest)
+                os.close(oldest.fd)
 
     def clear(self) -> None:
         with self._lock:
             while self._files:
-                _, fd = self._files.popitem()
-                os.close(fd)
+                _, built = self._files.popitem()
+                os.close(built.fd)

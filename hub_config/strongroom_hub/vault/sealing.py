@@ -73,7 +73,7 @@ def _seal(content: BinaryIO, target: Path, name: str, key: bytes, place: bytes) 
 
 def check_files_view(view: View, manifest: Manifest) -> None:
     """A view of files names one of them, in clear. Raises Problem: a mask or a row filter has no meaning here."""
-    if len(view.columns) != 1 or view.masks:
+    if len(view.columns) != 1 or view.masks or view.rows is not None:
         raise Problem(
             422,
             "bad-view",

@@ -12,9 +12,11 @@ from typing import Annotated, Any, Literal, TypeVar
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from strongroom_policy.filters import MAX_LENGTH
 
 from strongroom_hub.problems import Problem
+from strongroom_hub.viewname import view_name
 
 ISSUER = "strongroom:control"
 AUDIENCE = "strongroom:vault"
@@ -35,14 +37,82 @@ class _Claims(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class Mask(_Claims):
-    """How one column is disguised."""
+class _Mask(BaseModel):
+    # a parameter that this vault does not know would change what is seen: such a mask is refused
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_Decimal = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,10}(\.[0-9]{1,6})?$")]
+
+
+class Plain(_Mask):
+    """A mask without a parameter."""
 
     method: Literal["null", "redact", "hash"]
 
 
+class Generalise(_Mask):
+    """The lower end of the class of this width that a number falls into."""
+
+    method: Literal["generalise"]
+    width: _Decimal
+
+    @field_validator("width")
+    @classmethod
+    def _positive(cls, value: str) -> str:
+        if float(value) <= 0:
+            raise ValueError("a class has some width")
+        return value
+
+
+class Prefix(_Mask):
+    """The first characters of a text."""
+
+    method: Literal["prefix"]
+    characters: Annotated[int, Field(ge=1, le=64, strict=True)]
+
+
+class DatePart(_Mask):
+    """The first day of the year, quarter, month or day."""
+
+    method: Literal["date"]
+    unit: Literal["year", "quarter", "month", "day"]
+
+
+class Round(_Mask):
+    """A number with so many decimals; below zero, so many digits before the point are zero."""
+
+    method: Literal["round"]
+    decimals: Annotated[int, Field(ge=-9, le=9, strict=True)]
+
+
+class Cap(_Mask):
+    """No number beyond that quantile of the column."""
+
+    method: Literal["topcode", "bottomcode"]
+    quantile: _Decimal
+
+    @field_validator("quantile")
+    @classmethod
+    def _share(cls, value: str) -> str:
+        if not 0 < float(value) < 1:
+            raise ValueError("a quantile lies between 0 and 1")
+        return value
+
+
+class ShiftDate(_Mask):
+    """A date, moved by days that are the same for all rows of one subject; `subject`: the column that names it."""
+
+    method: Literal["shift-date"]
+    subject: str
+
+
+Mask = Annotated[Plain | Generalise | Prefix | DatePart | Round | Cap | ShiftDate, Field(discriminator="method")]
+Filters = Annotated[list[Annotated[str, StringConstraints(max_length=MAX_LENGTH)]], Field(min_length=1, max_length=64)]
+
+
 class View(_Claims):
-    """What of a dataset version one project may see: columns in order, some of them masked.
+    """What of a dataset version one project may see: columns in order, some of them masked, and which rows.
 
     `manifest` is the SHA-256 of the signed manifest that control made active: an older or another one is not read.
     """
@@ -53,7 +123,21 @@ class View(_Claims):
     label: str
     columns: Annotated[list[str], Field(min_length=1)]
     masks: dict[str, Mask]
+    rows: Filters | None
     project: str
+
+    @property
+    def name(self) -> str:
+        """As this vault understands the view; see `view_name`."""
+        return view_name(
+            dataset=self.dataset,
+            version=self.version,
+            manifest=self.manifest,
+            columns=self.columns,
+            masks={column: mask.model_dump() for column, mask in self.masks.items()},
+            rows=self.rows,
+            project=self.project,
+        )
 
 
 class ReadTicket(View):
@@ -62,10 +146,10 @@ class ReadTicket(View):
     act: Literal["read"]
     user: str
     kernel: str
-    uid: int | None
-    rows: None
+    uid: Annotated[int, Field(ge=0, strict=True)] | None
+    view: Sha256
     max_bytes: Size
-    entry: int
+    entry: Annotated[int, Field(ge=0, strict=True)]
 
 
 class Plan(_Claims):
@@ -186,6 +270,8 @@ class TicketVerifier:
             raise _refused(f"Its claims cannot be honoured: {fields}.") from error
         if isinstance(ticket, ReadTicket) and ticket.uid is not None and ticket.uid != peer_uid:
             raise _refused("It belongs to a kernel under another uid.", status=403)
+        if isinstance(ticket, ReadTicket) and ticket.view != ticket.name:
+            raise _refused("Control meant another view than this vault understands.")
         self._use_up(str(claims["jti"]), float(claims["exp"]))
         return ticket
 

@@ -1,4 +1,4 @@
-"""Reading one view inside a worker: verified parts, only the allowed columns' keys, masks in the same plan."""
+"""Reading one view inside a worker: verified parts, only the allowed columns' keys, filters and masks in one plan."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import polars as pl
+from strongroom_policy import filters
+from strongroom_policy.filter_polars import to_polars
 
 from strongroom_hub.problems import Problem
 from strongroom_hub.vault import masks, memfd
-from strongroom_hub.vault.jobs import ViewJob
+from strongroom_hub.vault.jobs import ViewJob, bad_view
 from strongroom_hub.vault.manifest import Part, aad_prefix
 from strongroom_hub.vault.parts import damaged, open_part
 
@@ -24,11 +26,11 @@ def open_view(job: ViewJob) -> Iterator[pl.LazyFrame]:
             fd = open_part(job.folder, job.manifest.dataset, job.manifest.version, part)
             stack.callback(os.close, fd)
             scans.append(_scan(job, part, fd))
-        yield pl.concat(scans) if len(scans) > 1 else scans[0]
+        yield _seen(job, pl.concat(scans) if len(scans) > 1 else scans[0])
 
 
-def write_view(job: ViewJob, target: int, max_bytes: int) -> None:
-    """The view as an Arrow IPC file into the memory file `target`. Raises Problem."""
+def write_view(job: ViewJob, target: int, max_bytes: int) -> int:
+    """The view as an Arrow IPC file into the memory file `target`; the number of its rows. Raises Problem."""
     path = memfd.path(target)
     with open_view(job) as view:
         try:
@@ -39,11 +41,12 @@ def write_view(job: ViewJob, target: int, max_bytes: int) -> None:
             raise _unreadable(job, error) from error
     if memfd.size(target) > max_bytes:
         raise too_large(max_bytes)
-    rows = pl.scan_ipc(path).select(pl.len()).collect().item()
-    if rows != job.manifest.rows:
+    rows = int(pl.scan_ipc(path).select(pl.len()).collect().item())
+    if rows != job.manifest.rows and not job.rows:
         raise damaged(
             job.manifest.dataset, job.manifest.version, "parts", f"{rows} rows instead of {job.manifest.rows}"
         )
+    return rows
 
 
 def collect_view(job: ViewJob) -> pl.DataFrame:
@@ -66,6 +69,50 @@ def too_large(max_bytes: int) -> Problem:
     )
 
 
+def _seen(job: ViewJob, stored: pl.LazyFrame) -> pl.LazyFrame:
+    """Rows kept, then columns masked: polars reads no row group in which its statistics show no row to keep."""
+    schema = stored.collect_schema()
+    try:
+        kept = stored.filter([to_polars(filters.parse(text), schema) for text in job.rows]) if job.rows else stored
+        if not masks.needed_columns(job.columns, job.masks):
+            kept = _nothing(job, kept)
+        caps = _caps(job, stored)
+        keys = masks.Keys.of(job.project_key) if job.project_key else masks.Keys()
+        expressions = masks.masked(job.columns, job.masks, schema, keys=keys, caps=caps)
+    except ValueError as error:
+        raise bad_view(f"{error}.") from error
+    return kept.with_columns(expressions).select(job.columns)
+
+
+def _nothing(job: ViewJob, kept: pl.LazyFrame) -> pl.LazyFrame:
+    """As many rows, of nothing: where all columns are constants, polars would take any column to count them by."""
+    rows = job.manifest.rows
+    if job.column_keys:
+        try:
+            rows = kept.select(next(iter(job.column_keys))).collect().height
+        except pl.exceptions.PolarsError as error:
+            raise _unreadable(job, error) from error
+    elif job.rows:
+        rows = (
+            pl.repeat(None, rows, eager=True)
+            .to_frame()
+            .filter([to_polars(filters.parse(text), {}) for text in job.rows])
+            .height
+        )
+    return pl.LazyFrame({job.manifest.columns[0].name: pl.repeat(None, rows, eager=True)})
+
+
+def _caps(job: ViewJob, stored: pl.LazyFrame) -> dict[str, masks.Cap_]:
+    """Quantiles of the whole version: of a few rows they would be other ones, and tell their greatest values."""
+    wanted = masks.caps_wanted(job.columns, job.masks)
+    if not wanted:
+        return {}
+    try:
+        return {name: masks.find_cap(stored.select(name).collect()[name], mask) for name, mask in wanted.items()}
+    except pl.exceptions.PolarsError as error:
+        raise _unreadable(job, error) from error
+
+
 def _scan(job: ViewJob, part: Part, fd: int) -> pl.LazyFrame:
     manifest = job.manifest
     decryption = pl.ParquetDecryptionProperties(
@@ -81,8 +128,7 @@ def _scan(job: ViewJob, part: Part, fd: int) -> pl.LazyFrame:
     described = [(column.name, column.type) for column in manifest.columns]
     if [(name, str(dtype)) for name, dtype in schema.items()] != described:
         raise damaged(manifest.dataset, manifest.version, part.name, "its columns are not those of the manifest")
-    expressions = masks.project(job.columns, job.masks, schema, rows=part.rows, project_key=job.project_key)
-    return scan.select(expressions)
+    return scan
 
 
 def _unreadable(job: ViewJob, error: Exception) -> Problem:

@@ -75,8 +75,7 @@ def _read(job: dict[str, Any], fd: int) -> dict[str, Any]:
     max_bytes = int(job["max_bytes"])
     # a hard wall for what the plan may write: the memory file can grow no further
     resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, max_bytes))
-    views.write_view(ViewJob.from_json(job["view"]), fd, max_bytes)
-    return {}
+    return {"rows": views.write_view(ViewJob.from_json(job["view"]), fd, max_bytes)}
 
 
 def _ingest(job: dict[str, Any], _: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from desk import draft
 from enclave import Enclave
 from sqlalchemy import text
 from strongroom_hub.boxes.rules import DENIALS, DENIALS_PER_SECOND
@@ -279,7 +280,6 @@ def test_a_kernel_reads_only_what_its_box_is_strong_enough_for(cardio: Enclave) 
 @pytest.mark.parametrize(
     ("duty", "says"),
     [
-        ('rows, "visits < 3"', "does not filter rows yet"),
         ("training, gdpr=365", "does not know yet who took which course"),
         ("session, 8h", "does not end kernels after a time yet"),
         ("dp-budget, epsilon=1.0 days=90", "does not answer differentially private queries yet"),
@@ -355,3 +355,89 @@ def test_allowed_reads_are_not_counted_as_flooding(cardio: Enclave) -> None:
     assert refused(cardio.read, server, kernel).slug == "too-many-refused-reads"
     other = cardio.server("analyst2")
     assert refused(cardio.read, other, cardio.kernel(other)).slug == "not-cleared"
+
+
+STAYS = {"person": "String", "site": "String", "admitted": "Date", "age": "Int64"}
+
+
+def stays(enclave: Enclave, **tags: list[str]) -> None:
+    enclave.dataset("health/stays", columns=tuple(STAYS), types=STAYS, tags=tags)
+
+
+def test_a_row_filter_travels_in_the_ticket_bound_to_project_and_day(cardio: Enclave) -> None:
+    stays(cardio)
+    cardio.add_policy(
+        "p2, X1, *, read, health/stays#age, *, rows, admitted < today(), , why\n"
+        "p2, X2, *, read, health/stays, *, rows, site = user.project, , why\n"
+    )
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    cardio.grant(server, "health/stays")
+    answer = cardio.read(server, kernel, "health/stays", columns=["age"])
+    claims = cardio.claims(answer["ticket"])
+    day = cardio.clock().date().isoformat()
+    assert claims["rows"] == [f"admitted < {day}", "site = 'cardio'"]
+    assert answer["filtered"] is True
+    (entry,) = cardio.entries("control:read:allow")
+    assert entry["detail"]["filters"] == claims["rows"]
+    # what was read by one filter and by another is in the source set by both
+    other = cardio.read(server, kernel, "health/stays", columns=["person"])
+    assert cardio.claims(other["ticket"])["rows"] == ["site = 'cardio'"]
+    (source,) = cardio.claims(draft(server)["tickets"][0])["sources"]
+    assert source["rows"] == [f"admitted < {day} and site = 'cardio' or site = 'cardio'"]
+
+
+def test_a_filter_that_does_not_fit_the_dataset_lets_nothing_be_read(cardio: Enclave) -> None:
+    cardio.add_policy("p2, X1, *, read, health/randhie#age, *, rows, vists < 3, , why\n")
+    server = cardio.server()
+    cardio.grant(server)
+    problem = refused(cardio.read, server, cardio.kernel(server), columns=["age"])
+    assert problem.slug == "filter-does-not-fit"
+    assert any("vists" in line for line in problem.why)
+    assert [entry["detail"]["problem"] for entry in cardio.entries("control:read:deny")] == ["filter-does-not-fit"]
+
+
+def test_masks_travel_with_their_parameters(cardio: Enclave) -> None:
+    stays(cardio, person=["subject"])
+    cardio.add_policy("p2, X1, *, read, health/stays#admitted, *, mask, shift-date, , why\n")
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    masks = {"site": "prefix(2)", "age": "generalise(width=10)"}
+    granted = cardio.grant(server, "health/stays", columns=list(STAYS), masks=masks)["grant"]
+    answer = cardio.read(server, kernel, "health/stays", columns=["admitted", "site", "age"])
+    assert answer["masked"] == {"admitted": "shift-date", **masks}
+    assert cardio.claims(answer["ticket"])["masks"] == {
+        "site": {"method": "prefix", "characters": 2},
+        "age": {"method": "generalise", "width": "10"},
+        "admitted": {"method": "shift-date", "subject": "person"},
+    }
+    (source,) = cardio.claims(draft(server)["tickets"][0])["sources"]
+    assert source["masks"] == cardio.claims(answer["ticket"])["masks"]
+    # what was seen once in clear is known
+    cardio.person("steward")("POST", f"grants/{granted['id']}/revoke", {"reason": "r"})
+    cardio.grant(server, "health/stays", masks={"site": "prefix(2)"})
+    cardio.read(server, kernel, "health/stays", columns=["site", "age"])
+    (source,) = cardio.claims(draft(server)["tickets"][0])["sources"]
+    assert source["masks"] == {
+        "site": {"method": "prefix", "characters": 2},
+        "admitted": {"method": "shift-date", "subject": "person"},
+    }
+
+
+def test_dates_are_shifted_only_where_one_column_says_whom_a_row_is_about(cardio: Enclave) -> None:
+    stays(cardio)
+    cardio.add_policy("p2, X1, *, read, health/stays#admitted, *, mask, shift-date, , why\n")
+    server = cardio.server()
+    cardio.grant(server, "health/stays")
+    problem = refused(cardio.read, server, cardio.kernel(server), "health/stays")
+    assert problem.slug == "no-subject"
+
+
+def test_a_mask_that_does_not_fit_its_column_lets_nothing_be_read(cardio: Enclave) -> None:
+    cardio.add_policy("p2, X1, *, read, health/randhie#age, *, mask, prefix(2), , why\n")
+    server = cardio.server()
+    cardio.grant(server)
+    kernel = cardio.kernel(server)
+    problem = refused(cardio.read, server, kernel, columns=["age"])
+    assert problem.slug == "mask-does-not-fit"
+    assert cardio.read(server, kernel, columns=["person_id"])["columns"] == ["person_id"]

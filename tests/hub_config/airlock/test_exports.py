@@ -42,6 +42,7 @@ def test_from_draft_to_signed_release(cardio: Enclave) -> None:
             "label": "confidential",
             "columns": ["person_id", "age", "visits"],
             "masks": {},
+            "rows": None,
             "project": "cardio",
         }
     ]

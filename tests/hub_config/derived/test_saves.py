@@ -360,3 +360,9 @@ def test_saves_survive_a_restart(world: Enclave, analyst: Desk) -> None:
         assert Desk(again).read("cardio/cohort1")["label"] == "confidential"
     finally:
         again.close()
+
+
+def test_rows_that_were_seen_cover_what_is_due_only_under_the_same_filters() -> None:
+    assert rules.rows_cover(["a = 1"], ["a = 1", "b = 2"])
+    assert not rules.rows_cover(["a = 1"], ["b = 2"])
+    assert not rules.rows_cover(["a = 1"], None)

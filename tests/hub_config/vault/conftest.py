@@ -23,6 +23,7 @@ from strongroom_hub.vault.manifest import digest
 from strongroom_hub.vault.reader import Answer
 from strongroom_hub.vault.service import Draft, Vault
 from strongroom_hub.vault.tickets import IngestTicket, ReadTicket, StageTicket
+from strongroom_hub.viewname import view_name
 
 _NUMBERS = itertools.count()
 
@@ -88,7 +89,7 @@ class Room:
         return self.folder(name) / "part-00000.parquet"
 
     def read_claims(self, dataset: str, columns: list[str], **changed: Any) -> dict[str, Any]:
-        return {
+        claims = {
             "user": "ada",
             "project": "cardio",
             "kernel": "k1",
@@ -104,6 +105,8 @@ class Room:
             "entry": 1,
             **changed,
         }
+        names = ("dataset", "version", "manifest", "columns", "masks", "rows", "project")
+        return {"view": view_name(**{name: claims[name] for name in names}), **claims}
 
     def read(self, dataset: str, columns: list[str], **changed: Any) -> Answer:
         claims = self.read_claims(dataset, columns, **changed)
@@ -124,7 +127,7 @@ class Room:
             "label": "secret",
             "columns": columns,
         }
-        return {**given, "masks": {}, "project": "cardio", **changed}
+        return {**given, "masks": {}, "rows": None, "project": "cardio", **changed}
 
     @staticmethod
     def stage_claims(name: str = "table.csv", rules: dict[str, Any] | None = None, **changed: Any) -> dict[str, Any]:

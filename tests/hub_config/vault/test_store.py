@@ -57,7 +57,7 @@ def test_a_withheld_key_keeps_its_column_shut(room: Any, people: pl.DataFrame) -
     published = room.vault.store.open("health/people", 1)
     allowed = ViewJob.prepare(published, View.model_validate(room.view("health/people", ["age"])), room.vault.keys)
     assert set(allowed.keys) == {FOOTER, "age"}
-    greedy = ViewJob(allowed.folder, allowed.manifest, ["age", "person"], {}, allowed.keys, "")
+    greedy = ViewJob(allowed.folder, allowed.manifest, ["age", "person"], {}, [], allowed.keys, "")
     with pytest.raises(Problem, match="does not decrypt"):
         views.collect_view(greedy)
 

@@ -9,6 +9,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from strongroom_hub.problems import Problem
 from strongroom_hub.vault.tickets import FetchTicket, IngestTicket, ReadTicket, TicketVerifier, load_public_key
 
@@ -104,9 +106,24 @@ def test_a_read_ticket_is_bound_to_the_kernel_s_uid(verifier: TicketVerifier, si
     "changed",
     [
         {"rows": "age > 3"},
+        {"rows": []},
+        {"rows": [3]},
+        {"rows": ["x" * 20_001]},
         {"columns": []},
         {"masks": {"x": {"method": "generalise"}}},
+        {"masks": {"x": {"method": "generalise", "width": "0"}}},
+        {"masks": {"x": {"method": "generalise", "width": 5}}},
+        {"masks": {"x": {"method": "generalise", "width": "5", "offset": "2"}}},
+        {"masks": {"x": {"method": "scramble"}}},
+        {"masks": {"x": {"method": "prefix", "characters": 65}}},
+        {"masks": {"x": {"method": "date", "unit": "week"}}},
+        {"masks": {"x": {"method": "round", "decimals": 1.5}}},
+        {"masks": {"x": {"method": "topcode", "quantile": "1"}}},
+        {"masks": {"x": {"method": "shift-date"}}},
+        {"masks": {"x": {"method": "hash", "key": "mine"}}},
         {"masks": {"x": "hash"}},
+        {"view": "0"},
+        {"entry": "1"},
         {"dataset": "a/../b"},
         {"version": 0},
         {"version": "1"},
@@ -119,6 +136,71 @@ def test_what_the_vault_cannot_honour_it_refuses(
 ) -> None:
     claims = {**room.read_claims("a/b", ["x"]), **changed}
     refused(verifier, signer.token("read", **claims), next(iter(changed)), ReadTicket)
+
+
+MASKS = [
+    {"method": "hash"},
+    {"method": "generalise", "width": "2.5"},
+    {"method": "prefix", "characters": 3},
+    {"method": "date", "unit": "month"},
+    {"method": "round", "decimals": -2},
+    {"method": "topcode", "quantile": "0.99"},
+    {"method": "shift-date", "subject": "who"},
+]
+READING = {
+    "columns": ["x", "y"],
+    "masks": {f"c{number}": mask for number, mask in enumerate(MASKS)},
+    "rows": ["site = 'A'", "age > 18"],
+}
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 2**40) | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(field=st.sampled_from(["act", "iss", "aud", "exp", "iat", "jti", "dataset", "version", "label", "columns",
+    "masks", "rows", "project", "user", "kernel", "uid", "view", "max_bytes", "entry"]), value=values)  # fmt: skip
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_ticket_with_any_field_changed_after_signing_is_refused(
+    signer: Any, room: Any, field: str, value: Any
+) -> None:
+    verifier = TicketVerifier(signer.key.public_key(), started=time.time() - 5)
+    token = signer.token("read", **room.read_claims("a/b", **READING))
+    claims = jwt.decode(token, options={"verify_signature": False})
+    if json.dumps(claims[field]) == json.dumps(value):
+        return
+    head, _, signature = token.split(".")
+    body = urlsafe_b64encode(json.dumps({**claims, field: value}).encode()).rstrip(b"=").decode()
+    refused(verifier, f"{head}.{body}.{signature}", "InvalidSignature", ReadTicket)
+    assert verifier.verify(token, ReadTicket).rows == READING["rows"]  # and the true one is not used up by that
+
+
+@given(
+    changed=st.fixed_dictionaries(
+        {},
+        optional={
+            "columns": st.lists(st.sampled_from("xyz"), min_size=1, unique=True),
+            "masks": st.dictionaries(st.sampled_from("xyz"), st.sampled_from(MASKS)),
+            "rows": st.none() | st.lists(st.sampled_from(["a = 1", "b = 2"]), min_size=1),
+            "dataset": st.sampled_from(["a/b", "a/c"]),
+            "version": st.integers(1, 2),
+            "project": st.sampled_from(["cardio", "elections"]),
+        },
+    )
+)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_the_vault_understands_must_be_the_view_that_control_named(
+    signer: Any, room: Any, changed: dict[str, Any]
+) -> None:
+    """Also a rightly signed ticket: a claim that one of the two does not know may not widen what is seen."""
+    verifier = TicketVerifier(signer.key.public_key(), started=time.time() - 5)
+    meant = room.read_claims("a/b", **READING)
+    said = {**meant, **changed}
+    if said == meant:
+        verifier.verify(signer.token("read", **said), ReadTicket)
+    else:
+        refused(verifier, signer.token("read", **said), "another view", ReadTicket)
 
 
 def test_used_tickets_are_forgotten_when_they_could_not_be_used_anyway(verifier: TicketVerifier, signer: Any) -> None:

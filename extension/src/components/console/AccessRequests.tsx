@@ -1,16 +1,10 @@
 import { useId, useState, type JSX } from 'react';
 import type { ConsoleClient } from '../../api/console.js';
-import {
-  MASK_METHODS,
-  asLabel,
-  type AccessContext,
-  type AccessRequest,
-  type MaskMethod,
-  type Me
-} from '../../api/types.js';
+import { asLabel, type AccessContext, type AccessRequest, type Mask, type Me } from '../../api/types.js';
 import { Await, Button, Day, Facts, LabelBadge, Moment, ProblemView, StateBadge, Tags } from '../basics.js';
 import { count, maskWord } from '../format.js';
 import { useAction, useLoad } from '../hooks.js';
+import { MaskChoice, isWholeMask } from './MaskChoice.js';
 import { AccessLine } from './Overview.js';
 import { Page, Table } from './Page.js';
 import { QueuePage } from './QueuePage.js';
@@ -18,12 +12,6 @@ import { Unread } from './Grants.js';
 import { href } from './route.js';
 
 const LONGEST_DAYS = 365;
-
-const MASK_CHOICES: Readonly<Record<MaskMethod, string>> = {
-  hash: 'Pseudonyms',
-  redact: 'Redacted',
-  null: 'Emptied'
-};
 
 export function AccessRequestsPage({ client, me }: { readonly client: ConsoleClient; readonly me: Me }): JSX.Element {
   return (
@@ -179,8 +167,8 @@ function Outcome({ request }: { readonly request: AccessRequest }): JSX.Element 
   );
 }
 
-function masked(column: string, method: MaskMethod | undefined): string {
-  return method === undefined ? column : `${column} (${maskWord(method)})`;
+function masked(column: string, mask: Mask | undefined): string {
+  return mask === undefined ? column : `${column} (${maskWord(mask)})`;
 }
 
 function DecisionForm({
@@ -197,11 +185,12 @@ function DecisionForm({
   const id = useId();
   const [days, setDays] = useState(String(request.days));
   const [granted, setGranted] = useState<ReadonlySet<string>>(new Set(request.columns));
-  const [masks, setMasks] = useState<Readonly<Record<string, MaskMethod | undefined>>>({});
+  const [masks, setMasks] = useState<Readonly<Record<string, Mask | undefined>>>({});
   const [comment, setComment] = useState('');
   const wantedDays = Number(days);
   const validDays = Number.isInteger(wantedDays) && wantedDays >= 1 && wantedDays <= LONGEST_DAYS;
   const commented = comment.trim() !== '';
+  const validMasks = request.columns.every(name => !granted.has(name) || isWholeMask(masks[name]));
 
   const decide = useAction(async (verdict: 'approve' | 'deny') => {
     const kept = request.columns.filter(name => granted.has(name));
@@ -211,8 +200,8 @@ function DecisionForm({
       columns: kept,
       masks: Object.fromEntries(
         kept.flatMap(name => {
-          const method = masks[name];
-          return method === undefined ? [] : [[name, method]];
+          const mask = masks[name];
+          return mask === undefined ? [] : [[name, mask]];
         })
       ),
       comment: comment.trim()
@@ -275,25 +264,16 @@ function DecisionForm({
                   </label>
                 </th>
                 <td>
-                  <select
-                    className="sr-Input"
-                    aria-label={`Mask for ${name}`}
+                  <MaskChoice
+                    column={name}
+                    type={request.context?.dataset?.columns.find(known => known.name === name)?.type ?? ''}
+                    policy={verdict?.mask ?? null}
                     disabled={!granted.has(name)}
-                    value={masks[name] ?? ''}
-                    onChange={event => {
-                      const method = MASK_METHODS.find(known => known === event.target.value);
-                      setMasks({ ...masks, [name]: method });
+                    mask={masks[name]}
+                    choose={mask => {
+                      setMasks({ ...masks, [name]: mask });
                     }}
-                  >
-                    <option value="">
-                      {verdict?.mask == null ? 'As it is' : `By policy: ${maskWord(verdict.mask)}`}
-                    </option>
-                    {Object.entries(MASK_CHOICES).map(([method, words]) => (
-                      <option key={method} value={method}>
-                        {words}
-                      </option>
-                    ))}
-                  </select>
+                  />
                 </td>
               </tr>
             );
@@ -319,7 +299,7 @@ function DecisionForm({
         <Button
           tone="primary"
           busy={decide.busy}
-          disabled={own || granted.size === 0 || !validDays}
+          disabled={own || granted.size === 0 || !validDays || !validMasks}
           {...(own ? { describedBy: `${id}-own` } : {})}
           onClick={() => {
             void decide.run('approve');
