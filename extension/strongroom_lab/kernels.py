@@ -61,6 +61,7 @@ class KernelManager(ServerKernelManager):
     """Whether the kernel ended without having been asked to."""
 
     _recorded = False
+    _touched: datetime | None = None
     _limits_told: set[str]
     _door: AskDoor | None = None
     _gate: KernelGate | None = None
@@ -80,9 +81,10 @@ class KernelManager(ServerKernelManager):
     def touch(self) -> None:
         """Note activity, to the minute: more would tell when exactly the kernel did something."""
         now = minute(utcnow())
-        self.last_activity = now
-        if self.parent is not None:
-            self.parent.last_kernel_activity = now
+        if now != self._touched:
+            self._touched = self.last_activity = now
+            if self.parent is not None:
+                self.parent.last_kernel_activity = now
 
     async def _async_pre_start_kernel(self, **kw: Any) -> tuple[list[str], dict[str, Any]]:
         # Folder and environment come from clients and from the server's own environment.

@@ -36,6 +36,14 @@ def encode(value: Any) -> bytes:
         raise Unfit("not representable") from error
 
 
+def decode(raw: str | bytes) -> Any:
+    """A value from JSON, as lenient as pages and kernels are used to. Raises ValueError."""
+    try:
+        return orjson.loads(raw)
+    except ValueError:  # halves of characters, numbers that are none, and what is no JSON at all
+        return json.loads(raw)
+
+
 def text(value: Any) -> str:
     if not isinstance(value, str):
         raise Unfit("text expected")

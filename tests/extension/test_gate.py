@@ -578,7 +578,8 @@ async def test_a_kernel_whose_page_has_left_ends_in_order(guarded_lab: Lab) -> N
         if guarded_lab.control.named("DELETE kernels/ID"):
             break
         await asyncio.sleep(0.1)
-    assert [end["status"] for end in guarded_lab.control.named("end cell")] == ["died"]
+    (end,) = guarded_lab.control.named("end cell")
+    assert end["status"] in {"died", "error"}  # the kernel is interrupted first, and may still say so
     assert len(guarded_lab.control.named("DELETE kernels/ID")) == 1
 
 

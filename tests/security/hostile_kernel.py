@@ -73,7 +73,7 @@ def publish(kind, content, *, parent=None, on=None, ident=b"kernel", **more):
     session.send(iopub if on is None else on, kind, content, parent=kernel.get_parent() if parent is None else parent,
                  ident=ident, **more)
 def shell_socket():
-    return kernel.shell_channel_thread.manager.get_subshell_to_shell_channel_socket(None)
+    return kernel.shell_stream
 def picture(raw):
     return base64.b64encode(PNG + raw).decode()
 def image_attack(count, size=500_000):

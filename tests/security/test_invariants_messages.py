@@ -62,7 +62,7 @@ message["parent_header"] = {**message["parent_header"], "msg_id": JUNK}
 session.send(iopub, message)
 session.send(iopub, "stream", {"name": "stdout", "text": JUNK})
 ident = kernel._parent_ident["shell"]
-shell = kernel.shell_channel_thread.manager.get_subshell_to_shell_channel_socket(None)
+shell = kernel.shell_stream
 session.send(shell, "smuggled", {"data": JUNK}, parent, ident=ident)
 session.send(shell, "execute_reply", {"status": "ok", "execution_count": 1 << 4000, "user_expressions":
     {"x": {"status": "ok", "data": {"text/plain": JUNK}}}, "payload": [{"source": "set_next_input", "text": JUNK}]},

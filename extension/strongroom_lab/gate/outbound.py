@@ -130,8 +130,7 @@ class Outbound:
     def _received(self, frame: Frame) -> Received | None:
         """The canonical message of a frame; None where it is none of ours, which is counted."""
         try:
-            _identities, signed = self._session.feed_identities(frame.parts)
-            body = self._session.deserialize(signed)
+            body = wire.unpack(self._session, frame.parts)
             kind, parent = body["header"]["msg_type"], body["parent_header"].get("msg_id")
         except Exception:  # noqa: BLE001 - a kernel's bytes can break a parser in any way
             self._violation("not a signed message")
@@ -166,7 +165,7 @@ class Outbound:
         elif message.type == "execute_input":
             self._on_input_shown(request)
         elif message.channel == "shell":
-            self._on_reply(request, message)
+            await self._on_reply(request, message)
         elif message.channel == "stdin":
             await self._on_input_request(request, message)
         else:
@@ -190,12 +189,12 @@ class Outbound:
         shown = {"code": request.message.content["code"], "execution_count": request.count}
         self._pages.publish(Message("iopub", "execute_input", shown), request.parent)
 
-    def _on_reply(self, request: Request, message: Message) -> None:
+    async def _on_reply(self, request: Request, message: Message) -> None:
         expected = {"execute": "execute_reply", "complete": "complete_reply", "inspect": "inspect_reply"}
         if request.reply is not None or request.done or message.type != expected.get(request.kind):
             return
         request.reply = message
-        self._outbox.put(partial(self._settle, request))
+        await self._settle(request)
 
     async def _on_input_request(self, request: Request, message: Message) -> None:
         if request.kind not in {"execute", "comm"} or request.asking or request.done:

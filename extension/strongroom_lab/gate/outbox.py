@@ -75,7 +75,8 @@ class Outbox:
 
     async def batch(self) -> list[Step]:
         """The next steps, oldest first; waits for one, and lets others have their turn."""
-        await asyncio.sleep(0)
+        if self._steps:
+            await asyncio.sleep(0)
         while not self._steps:
             self._filled.clear()
             await self._filled.wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import uuid
+import secrets
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ TOO_SLOW = 1013
 def header(kind: str) -> dict[str, Any]:
     """A header of our own: a kernel's is no place for a message."""
     return {
-        "msg_id": uuid.uuid4().hex,
+        "msg_id": secrets.token_hex(16),
         "msg_type": kind,
         "session": "strongroom",
         "username": "",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-import uuid
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,7 +41,7 @@ class Request:
     cell: str
     number: int = 0
     """Its place in the order of arrival."""
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    id: str = field(default_factory=lambda: secrets.token_hex(16))
     """Its message id towards the kernel."""
     entry: int = 0
     begun: float = field(default_factory=time.monotonic)
