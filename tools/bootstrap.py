@@ -232,6 +232,16 @@ def install_browser() -> None:
         say(f"no chromium, so the browser test cannot run: {error}")
 
 
+def install_test_programs() -> None:
+    """What single tests need of the system. Where it cannot be had, all else goes on and those tests say so."""
+    missing = [] if any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) else ["postgresql"]
+    missing += [] if shutil.which("strace") else ["strace"]
+    try:
+        install_packages(missing, "for the tests of the audit log")
+    except BootstrapError as error:
+        say(f"without {' and '.join(missing)} some tests of the audit log cannot run: {error}")
+
+
 def sandbox_problem() -> str:
     """What bubblewrap says when it cannot make a sandbox for an ordinary user here; empty where it can."""
     command = ["bwrap", "--unshare-user", "--unshare-pid", "--unshare-net", "--ro-bind", "/", "/", "true"]
@@ -537,6 +547,8 @@ def setup(*, dev: bool) -> None:
     threading.Thread(target=report_progress, daemon=True).start()
     with alone():
         python = find_python(missing_packages())
+        if dev:
+            install_test_programs()
         if dev and not PYTHON_ONLY:
             install_browser()
         node, npm = find_node(python)

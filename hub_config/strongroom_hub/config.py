@@ -52,6 +52,10 @@ class Instance:
     """How a changed policy comes into force: by itself (FILE), or by a proposal that another admin approves."""
 
     audit: AuditSettings = field(default_factory=AuditSettings)
+    database_url: str = ""
+    """`database` in the file: `postgresql://USER@HOST/NAME` without a password; empty for a SQLite file."""
+    database_password: Path | None = None
+    """The file that holds PostgreSQL's password (control, 0600); None where it asks for none."""
 
     # who may enter is said beside each folder: (owner, mode)
     @property
@@ -95,6 +99,7 @@ class Instance:
 
     @property
     def database(self) -> Path:
+        """The SQLite file, where no `database_url` names another database."""
         return self.control_dir / "strongroom.sqlite"
 
     @property
@@ -157,6 +162,10 @@ class Instance:
         ]
         if self.policy_activation != FILE:
             lines.append(f'policy_activation = "{self.policy_activation}"')
+        if self.database_url:
+            lines.append(f'database = "{self.database_url}"')
+        if self.database_password is not None:
+            lines.append(f'database_password = "{self.database_password}"')
         if self.uids is not None:
             lines += ["[uids]"] + [
                 f"{name} = {getattr(self.uids, name)}" for name in ("control", "vault", "proxy", "first_server")
@@ -180,6 +189,9 @@ class Instance:
             raw: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
             uids = Uids(**raw.pop("uids")) if "uids" in raw else None
             audit = AuditSettings.parse(raw.pop("audit", {}))
+            raw["database_url"] = str(raw.pop("database", ""))
+            if "database_password" in raw:
+                raw["database_password"] = Path(raw["database_password"])
             instance = cls(data=Path(raw.pop("data")), run=Path(raw.pop("run")), uids=uids, audit=audit, **raw)
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{file} is not a Strongroom instance file: {error}") from error

@@ -1,23 +1,26 @@
 """Control's database: how it is opened, who may write, and its migrations.
 
-SQLite in WAL mode with `synchronous=FULL`: a transaction that was acknowledged survives a power cut. Every
-connection is read-only unless it was opened with `writing`, which the audit writer alone uses: no state can change
-without passing through the unit of work that also records it.
+SQLite in WAL mode with `synchronous=FULL`, or PostgreSQL (`postgres`): a transaction that was acknowledged survives
+a power cut. Every connection is read-only unless it was opened with `writing`, which the audit writer alone uses: no
+state can change without passing through the unit of work that also records it.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
+
+from strongroom_hub import postgres
+from strongroom_hub.config import Instance
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MS = 10_000
@@ -30,27 +33,50 @@ _REQUIRED: dict[str, Any] = {
     "secure_delete": 1,
     "busy_timeout": BUSY_TIMEOUT_MS,
 }
+# SQLite's result codes that say "this statement is wrong"; all others say "this database cannot be written now"
+_STATEMENT_CODES = {
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_TOOBIG,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_MISUSE,
+    sqlite3.SQLITE_RANGE,
+}
+_PRIMARY_CODE = 0xFF
 
 
-def open_engine(path: Path) -> Engine:
-    """An engine on the SQLite file at `path` (made 0600 if missing).
+def open_engine(place: Path | str, password: str = "") -> Engine:
+    """An engine on the SQLite file at `place` (made 0600 if missing), or on the PostgreSQL database of that URL.
 
     Raises RuntimeError when the database cannot give the required durability, and sqlalchemy's OperationalError
     when it cannot be opened.
     """
-    path.touch(mode=0o600)
-    engine = create_engine(f"sqlite:///{path}", hide_parameters=True)
-    event.listen(engine, "connect", _configure)
+    if isinstance(place, str):
+        engine = postgres.engine(place, password)
+    else:
+        place.touch(mode=0o600)
+        engine = create_engine(f"sqlite:///{place}", hide_parameters=True)
+        event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     with engine.connect():
         pass  # asserts the settings now, not at the first request
     return engine
 
 
+def open_for(instance: Instance) -> Engine:
+    """The database of an instance. Raises OSError for a password that cannot be read, and as `open_engine`."""
+    if not instance.database_url:
+        return open_engine(instance.database)
+    file = instance.database_password
+    return open_engine(instance.database_url, file.read_text(encoding="utf-8").strip() if file is not None else "")
+
+
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """A transaction that may write and holds the write lock from its start; committed at the end of the block."""
     with writing_connection(engine) as connection, connection.begin():
+        if _is_postgres(connection):
+            postgres.alone(driver_of(connection))
         yield connection
 
 
@@ -66,8 +92,10 @@ class Statement:
     driver gives them: times are text (`times.iso`), JSON is text. Raises the driver's own errors (`driver_error`).
     """
 
-    def __init__(self, sql: str) -> None:
+    def __init__(self, sql: str, *, locks: bool = False) -> None:
+        """`locks`: the rows it finds are this transaction's until it ends (SQLite's transaction has all anyway)."""
         self._sql = sql
+        self._locks = locks
         self._compiled: dict[str, tuple[str, list[str] | None]] = {}
 
     def __call__(self, connection: Connection, **values: Any) -> Any:
@@ -85,7 +113,8 @@ class Statement:
         dialect = connection.dialect
         found = self._compiled.get(dialect.name)
         if found is None:
-            compiled = text(self._sql).compile(dialect=dialect)
+            locks = " FOR UPDATE" if self._locks and dialect.name == postgres.NAME else ""
+            compiled = text(self._sql + locks).compile(dialect=dialect)
             order = getattr(compiled, "positiontup", None)
             found = self._compiled[dialect.name] = (str(compiled), order)
         return found
@@ -100,11 +129,30 @@ def driver_of(connection: Connection) -> Any:
     return connection.connection.driver_connection
 
 
-def driver_error(error: BaseException) -> BaseException | None:
+def in_one_go(connection: Connection) -> AbstractContextManager[Any]:
+    """Statements inside are sent together where each would wait for the network; errors may come at the end."""
+    return driver_of(connection).pipeline() if _is_postgres(connection) else nullcontext()
+
+
+def driver_error(error: BaseException, dialect: Dialect) -> BaseException | None:
     """The driver's own error behind `error`, whether sqlalchemy wrapped it or not; None where it is none."""
     if isinstance(error, DBAPIError):
         return error.orig
-    return error if isinstance(error, sqlite3.Error) else None
+    return error if isinstance(error, dialect.loaded_dbapi.Error) else None
+
+
+def database_failed(error: BaseException, dialect: Dialect) -> bool:
+    """Whether the database itself failed, and not what was asked of it: then its transaction is good for nothing."""
+    told = driver_error(error, dialect)
+    code = getattr(told, "sqlite_errorcode", None)
+    if code is not None:
+        return code & _PRIMARY_CODE not in _STATEMENT_CODES
+    driver: Any = dialect.loaded_dbapi
+    return isinstance(told, (driver.OperationalError, driver.InterfaceError, driver.InternalError))
+
+
+def _is_postgres(connection: Connection) -> bool:
+    return connection.dialect.name == postgres.NAME
 
 
 def migrate(engine: Engine) -> None:
@@ -132,6 +180,9 @@ def _configure(connection: DBAPIConnection, _record: object) -> None:
 def _begin(connection: Connection) -> None:
     writes = connection.get_execution_options().get(_WRITES, False)
     driver = driver_of(connection)
+    if _is_postgres(connection):
+        driver.read_only = not writes
+        return  # the driver begins with the first statement
     if connection.info.get(_WRITES) is not writes:
         driver.execute(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
         connection.info[_WRITES] = writes

@@ -1,4 +1,4 @@
-"""Where a verifier reads a log from: the SQLite file, opened read-only, or an exported folder of static tiles.
+"""Where a verifier reads a log from: the database, opened read-only, or an exported folder of static tiles.
 
 Nothing here needs the service, its settings or a secret.
 """
@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from sqlalchemy import Engine, inspect
+from sqlalchemy.exc import SQLAlchemyError
+
 from strongroom_hub.audit.entries import MAX_LEAF_BYTES, SEARCH_COLUMNS
 from strongroom_hub.audit.tree import TILE_WIDTH, tile_width, tiles_of
+from strongroom_hub.database import driver_of
 
 _LENGTH_BYTES = 2
 _TABLES = ("log_entries", "log_tiles", "log_head", "log_payloads", "log_payload_keys")
@@ -103,7 +107,7 @@ class DatabaseLog:
             f'SELECT e."index", e.leaf, p.ciphertext, p.subject, {columns} FROM log_entries e '  # noqa: S608 - constants
             'LEFT JOIN log_payloads p ON p.entry = e."index" ORDER BY e."index"'
         )
-        for index, leaf, ciphertext, subject, *values in self._connection.execute(query):
+        for index, leaf, ciphertext, subject, *values in self._many(query):
             yield StoredEntry(
                 index,
                 _bytes(leaf),
@@ -121,14 +125,14 @@ class DatabaseLog:
         return None if row is None else _bytes(row[0])
 
     def tile_places(self) -> Iterator[tuple[int, int]]:
-        yield from self._connection.execute("SELECT level, number FROM log_tiles")
+        yield from self._rows("SELECT level, number FROM log_tiles")
 
     def stray_payloads(self) -> list[int]:
         query = 'SELECT entry FROM log_payloads WHERE entry NOT IN (SELECT "index" FROM log_entries) ORDER BY entry'
-        return [row[0] for row in self._connection.execute(query)]
+        return [row[0] for row in self._rows(query)]
 
     def subjects_with_key(self) -> set[str] | None:
-        return {row[0] for row in self._connection.execute("SELECT subject FROM log_payload_keys")}
+        return {row[0] for row in self._rows("SELECT subject FROM log_payload_keys")}
 
     def damage(self) -> list[str]:
         found = []
@@ -138,8 +142,32 @@ class DatabaseLog:
         return found
 
     def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
-        row: tuple[Any, ...] | None = self._connection.execute(query, values).fetchone()
-        return row
+        return next(self._rows(query, *values), None)
+
+    def _rows(self, query: str, *values: object) -> Iterator[Any]:
+        yield from self._connection.execute(query, values)
+
+    def _many(self, query: str) -> Iterator[Any]:
+        """Rows of which there may be more than fit into memory."""
+        return self._rows(query)
+
+
+class PostgresLog(DatabaseLog):
+    """The log in a PostgreSQL database, seen in one read transaction of the driver's connection."""
+
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
+
+    def damage(self) -> list[str]:
+        return []  # PostgreSQL checks its pages when it reads them, and a failed check raises
+
+    def _rows(self, query: str, *values: object) -> Iterator[Any]:
+        yield from self._driver.execute(query.replace("?", "%s"), values)
+
+    def _many(self, query: str) -> Iterator[Any]:
+        with self._driver.cursor(name="strongroom_entries") as cursor:
+            cursor.itersize = 20_000
+            yield from cursor.execute(query)
 
 
 def _bytes(value: object) -> bytes:
@@ -157,6 +185,18 @@ def open_database(path: Path) -> Iterator[DatabaseLog]:
         yield DatabaseLog(connection)
     finally:
         connection.close()
+
+
+@contextmanager
+def open_postgres(engine: Engine) -> Iterator[PostgresLog]:
+    """The log in a PostgreSQL database. Nothing is written. Raises UnreadableLogError."""
+    try:
+        with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
+            if not set(_TABLES).issubset(inspect(connection).get_table_names()):
+                raise UnreadableLogError("the database holds no Strongroom audit log")
+            yield PostgresLog(driver_of(connection))
+    except SQLAlchemyError as error:
+        raise UnreadableLogError(f"the database cannot be read: {type(error).__name__}") from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:

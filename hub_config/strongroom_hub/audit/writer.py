@@ -11,7 +11,6 @@ processes may write.
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from contextlib import suppress
 from enum import Enum, auto
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Dialect, Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
@@ -28,7 +27,15 @@ from strongroom_hub.audit.entries import Entry, EntryRefusedError, PayloadRefere
 from strongroom_hub.audit.keys import LogKeys
 from strongroom_hub.audit.note import NoteError
 from strongroom_hub.audit.tree import Edge, Growth, leaf_hash
-from strongroom_hub.database import Statement, driver_error, driver_of, writing, writing_connection
+from strongroom_hub.database import (
+    Statement,
+    database_failed,
+    driver_error,
+    driver_of,
+    in_one_go,
+    writing,
+    writing_connection,
+)
 from strongroom_hub.problems import Problem
 
 log = logging.getLogger(__name__)
@@ -36,7 +43,7 @@ T = TypeVar("T")
 _HeadRow: TypeAlias = tuple[int, bytes, str]
 """Size, right edge and signed checkpoint."""
 
-_GET_HEAD = Statement("SELECT size, edge, note FROM log_head")
+_GET_HEAD = Statement("SELECT size, edge, note FROM log_head", locks=True)
 _PUT_HEAD = Statement(
     "INSERT INTO log_head (id, size, edge, note) VALUES (1, :size, :edge, :note) "
     "ON CONFLICT (id) DO UPDATE SET size = excluded.size, edge = excluded.edge, note = excluded.note"
@@ -54,16 +61,6 @@ _PUT_ENTRY = Statement(
 _PUT_PAYLOAD = Statement("INSERT INTO log_payloads (entry, subject, ciphertext) VALUES (:entry, :subject, :ciphertext)")
 _GET_KEY = Statement("SELECT subject, wrapped FROM log_payload_keys WHERE person = :person")
 _PUT_KEY = Statement("INSERT INTO log_payload_keys (subject, person, wrapped) VALUES (:subject, :person, :wrapped)")
-# SQLite result codes that say "this statement is wrong"; all others say "this database cannot be written now".
-_STATEMENT_CODES = {
-    sqlite3.SQLITE_ERROR,
-    sqlite3.SQLITE_TOOBIG,
-    sqlite3.SQLITE_CONSTRAINT,
-    sqlite3.SQLITE_MISMATCH,
-    sqlite3.SQLITE_MISUSE,
-    sqlite3.SQLITE_RANGE,
-}
-_PRIMARY_CODE = 0xFF
 
 
 class AuditUnavailableError(Problem):
@@ -199,12 +196,13 @@ class _Batch:
         growth = Growth(self.edge, self._tile)
         for row in self.rows:
             growth.append(leaf_hash(row["leaf"]))
-        _PUT_ENTRY.many(self.connection, self.rows)
-        if self.payloads:
-            _PUT_PAYLOAD.many(self.connection, self.payloads)
-        for (level, number), hashes in growth.changed.items():
-            _PUT_TILE(self.connection, level=level, number=number, hashes=hashes)
-        return _put_head(self.connection, self.keys, self.edge)
+        with in_one_go(self.connection):
+            _PUT_ENTRY.many(self.connection, self.rows)
+            if self.payloads:
+                _PUT_PAYLOAD.many(self.connection, self.payloads)
+            for (level, number), hashes in growth.changed.items():
+                _PUT_TILE(self.connection, level=level, number=number, hashes=hashes)
+            return _put_head(self.connection, self.keys, self.edge)
 
     def _tile(self, level: int, number: int) -> bytes:
         row = _GET_TILE(self.connection, level=level, number=number).fetchone()
@@ -387,9 +385,10 @@ class AuditWriter:
 
     def _refuse(self, units: list[_Unit], error: BaseException) -> None:
         self._seen = None
-        log.error("audit log not written, %d operation(s) refused: %s", len(units), _describe(error))
+        words = _describe(error, self._engine.dialect)
+        log.error("audit log not written, %d operation(s) refused: %s", len(units), words)
         for unit in units:
-            problem = AuditUnavailableError(_describe(error))
+            problem = AuditUnavailableError(words)
             problem.__cause__ = error
             unit.failure = problem
 
@@ -441,7 +440,7 @@ def _run_unit(batch: _Batch, work: Callable[[Tx], Any]) -> tuple[Any, BaseExcept
     except BaseException as error:
         with suppress(SQLAlchemyError):
             tx.close()
-        if _ends_batch(error):
+        if database_failed(error, batch.connection.dialect):
             raise
         batch.back_to(mark)
         return None, error
@@ -460,17 +459,9 @@ def _run_guarded(batch: _Batch, work: Callable[[Tx], Any]) -> tuple[Any, BaseExc
     return result, failure
 
 
-def _ends_batch(error: BaseException) -> bool:
-    """Whether a unit failed because the database did, not because of what the unit asked of it."""
-    told = driver_error(error)
-    if told is None:
-        return False
-    code = getattr(told, "sqlite_errorcode", None)
-    return code is None or code & _PRIMARY_CODE not in _STATEMENT_CODES
-
-
 def _head_row(connection: Connection) -> _HeadRow | None:
-    row = _GET_HEAD(connection).fetchone()
+    with in_one_go(connection):
+        row = _GET_HEAD(connection).fetchone()
     return None if row is None else (row[0], bytes(row[1]), row[2])
 
 
@@ -480,9 +471,9 @@ def _put_head(connection: Connection, keys: LogKeys, edge: Edge) -> _HeadRow:
     return head
 
 
-def _describe(error: BaseException) -> str:
+def _describe(error: BaseException, dialect: Dialect) -> str:
     """The cause in a line: the database's own words, never a statement or its values."""
-    if (told := driver_error(error)) is not None:
+    if (told := driver_error(error, dialect)) is not None:
         return f"the database answers: {told}"
     if isinstance(error, NoteError):
         return f"{error}; run `strongroom audit verify`"

@@ -19,6 +19,7 @@ from strongroom_hub.audit.proof import prove as prove_entry
 from strongroom_hub.audit.verify import Report
 from strongroom_hub.audit.verify import verify as verify_log
 from strongroom_hub.config import Instance
+from strongroom_hub.database import open_for
 
 
 class Form(StrEnum):
@@ -56,7 +57,7 @@ def verify(
         if directory is not None:
             report = verify_log(store.open_directory(directory), verifier, earlier)
         else:
-            with store.open_database(_database(instance, database)) as log:
+            with _opened(instance, database) as log:
                 report = verify_log(log, verifier, earlier)
     _tell(report, verifier)
 
@@ -113,7 +114,7 @@ def export(
 
     with _unreadable():
         verifier = _verifier(instance, vkey)
-        with store.open_database(_database(instance, database)) as log:
+        with _opened(instance, database) as log:
             report = verify_log(log, verifier)
             if form == Form.TILES:
                 store.export(log, place, open_checkpoint(log.note() or "", verifier).size)
@@ -125,7 +126,7 @@ def export(
 
 
 def _prove(index: int, instance: Path | None, database: Path | None, vkey: Path | None) -> Proof:
-    with _unreadable(), store.open_database(_database(instance, database)) as log:
+    with _unreadable(), _opened(instance, database) as log:
         verifier = _verifier(instance, vkey)
         try:
             return prove_entry(log, verifier, index)
@@ -148,8 +149,19 @@ def _stop(text: str) -> NoReturn:
     raise typer.Exit(EXIT_UNREADABLE)
 
 
-def _database(instance: Path | None, database: Path | None) -> Path:
-    return database if database is not None else Instance.load(instance).database
+@contextmanager
+def _opened(instance: Path | None, database: Path | None) -> Iterator[store.DatabaseLog]:
+    """The log in the file that was named, or in the database of the instance."""
+    if database is None and (place := Instance.load(instance)).database_url:
+        engine = open_for(place)
+        try:
+            with store.open_postgres(engine) as log:
+                yield log
+        finally:
+            engine.dispose()
+        return
+    with store.open_database(database or Instance.load(instance).database) as log:
+        yield log
 
 
 def _verifier(instance: Path | None, vkey: Path | None) -> VerifierKey:

@@ -35,7 +35,7 @@ from strongroom_hub.control.setup import CONTROL_KEY, keys_dir, principals_file
 from strongroom_hub.control.tickets import ReceiptReader, TicketSigner, load_private_key
 from strongroom_hub.control.times import utc_now
 from strongroom_hub.control.vaultdoor import VaultDoor
-from strongroom_hub.database import migrate, open_engine
+from strongroom_hub.database import migrate, open_for
 from strongroom_hub.policies.bundle import BundleSigner
 from strongroom_hub.policies.world import world
 from strongroom_hub.problems import Problem
@@ -49,7 +49,7 @@ KEEP_ALIVE_SECONDS = 120
 
 def open_context(instance: Instance) -> Context:
     """Everything but the writer, from an instance that set-up has made. Raises OSError or ValueError."""
-    engine = open_engine(instance.database)
+    engine = open_for(instance)
     migrate(engine)
     keys = keys_dir(instance)
     return Context(

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 from strongroom_hub.audit.keys import SIGNING_KEY, LogKeys
 from strongroom_hub.config import Instance
 from strongroom_hub.control.tickets import load_private_key
-from strongroom_hub.database import migrate, open_engine
+from strongroom_hub.database import migrate, open_for
 
 CONTROL_KEY = "control.pem"
 
@@ -49,7 +49,7 @@ def create(instance: Instance) -> None:
     _replace(instance.public_dir / "control.pub.pem", public, mode=0o644)
     _replace(instance.public_dir / "log.vkey", f"{log_keys.vkey}\n".encode(), mode=0o644)
     _replace(principals_file(instance), _principals(instance), mode=0o600)
-    engine = open_engine(instance.database)
+    engine = open_for(instance)
     try:
         migrate(engine)
     finally:

@@ -77,7 +77,10 @@ def _rules(place: Instance) -> list[_Rule]:
     )
     secret = [(file, own) for file in (place.hub_token_file, place.operator_token_file, place.metrics_token_file)]
     secret += [(file, own) for file in (place.tls_dir / tls.CA_KEY_FILE,) if file.exists()]
-    secret += [(place.tls_dir / tls.KEY_FILE, proxy), (place.database, control)]
+    secret += [
+        (place.tls_dir / tls.KEY_FILE, proxy),
+        *((file, control) for file in (place.database, place.database_password) if file is not None and file.exists()),
+    ]
     closed = [(place.hub_dir, own), (place.logs_dir, own), (place.control_dir, control), (place.vault_dir, vault)]
     closed += [(place.control_dir / "keys", control), (place.vault_dir / "keys", vault)]
     open_ones = [place.data, place.policy_dir, place.public_dir, place.tls_dir, place.projects_dir]

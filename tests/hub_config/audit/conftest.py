@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # `import servers`
+
+from servers import PostgresServer, programs
 from sqlalchemy import Engine
 from strongroom_hub.audit.entries import Action, Entry
 from strongroom_hub.audit.keys import LogKeys
@@ -18,8 +23,36 @@ def database(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def keys_dir(tmp_path: Path, keys: LogKeys) -> Path:
+    return tmp_path / "keys"
+
+
+@pytest.fixture
 def keys(tmp_path: Path) -> LogKeys:
     return LogKeys.create(tmp_path / "keys")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A server for all tests; each has a database of its own."""
+    server = PostgresServer(programs())
+    try:
+        server.create()
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A server that is not started yet, for a test that may do anything to it."""
+    server = PostgresServer(programs())
+    try:
+        server.create()
+        yield server
+    finally:
+        server.remove()
 
 
 @pytest.fixture

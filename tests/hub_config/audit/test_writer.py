@@ -378,9 +378,9 @@ def test_text_that_is_no_unicode_is_refused(writer: AuditWriter, engine: Engine,
 
 @contextmanager
 def limited_files(folder: Path) -> Iterator[tuple[Path, Callable[[], None]]]:
-    """A folder whose files cannot grow beyond 400 kB until the returned function is called."""
+    """A folder whose files cannot grow beyond 800 kB until the returned function is called."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (800_000, hard))
     try:
         yield folder, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     finally:

@@ -1,4 +1,4 @@
-"""A process that writes to a log until it is done or killed: DATABASE KEYS THREADS ENTRIES_IN_ALL.
+"""A process that writes to a log until it is done or killed: DATABASE KEYS THREADS ENTRIES_IN_ALL [PASSWORD_FILE].
 
 After each acknowledgement it prints `INDEX TEXT` in one write; the text is in the entry's detail as well.
 """
@@ -15,8 +15,9 @@ from strongroom_hub.audit.keys import LogKeys
 from strongroom_hub.audit.writer import open_writer
 from strongroom_hub.database import open_engine
 
-database, folder, threads, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-writer = open_writer(open_engine(database), LogKeys.load(folder))
+folder, threads, count = Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+place, password = (sys.argv[1], Path(sys.argv[5]).read_text()) if sys.argv[5:] else (Path(sys.argv[1]), "")
+writer = open_writer(open_engine(place, password), LogKeys.load(folder))
 numbers = iter(range(count))
 lock = threading.Lock()
 

@@ -25,11 +25,7 @@ def upgrade() -> None:
     )
     for column in _SEARCHED:
         op.create_index(f"ix_log_entries_{column}", "log_entries", [column])
-    for verb in ("UPDATE", "DELETE"):
-        op.execute(
-            f"CREATE TRIGGER log_entries_no_{verb.lower()} BEFORE {verb} ON log_entries "
-            "BEGIN SELECT RAISE(ABORT, 'the audit log is only ever appended to'); END"
-        )
+    _refuse_changes()
     op.create_table(
         "log_tiles",
         sa.Column("level", sa.Integer, primary_key=True, autoincrement=False),
@@ -57,6 +53,25 @@ def upgrade() -> None:
         sa.Column("wrapped", sa.LargeBinary, nullable=False),
     )
     op.create_index("ix_log_payload_keys_person", "log_payload_keys", ["person"], unique=True)
+
+
+def _refuse_changes() -> None:
+    words = "the audit log is only ever appended to"
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(
+            "CREATE FUNCTION log_entries_stay() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN RAISE EXCEPTION '{words}' USING ERRCODE = 'integrity_constraint_violation'; END $$"
+        )
+        op.execute(
+            "CREATE TRIGGER log_entries_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON log_entries "
+            "FOR EACH STATEMENT EXECUTE FUNCTION log_entries_stay()"
+        )
+        return
+    for verb in ("UPDATE", "DELETE"):
+        op.execute(
+            f"CREATE TRIGGER log_entries_no_{verb.lower()} BEFORE {verb} ON log_entries "
+            f"BEGIN SELECT RAISE(ABORT, '{words}'); END"
+        )
 
 
 def downgrade() -> None:
