@@ -94,6 +94,8 @@ class Vault:
         self.key = Ed25519PrivateKey.generate()
         self.staged: dict[tuple[str, str], bytes] = {}
         self.fetched: list[str] = []
+        self.published: dict[tuple[str, int], str] = {}
+        self.down = False
         public = self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         public_key_file.write_bytes(public)
 
@@ -113,6 +115,16 @@ class Vault:
             "findings": findings or [{"check": "type", "severity": "pass", "text": "fine", "evidence": {}}],
         }
         return jwt.encode(body | other, self.key, algorithm="EdDSA")
+
+    def taken_in(self, dataset: str, version: int, manifest: dict[str, Any], report: dict[str, Any] | None) -> str:
+        claims = {"dataset": dataset, "version": version, "manifest": manifest, "report": report, "act": "taken-in"}
+        parties = {"iss": "strongroom:vault", "aud": "strongroom:control"}
+        return jwt.encode({**parties, **claims}, self.key, algorithm="EdDSA")
+
+    def publish(self, *, dataset: str, version: int, jws: str) -> None:
+        if self.down:
+            raise Problem(503, "vault-unavailable", "The vault cannot be asked now", "It is down.", next="Wait.")
+        self.published[dataset, version] = jws
 
     def fetch(self, *, export: str, sha256: str, ticket: str) -> bytes:
         self.fetched.append(ticket)

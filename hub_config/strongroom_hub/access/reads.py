@@ -21,12 +21,12 @@ from strongroom_hub.audit.entries import Action
 from strongroom_hub.audit.writer import AuditWriter, Tx
 from strongroom_hub.boxes.rates import Unread
 from strongroom_hub.boxes.rules import too_many_denials
-from strongroom_hub.catalog.rules import unknown_dataset
-from strongroom_hub.catalog.service import View, active_view
+from strongroom_hub.catalog.rules import retired, unknown_dataset
+from strongroom_hub.catalog.service import View, active_view, retired_view
 from strongroom_hub.control.callers import ServerCaller
 from strongroom_hub.control.context import Context, settle
 from strongroom_hub.control.tickets import ReadView
-from strongroom_hub.control.times import iso
+from strongroom_hub.control.times import iso, iso_or_none
 from strongroom_hub.derived import lineage
 from strongroom_hub.derived.lineage import Seen
 from strongroom_hub.problems import Problem
@@ -143,9 +143,20 @@ def _sight(context: Context, caller: ServerCaller, view: View, rulings: dict[str
 
 def _known_view(session: Session, context: Context, caller: ServerCaller, wanted: Wanted) -> View:
     view = active_view(session, wanted.dataset, wanted.version)
+    if view is None:
+        _check_retired(session, context, caller, wanted)
     if view is None or not may_discover(context, view, user=caller.user, project=caller.project):
         raise unknown_dataset(wanted.dataset if wanted.version is None else f"{wanted.dataset}@{wanted.version}")
     return view
+
+
+def _check_retired(session: Session, context: Context, caller: ServerCaller, wanted: Wanted) -> None:
+    """Raises Problem 410 `version-retired` where the version is, and the caller may know of it."""
+    old = retired_view(session, wanted.dataset, wanted.version)
+    if old is None or not may_discover(context, old, user=caller.user, project=caller.project):
+        return
+    about = old.version
+    raise retired(old.name, about.version, iso_or_none(about.retired) or "", about.retired_why or "")
 
 
 def _sources(session: Session, context: Context, caller: ServerCaller, view: View) -> tuple[list[Seen], list[Decision]]:

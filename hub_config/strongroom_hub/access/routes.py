@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from strongroom_hub.access import reads, service
+from strongroom_hub.catalog import pages
 from strongroom_hub.control.callers import Caller, Ctx, Writer
 from strongroom_hub.control.session import Person
 
@@ -57,6 +58,13 @@ def read(body: Read, context: Ctx, writer: Writer, caller: Caller) -> dict[str, 
 @internal.get("/catalog")
 def catalog(context: Ctx, caller: Caller) -> dict[str, Any]:
     return {"datasets": service.catalog(context, user=caller.user, project=caller.project)}
+
+
+@internal.get("/catalog/{namespace}/{name}/profile")
+def profile(namespace: str, name: str, context: Ctx, caller: Caller, version: int | None = None) -> dict[str, Any]:
+    dataset = f"{namespace}/{name}"
+    service.check_known(context, dataset, user=caller.user, project=caller.project)
+    return pages.profile(context, dataset, version)
 
 
 @internal.post("/access-requests", status_code=201)

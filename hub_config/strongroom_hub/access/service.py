@@ -90,6 +90,14 @@ def may_know(session: Session, context: Context, view: View, *, user: str, proje
     )
 
 
+def check_known(context: Context, dataset: str, *, user: str, project: str) -> None:
+    """Raises Problem 404 for a dataset of which somebody at work in a project may not know."""
+    with context.reading() as session:
+        view = active_view(session, dataset)
+        if view is None or not may_know(session, context, view, user=user, project=project):
+            raise unknown_dataset(dataset)
+
+
 def _used_by(views: list[View]) -> dict[str, list[str]]:
     """By dataset: the newest versions, among these, that were made from it."""
     found: dict[str, list[str]] = {}

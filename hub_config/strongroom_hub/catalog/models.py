@@ -53,8 +53,10 @@ class DatasetVersion(SQLModel, table=True):
     described: dict[str, Any] = Field(sa_type=JSON)
     """`schema.About` as it came with the draft and as its steward changed it."""
     manifest_jws: str | None = None
+    manifest: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    """The vault's own account of a draft, until control has decided and signed."""
     report: dict[str, Any] | None = Field(default=None, sa_type=JSON)
-    """What the vault found when it took the data in: manifest, proposals, quality, profile, notes."""
+    """What the vault found when it took a table in: proposals, quality, profile, notes."""
     decided: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     """Who decided on the proposals, when, and how."""
     sources: list[str] = Field(default_factory=list, sa_type=JSON)

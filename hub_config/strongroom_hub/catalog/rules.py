@@ -10,6 +10,7 @@ from typing import Any
 from strongroom_policy.labels import Label
 
 from strongroom_hub.catalog.models import VersionState
+from strongroom_hub.catalog.schema import ColumnAbout
 from strongroom_hub.control.times import end_of_day, parse
 from strongroom_hub.problems import Problem
 
@@ -56,14 +57,40 @@ def check_draft(name: str, label: str, stewards: list[str], columns: Mapping[str
     """Raises Problem 422."""
     if not DATASET_NAME.fullmatch(name):
         raise invalid("a dataset is named namespace/name in a-z 0-9 _ -")
-    if label not in set(Label):
-        raise invalid(f"no such label: {label!r}; labels are {', '.join(Label)}")
+    check_label(label)
     if not stewards:
         raise invalid("a dataset needs at least one steward, or nobody could decide on requests for it")
     for column, described in columns.items():
         for tag in described["tags"] or []:
             if not TAG.fullmatch(tag):
                 raise invalid(f"column {column}: {tag!r} cannot be a tag: a-z 0-9 _ -")
+
+
+def check_label(label: str) -> None:
+    """Raises Problem 422."""
+    if label not in set(Label):
+        raise invalid(f"no such label: {label!r}; labels are {', '.join(Label)}")
+
+
+def check_why(why: str) -> None:
+    """Raises Problem 422."""
+    if not why.strip():
+        raise invalid("say why: whoever meets this later will ask")
+
+
+def untold() -> dict[str, Any]:
+    """A column about which nothing was told."""
+    return ColumnAbout().model_dump()
+
+
+def reference(text: str) -> tuple[str, int | None]:
+    """`ns/name`, `ns/name@latest` (both: version None) or `ns/name@3` as (name, version). Raises Problem 422."""
+    name, mark, version = text.partition("@")
+    if not DATASET_NAME.fullmatch(name) or (
+        mark and version != "latest" and not re.fullmatch("[1-9][0-9]{0,8}", version)
+    ):
+        raise invalid(f"{text!r} names no dataset: namespace/name, and @3 or @latest for a version")
+    return name, int(version) if mark and version != "latest" else None
 
 
 def retained_until(retention: Mapping[str, Any] | None, activated: datetime | None) -> datetime | None:
@@ -162,4 +189,47 @@ def unknown_dataset(name: str) -> Problem:
         "No such dataset",
         f"There is no dataset {name!r} that you may know of.",
         next="The Datasets panel, or strongroom.catalog(), lists what there is.",
+    )
+
+
+def retired(name: str, version: int, when: str, why: str) -> Problem:
+    """Said only to who may know of the dataset."""
+    return Problem(
+        410,
+        "version-retired",
+        "This version is retired",
+        f"{name} version {version} has not been read since {when}.",
+        why=(f"reason given: {why}",),
+        next=f"Open {name}@latest, or ask its steward.",
+    )
+
+
+def relabelling_open(dataset: str, version: int, by: str) -> Problem:
+    return Problem(
+        409,
+        "relabelling-open",
+        "A new label waits for a decision already",
+        f"{by} has proposed one for {dataset} version {version}.",
+        next="A steward other than that one decides on it in the console.",
+    )
+
+
+def unknown_relabelling() -> Problem:
+    return Problem(
+        404,
+        "unknown-relabelling",
+        "No such proposal",
+        "There is no open proposal of a label of that id for you.",
+        next="Look at the dataset's page: it may have been decided.",
+    )
+
+
+def own_relabelling() -> Problem:
+    return Problem(
+        403,
+        "own-proposal",
+        "Somebody else has to agree",
+        "You proposed this lower label yourself.",
+        why=("a label comes down only by two people",),
+        next="Ask another steward of the dataset.",
     )

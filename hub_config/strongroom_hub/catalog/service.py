@@ -80,24 +80,25 @@ class View:
             "consent_column": self.dataset.consent_column,
             "contact": self.dataset.contact,
             "sources": list(self.version.sources),
-            "columns": [
-                {
-                    "name": column.name,
-                    "type": column.type,
-                    "description": column.description,
-                    "tags": list(column.tags),
-                    "unit": column.unit,
-                    "codes": dict(column.codes),
-                    "nullable": column.nullable,
-                }
-                for column in self.columns
-            ],
+            "columns": [column_json(column) for column in self.columns],
         }
 
     @property
     def retained_until(self) -> datetime | None:
         """The first moment after the version's retention; None without one."""
         return rules.retained_until(self.version.described.get("retention"), self.version.activated)
+
+
+def column_json(column: Column) -> dict[str, Any]:
+    return {
+        "name": column.name,
+        "type": column.type,
+        "description": column.description,
+        "tags": list(column.tags),
+        "unit": column.unit,
+        "codes": dict(column.codes),
+        "nullable": column.nullable,
+    }
 
 
 def draft(writer: AuditWriter, context: Context, new: NewDataset) -> tuple[int, str]:
@@ -129,7 +130,7 @@ def draft(writer: AuditWriter, context: Context, new: NewDataset) -> tuple[int, 
 def ticket(context: Context, *, dataset: str, version: int) -> str:
     """Another ingest ticket for a draft: each can be presented once. Raises Problem 404 or 409."""
     with context.reading() as session:
-        found = _version(session, dataset, version)
+        found = version_of(session, dataset, version)
         if found.state != VersionState.DRAFT:
             raise rules.wrong_state(dataset, version, found.state, "filled")
         return _ingest_ticket(context, dataset, version, found.label, found.described)
@@ -182,7 +183,7 @@ def sign_manifest(
     """Control's signature over what the vault holds for a draft. Raises Problem 404, 409 or 422."""
 
     def work(tx: Tx) -> str:
-        found = _version(tx.session, dataset, version)
+        found = version_of(tx.session, dataset, version)
         rules.check_transition(dataset, version, VersionState(found.state), VersionState.SIGNED)
         described = found.described["columns"]
         rules.check_manifest(manifest, dataset=dataset, version=version, label=found.label, described=described)
@@ -226,7 +227,7 @@ def activate(writer: AuditWriter, context: Context, *, dataset: str, version: in
     """Make a signed version the visible one. Raises Problem 404 or 409."""
 
     def work(tx: Tx) -> None:
-        found = _version(tx.session, dataset, version)
+        found = version_of(tx.session, dataset, version)
         rules.check_transition(dataset, version, VersionState(found.state), VersionState.ACTIVE)
         found.state, found.activated = VersionState.ACTIVE, context.clock()
         about = tx.session.get(Dataset, dataset)
@@ -256,7 +257,8 @@ def check_tags(context: Context, column: str, tags: list[str]) -> None:
             raise rules.invalid(f"column {column}: unknown tag {tag!r} - did you mean {meant!r}?")
 
 
-def _version(session: Session, dataset: str, version: int) -> DatasetVersion:
+def version_of(session: Session, dataset: str, version: int) -> DatasetVersion:
+    """A version in whatever state. Raises Problem 404."""
     found = session.get(DatasetVersion, (dataset, version))
     if found is None:
         raise rules.unknown_dataset(f"{dataset}@{version}")
@@ -272,10 +274,26 @@ def active_view(session: Session, name: str, version: int | None = None) -> View
     dataset = session.get(Dataset, name)
     if found is None or dataset is None:
         return None
-    columns = session.exec(
-        select(Column).where(Column.dataset == name, Column.version == found.version).order_by(col(Column.position))
-    ).all()
-    return View(dataset, found, list(columns))
+    return View(dataset, found, columns_of(session, name, found.version))
+
+
+def retired_view(session: Session, name: str, version: int | None) -> View | None:
+    """That version, or the newest, if it is retired."""
+    query = select(DatasetVersion).where(DatasetVersion.dataset == name, DatasetVersion.state == VersionState.RETIRED)
+    if version is not None:
+        query = query.where(DatasetVersion.version == version)
+    found = session.exec(query.order_by(col(DatasetVersion.version).desc())).first()
+    dataset = session.get(Dataset, name)
+    return None if found is None or dataset is None else View(dataset, found, columns_of(session, name, found.version))
+
+
+def columns_of(session: Session, name: str, version: int) -> list[Column]:
+    """The columns of a version, in order."""
+    return list(
+        session.exec(
+            select(Column).where(Column.dataset == name, Column.version == version).order_by(col(Column.position))
+        ).all()
+    )
 
 
 def active_views(session: Session) -> list[View]:

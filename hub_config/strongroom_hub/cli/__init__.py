@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from strongroom_hub import setup, supervisor
-from strongroom_hub.cli import audit, dataset, dataset_files, demo, doctor, policy, sandbox
+from strongroom_hub.cli import audit, dataset, dataset_files, dataset_look, demo, doctor, policy, sandbox
 from strongroom_hub.cli.common import HomeOption, InstanceOption, fail, load_instance
 from strongroom_hub.internal import ControlClient
 from strongroom_hub.locks import AlreadyRunningError
@@ -29,6 +29,12 @@ app.add_typer(sandbox.app, name="sandbox", help="Look around in a kernel's box."
 
 
 dataset.app.command("add-files")(dataset_files.add_files)
+dataset.app.command("list")(dataset_look.list_all)
+dataset.app.command("show")(dataset_look.show)
+dataset.app.command("diff")(dataset_look.diff)
+dataset.app.command("profile")(dataset_look.profile)
+dataset.app.command("relabel")(dataset_look.relabel)
+dataset.app.command("retire")(dataset_look.retire)
 app.command()(doctor.doctor)
 
 

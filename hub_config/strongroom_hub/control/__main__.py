@@ -25,6 +25,7 @@ from strongroom_hub.audit.keys import LogKeys
 from strongroom_hub.audit.writer import AuditWriter, open_writer
 from strongroom_hub.boxes.rates import Bounds
 from strongroom_hub.boxes.service import record_unread
+from strongroom_hub.catalog.changes import retire_outlived
 from strongroom_hub.config import TWO_PERSON, Instance
 from strongroom_hub.control.app import create_internal, create_public
 from strongroom_hub.control.callers import Principals
@@ -98,6 +99,7 @@ class Housekeeper:
             self._context.policy.poll(self._writer)
             if expire_grants(self._writer, self._context):
                 self._context.policy.rebuild(self._writer)
+            retire_outlived(self._writer, self._context)
             record_unread(self._writer, self._context)
             clear_up(self._writer, self._context)
         except Problem as problem:

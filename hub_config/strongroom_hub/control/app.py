@@ -56,7 +56,7 @@ def create_public(context: Context, writer: AuditWriter, hub: HubLogin, *, prefi
     app.state.secure_cookies = context.instance.public_url.startswith("https:")
     errors.install(app)
     app.middleware("http")(_guard_answers)
-    for room in (access, airlock, audit, boxes, policies, control):
+    for room in (access, airlock, audit, boxes, catalog, policies, control):
         app.include_router(room.public, prefix=f"{prefix}api/v1")
     app.include_router(_description(app, prefix))
     app.include_router(console.routes(prefix))

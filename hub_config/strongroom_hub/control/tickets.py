@@ -137,6 +137,14 @@ class TicketSigner:
     def manifest(self, manifest: Mapping[str, Any]) -> str:
         return self._sign("manifest", {"manifest": dict(manifest)}, None)
 
+    def manifest_of(self, jws: str) -> dict[str, Any]:
+        """The manifest that this control signed. Raises jwt.InvalidTokenError."""
+        options: Any = {"require": ["iss", "aud", "act"]}
+        claims = jwt.decode(
+            jws, self._key.public_key(), [ALGORITHM], options, issuer=CONTROL_ISSUER, audience=VAULT_AUDIENCE
+        )
+        return dict(claims["manifest"])
+
     def release(self, manifest: Mapping[str, Any]) -> tuple[str, str]:
         """The release's `manifest.json` text and the base64 signature over exactly its UTF-8 bytes."""
         text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
@@ -156,8 +164,16 @@ class Receipt:
     findings: list[dict[str, Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class TakenIn:
+    """What the vault says of a draft: its manifest, and what it found (None for files that are no table)."""
+
+    manifest: dict[str, Any]
+    report: dict[str, Any] | None
+
+
 class ReceiptReader:
-    """Verifies the vault's staging receipts with its public key, read when first needed (the vault starts apart)."""
+    """Verifies the vault's receipts with its public key, read when first needed (the vault starts apart)."""
 
     def __init__(self, public_key: Path) -> None:
         self._path = public_key
@@ -177,18 +193,34 @@ class ReceiptReader:
             raise bad_receipt("the vault's public key is not an Ed25519 key")
         return key
 
-    def read(self, token: str) -> Receipt:
-        """Raises Problem 422 `bad-receipt` when the signature, the parties or a field is wrong."""
-        key = self._load()
+    def read_taken(self, token: str, *, dataset: str, version: int) -> TakenIn:
+        """The receipt for a file that became a draft. Raises Problem 422 `bad-receipt`, also for another draft's."""
+        claims = self._claims(token)
+        manifest, report = claims.get("manifest"), claims.get("report")
+        if (claims.get("act"), claims.get("dataset"), claims.get("version")) != ("taken-in", dataset, version):
+            raise bad_receipt("it is not for this draft")
+        if not isinstance(manifest, dict) or not (report is None or isinstance(report, dict)):
+            raise bad_receipt("a field is missing or of the wrong kind")
+        return TakenIn(manifest, report)
+
+    def _claims(self, token: str) -> dict[str, Any]:
         try:
-            claims = jwt.decode(
+            claims: dict[str, Any] = jwt.decode(
                 token,
-                key,
+                self._load(),
                 algorithms=[ALGORITHM],
                 issuer=VAULT_ISSUER,
                 audience=CONTROL_AUDIENCE,
                 options={"require": ["iss", "aud"]},
             )
+        except jwt.InvalidTokenError as error:
+            raise bad_receipt("it is not signed by this installation's vault") from error
+        return claims
+
+    def read(self, token: str) -> Receipt:
+        """Raises Problem 422 `bad-receipt` when the signature, the parties or a field is wrong."""
+        claims = self._claims(token)
+        try:
             return Receipt(
                 export=str(claims["export"]),
                 index=int(claims["index"]),
@@ -198,8 +230,6 @@ class ReceiptReader:
                 type=str(claims["type"]),
                 findings=[dict(finding) for finding in claims["findings"]],
             )
-        except jwt.InvalidTokenError as error:
-            raise bad_receipt("it is not signed by this installation's vault") from error
         except (KeyError, TypeError, ValueError) as error:
             raise bad_receipt("a field is missing or of the wrong kind") from error
 
@@ -208,8 +238,8 @@ def bad_receipt(why: str) -> Problem:
     return Problem(
         422,
         "bad-receipt",
-        "A staging receipt does not hold",
-        "The vault's receipt for a file was refused, so nothing was submitted.",
+        "A receipt of the vault does not hold",
+        "The vault's receipt for a file was refused, so nothing was done.",
         why=(why,),
-        next="Make a new export request; if it happens again, tell an administrator.",
+        next="Send the file again; if it happens again, tell an administrator.",
     )

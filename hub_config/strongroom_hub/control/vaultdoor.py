@@ -10,6 +10,8 @@ import httpx
 from strongroom_hub.problems import Problem
 
 TIMEOUT_SECONDS = 30.0
+NOT_FETCHED = "The file is kept in the vault and could not be fetched."
+NOT_PUBLISHED = "The signed manifest is kept and could not be handed over."
 
 
 class VaultDoor:
@@ -32,6 +34,17 @@ class VaultDoor:
             raise _unavailable("it answered with other bytes than were staged")
         return answer.content
 
+    def publish(self, *, dataset: str, version: int, jws: str) -> None:
+        """Hand over a signed manifest: the version becomes readable under it. Raises Problem."""
+        transport = httpx.HTTPTransport(uds=self._socket)
+        try:
+            with httpx.Client(transport=transport, timeout=TIMEOUT_SECONDS, base_url="http://vault") as client:
+                answer = client.post(f"/v1/datasets/{dataset}/{version}/publish", content=jws.encode())
+        except httpx.HTTPError as error:
+            raise _unavailable("it does not answer", NOT_PUBLISHED) from error
+        if not answer.is_success:
+            raise _as_problem(answer)
+
 
 def _as_problem(answer: httpx.Response) -> Problem:
     try:
@@ -40,12 +53,12 @@ def _as_problem(answer: httpx.Response) -> Problem:
         return _unavailable(f"it answered {answer.status_code}")
 
 
-def _unavailable(why: str) -> Problem:
+def _unavailable(why: str, detail: str = NOT_FETCHED) -> Problem:
     return Problem(
         503,
         "vault-unavailable",
         "The vault cannot be asked now",
-        "The file is kept in the vault and could not be fetched.",
+        detail,
         why=(f"the vault: {why}",),
         next="Try again in a minute; if it stays so, tell an administrator.",
     )

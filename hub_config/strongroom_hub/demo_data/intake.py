@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,8 +22,11 @@ from strongroom_hub.problems import Problem
 DOWNLOADS_VARIABLE = "STRONGROOM_HOME"
 """Where `make` keeps its environments: downloads there serve every instance of the checkout."""
 DOWNLOADS = "demo-packages"
-_TIMEOUT = httpx.Timeout(None, connect=5.0)  # a large file is read through and encrypted before the answer comes
+_TIMEOUT = httpx.Timeout(15.0, connect=5.0)
+_SENDING = httpx.Timeout(None, connect=5.0)  # a large file is read through and encrypted before the answer comes
 _CHUNK = 1 << 20
+_ATTEMPTS = 4
+_UNREACHABLE = "vault-unreachable"
 
 
 def download(folder: Path) -> None:
@@ -71,21 +77,96 @@ def versions(instance: Instance) -> list[dict[str, Any]]:
 
 
 def add(instance: Instance, body: dict[str, Any], content: BinaryIO, file_format: str) -> tuple[str, int]:
-    """Take one file in as a new version and make it visible: (dataset, version). Raises Problem; then nothing shows.
+    """Take one file in and make it visible as it was told: (dataset, version). Raises Problem; then nothing shows.
 
-    `body`: name, label, title, description, owner, stewards, source, licence, columns (or None).
+    `body`: name, label, and what is told about it (`catalog.schema.About`). What else the vault would propose is
+    declined; `take_in` and `publish` leave that to a steward.
     """
+    taken = take_in(instance, body, content, file_format)
+    publish(instance, taken.dataset, taken.version, as_told(taken))
+    return taken.dataset, taken.version
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A draft that the vault holds, and what is still to be decided about it."""
+
+    dataset: str
+    version: int
+    label: str
+    waiting: dict[str, Any]
+
+    @property
+    def waits(self) -> bool:
+        return bool(self.waiting["undecided"] or self.waiting["raises_label"])
+
+
+def as_told(taken: Taken) -> dict[str, Any]:
+    """The decision that declines what is proposed and keeps the label."""
+    return {"columns": {name: {"verdict": "refuse"} for name in taken.waiting["undecided"]}, "label": taken.label}
+
+
+def take_in(
+    instance: Instance, body: dict[str, Any], content: BinaryIO, file_format: str, *, version: int | None = None
+) -> Taken:
+    """Draft a version and send its file; `version`: go on with that draft instead. Raises Problem."""
     control = _control(instance)
-    draft = control.call("POST", "datasets", {**body, "format": file_format})
-    dataset, version = str(draft["dataset"]), int(draft["version"])
+    if version is None:
+        draft = control.call("POST", "datasets", {**body, "format": file_format})
+        name, version, ticket = str(draft["dataset"]), int(draft["version"]), str(draft["ticket"])
+        receipt = _send(instance, control, name, version, content, ticket)
+    else:
+        name = str(body["name"])
+        receipt = _send(instance, control, name, version, content, None)
+    waiting = control.call("POST", f"datasets/{name}/{version}/loaded", {"receipt": receipt})
+    return Taken(name, version, str(body["label"]), waiting)
+
+
+def publish(instance: Instance, dataset: str, version: int, decision: dict[str, Any] | None) -> None:
+    """Decide on a draft (None: all as proposed) and make it visible. Raises Problem."""
+    _control(instance).call("POST", f"datasets/{dataset}/{version}/decision", {"decision": decision})
+
+
+def _send(  # noqa: PLR0917 - what is sent, and where
+    instance: Instance, control: ControlClient, dataset: str, version: int, content: BinaryIO, ticket: str | None
+) -> str:
+    """The file to the vault, going on where a broken connection stopped; its receipt. Raises Problem."""
+    path = f"v1/datasets/{dataset}/{version}"
     with _vault(instance) as vault:
-        path = f"v1/datasets/{dataset}/{version}"
-        headers = {"Authorization": f"Bearer {draft['ticket']}"}
-        taken = _ask(vault, "PUT", path, headers=headers, content=iter(lambda: content.read(_CHUNK), b""))
-        signed = control.call("POST", f"datasets/{dataset}/{version}/publish", {"manifest": taken.json()["manifest"]})
-        _ask(vault, "POST", f"{path}/publish", content=signed["manifest_jws"].encode())
-    control.call("POST", f"datasets/{dataset}/{version}/activate")
-    return dataset, version
+        for attempt in range(_ATTEMPTS):
+            offset = 0 if ticket is not None else _resumed(vault, control, path, content)
+            ticket = ticket or _ticket(control, path)
+            content.seek(offset)
+            pieces = iter(lambda: content.read(_CHUNK), b"")
+            headers = {"Authorization": f"Bearer {ticket}"}
+            try:
+                taken = _ask(
+                    vault, "PUT", path, headers=headers, params={"offset": offset}, content=pieces, timeout=_SENDING
+                )
+                return str(taken.json()["receipt"])
+            except Problem as problem:
+                if problem.slug != _UNREACHABLE or attempt == _ATTEMPTS - 1:
+                    raise
+                time.sleep(attempt + 1)
+            ticket = None
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _resumed(vault: httpx.Client, control: ControlClient, path: str, content: BinaryIO) -> int:
+    """How much of this very file the vault has already. Raises Problem."""
+    headers = {"Authorization": f"Bearer {_ticket(control, path)}"}
+    there = _ask(vault, "GET", f"{path}/upload", headers=headers).json()
+    content.seek(0)
+    digest, left = hashlib.sha256(), int(there["offset"])
+    while left and (piece := content.read(min(_CHUNK, left))):
+        digest.update(piece)
+        left -= len(piece)
+    # another file than the one that was begun: from the beginning
+    return int(there["offset"]) if not left and digest.hexdigest() == there["sha256"] else 0
+
+
+def _ticket(control: ControlClient, path: str) -> str:
+    return str(control.call("POST", f"{path.removeprefix('v1/')}/ticket")["ticket"])
 
 
 def _control(instance: Instance) -> ControlClient:
@@ -103,7 +184,7 @@ def _ask(vault: httpx.Client, method: str, path: str, **what: Any) -> httpx.Resp
     except (httpx.HTTPError, OSError) as error:
         raise Problem(
             503,
-            "vault-unreachable",
+            _UNREACHABLE,
             "The vault does not answer",
             "The data was not taken in.",
             next="Check that the instance runs (`strongroom status`), then try again.",

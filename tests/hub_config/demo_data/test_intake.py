@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import socket
 import threading
 from pathlib import Path
@@ -52,7 +53,8 @@ def test_a_file_that_is_refused_is_not_visible(instance: Instance) -> None:
     assert intake.active_datasets(instance) == set()
 
 
-def test_a_vault_that_is_not_there_is_told_in_words(instance: Instance) -> None:
+def test_a_vault_that_is_not_there_is_told_in_words(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "_ATTEMPTS", 1)
     instance.vault_socket.unlink()
     with sockets.listen(instance.vault_socket) as deaf:
         hang_up = threading.Thread(target=_accept_and_close, args=[deaf])
@@ -97,8 +99,8 @@ def test_the_commands_add_list_and_verify(instance: Instance, tmp_path: Path) ->
         'title = "T"\nstewards = ["steward"]\n[columns.age]\ndescription = "Age"\ntags = ["quasi-identifier"]\n'
     )
     options = ["--name", "health/small", "--label", "confidential"]
-    added = run(instance, "add", str(table), *options, "--metadata", str(about))
-    assert added.output == "health/small version 1 is there, labelled confidential\n"
+    added = run(instance, "add", str(table), *options, "--metadata", str(about), "--as-told")
+    assert added.stdout == "health/small version 1 is there, labelled confidential\n"
     assert run(instance, "list").output.split() == ["health/small", "1", "active", "confidential", "2"]
     good = run(instance, "verify")
     assert (good.exit_code, good.output) == (0, "good health/small version 1: 1 part(s), 2 rows\n")
@@ -109,6 +111,53 @@ def test_the_commands_add_list_and_verify(instance: Instance, tmp_path: Path) ->
     assert bad.exit_code == 1
     assert "BAD  health/small version 1, part-00000.parquet: its SHA-256 is not the one in the manifest" in bad.output
     assert run(instance, "verify", "health/none").exit_code == 1
+
+
+def test_a_draft_waits_until_somebody_decides_and_each_command_speaks_json(instance: Instance, tmp_path: Path) -> None:
+    table, about = tmp_path / "people.csv", tmp_path / "about.toml"
+    table.write_text("email,town\n" + "".join(f"u{n}@example.org,T{n}\n" for n in range(12)))
+    about.write_text('stewards = ["steward"]\n')
+    options = ["--name", "health/small", "--label", "internal", "--metadata", str(about)]
+    waits = run(instance, "add", str(table), *options)
+    assert waits.exit_code == command.WAITS
+    assert "proposed: email: direct-identifier" in waits.output
+    assert "all of its values have the form of e-mail addresses" in waits.output
+    assert "u1@example.org" not in waits.output
+    assert "waits for its steward" in waits.output
+    assert run(instance, "publish", "health/small@1").exit_code == command.WAITS
+    done = json.loads(run(instance, "publish", "health/small@1", "--accept", "--json").stdout)
+    assert done == {"dataset": "health/small", "version": 1, "state": "active", "label": "confidential"}
+    table.write_text("email,town,n\nx@example.org,T,1\n")
+    again = run(instance, "new-version", str(table), "--name", "health/small", "--as-told")
+    assert again.stdout == "health/small version 2 is there, labelled confidential\n"
+    difference = json.loads(run(instance, "diff", "health/small", "1", "--json").stdout)
+    assert (difference["added"], difference["after"]["rows"]) == (["n"], 1)
+    assert "added: n" in run(instance, "diff", "health/small", "1", "2").stdout
+    shown = json.loads(run(instance, "show", "health/small@1", "--json").stdout)
+    assert shown["columns"][0]["tags"] == ["direct-identifier"]
+    assert "email: String  (direct-identifier)" in run(instance, "show", "health/small@1").stdout
+    assert "missing 0.0%" in run(instance, "profile", "health/small@1").stdout
+    relabelled = run(instance, "relabel", "health/small@1", "--label", "secret", "--why", "It names people.")
+    assert relabelled.exit_code == 0, relabelled.output
+    assert run(instance, "verify", "health/small").exit_code == 0
+    assert run(instance, "retire", "health/small@1", "--why", "Replaced.").exit_code == 0
+    listed = json.loads(run(instance, "list", "--json", "--state", "retired").stdout)["datasets"]
+    assert [(one["version"], one["label"]) for one in listed] == [(1, "secret")]
+    assert isinstance(run(instance, "show", "health/none").exception, Problem)
+    assert run(instance, "retire", "health/small", "--why", "x").exit_code == 1
+
+
+def test_the_example_of_the_stewards_page_is_taken_in(instance: Instance, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "stewards" / "datasets.md").read_text(encoding="utf-8")
+    about, table = tmp_path / "visits.toml", tmp_path / "visits.csv"
+    about.write_text(page.split("```toml\n")[1].split("```")[0])
+    table.write_text(page.split("```csv\n")[1].split("```")[0])
+    added = run(
+        instance, "add", str(table), "--name", "health/visits", "--label", "confidential", "--metadata", str(about)
+    )
+    assert (added.exit_code, added.stdout) == (0, "health/visits version 1 is there, labelled confidential\n")
+    shown = json.loads(run(instance, "show", "health/visits", "--json").stdout)
+    assert [column["type"] for column in shown["columns"]] == ["String", "Int64", "Float64", "Date", "Boolean"]
 
 
 @pytest.mark.parametrize(
