@@ -414,6 +414,7 @@ class DownloadExport(Handler):
                             member.write(chunk)
             packed.writestr("manifest.json", _text(released["manifest"]))
             packed.writestr("manifest.json.sig", _text(released["signature"]))
+            packed.writestr("release.tlog-proof", _text(released["proof"]))
 
 
 def _member(name: str) -> str:
@@ -422,7 +423,7 @@ def _member(name: str) -> str:
 
 
 def _text(value: Any) -> str:
-    """The manifest's exact bytes come as text: its signature is over them."""
+    """What is signed comes as text: its exact bytes count."""
     if not isinstance(value, str):
         raise Problem.from_json(None)
     return value

@@ -237,7 +237,12 @@ def exports(stage: Stage, folder: Path) -> None:
         mine.get_by_role("button", name=re.compile("Download")).click()
     target = folder / "release.zip"
     download.value.save_as(target)
-    assert set(zipfile.ZipFile(target).namelist()) == {"table.csv", "manifest.json", "manifest.json.sig"}
+    assert set(zipfile.ZipFile(target).namelist()) == {
+        "table.csv",
+        "manifest.json",
+        "manifest.json.sig",
+        "release.tlog-proof",
+    }
 
 
 def test_the_day_in_the_page(instance, browser, pictures, tmp_path):

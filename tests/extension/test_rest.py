@@ -178,6 +178,7 @@ def released(lab: Lab) -> dict[str, Any]:
     answer = {
         "manifest": '{"export": "x1"}',
         "signature": base64.b64encode(b"s").decode(),
+        "proof": "c2sp.org/tlog-proof@v1",
         "files": [{"name": "out.csv", "sha256": digest, "ticket": "TICKET"}],
     }
     lab.control.answers["POST exports/x1/download"] = answer
@@ -192,6 +193,7 @@ def test_a_download_holds_the_approved_bytes(lab: Lab, released: dict[str, Any])
         assert packed.read("out.csv") == b"a,b\n1,2\n"
         assert packed.read("manifest.json") == released["manifest"].encode()
         assert packed.read("manifest.json.sig") == released["signature"].encode()
+        assert packed.read("release.tlog-proof") == released["proof"].encode()
 
 
 def test_other_bytes_than_the_approved_are_not_delivered(lab: Lab, released: dict[str, Any]) -> None:

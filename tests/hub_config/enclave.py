@@ -28,6 +28,7 @@ from strongroom_hub import frames
 from strongroom_hub.audit import reader
 from strongroom_hub.audit.entries import DETAIL_SCHEMA_FILE, SCHEMA_FILE, Action
 from strongroom_hub.audit.models import LogEntry
+from strongroom_hub.audit.witnessing import Witnessing
 from strongroom_hub.audit.writer import AuditWriter, open_writer
 from strongroom_hub.boxes.rates import Bounds
 from strongroom_hub.config import Instance
@@ -433,6 +434,9 @@ def open_enclave(instance: Instance, clock: Clock, vault: Vault) -> Enclave:
         policy=policy_keeper(instance, context.engine, clock),
         tickets=TicketSigner(load_private_key(keys / setup.CONTROL_KEY), clock),
         vault=vault,
+        witnessing=Witnessing(
+            instance.audit, context.engine, context.log_keys, folder=instance.control_dir, clock=clock
+        ),
     )
     writer = open_writer(context.engine, context.log_keys)
     context.policy.start(writer)

@@ -310,6 +310,7 @@ class Outbound:
                 "charged": meter.charged,
                 "outputs": meter.outputs.as_json(),
                 "duration_ms": int((time.monotonic() - request.begun) * 1000),
+                "count": request.count or None,
             },
         )
 

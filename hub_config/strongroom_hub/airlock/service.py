@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -274,6 +275,7 @@ def download(writer: AuditWriter, context: Context, caller: ServerCaller, export
     return {
         "manifest": export.manifest,
         "signature": export.signature,
+        "proof": reader.proof(context.engine, json.loads(export.manifest or "{}")["entry"]).text(),
         "files": [
             {
                 "name": file.name,

@@ -92,6 +92,8 @@ class Action(StrEnum):
     ERASURE_REJECT = "control:erasure:reject"
     ERASURE_WITHDRAW = "control:erasure:withdraw"
     ERASURE_CARRY_OUT = "control:erasure:carry-out"
+    WITNESS_ALARM = "control:witness:alarm"
+    WITNESS_SETTLE = "control:witness:settle"
     SYSTEM_START = "control:system:start"
     SYSTEM_STOP = "control:system:stop"
 

@@ -85,3 +85,17 @@ class LogErasure(SQLModel, table=True):
     done_entry: int | None = None
     cleared_at: datetime | None = Field(default=None, sa_type=UtcTime)
     """When the database's free pages and journal were emptied of the deleted key."""
+
+
+class LogCosignature(SQLModel, table=True):
+    """A witness's signature under a checkpoint of this log; the newest ones are kept."""
+
+    __tablename__ = "log_cosignatures"
+
+    size: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    witness: str = Field(primary_key=True)
+    note: str
+    """The checkpoint as the log signed it."""
+    line: str
+    """The signature line, with its newline."""
+    at: datetime = Field(sa_type=UtcTime)

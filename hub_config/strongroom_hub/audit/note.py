@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 _ED25519 = b"\x01"
-_SIGNATURE_PREFIX = "\N{EM DASH} "
+SIGNATURE_PREFIX = "\N{EM DASH} "
 _KEY_ID_BYTES = 4
 _SIGNATURE_BYTES = 64
 _HASH_BYTES = 32
@@ -75,7 +75,7 @@ def sign(checkpoint: Checkpoint, name: str, key: Ed25519PrivateKey) -> str:
     text = checkpoint.text()
     verifier = VerifierKey(name, key.public_key())
     blob = base64.b64encode(verifier.key_id + key.sign(text.encode())).decode()
-    return f"{text}\n{_SIGNATURE_PREFIX}{name} {blob}\n"
+    return f"{text}\n{SIGNATURE_PREFIX}{name} {blob}\n"
 
 
 def open_checkpoint(note: str, verifier: VerifierKey) -> Checkpoint:
@@ -94,9 +94,9 @@ def open_checkpoint(note: str, verifier: VerifierKey) -> Checkpoint:
 
 
 def _signed_by(line: str, text: str, verifier: VerifierKey) -> bool:
-    if not line.startswith(_SIGNATURE_PREFIX):
+    if not line.startswith(SIGNATURE_PREFIX):
         raise NoteError("the checkpoint has a line among its signatures that is none")
-    name, _, encoded = line.removeprefix(_SIGNATURE_PREFIX).partition(" ")
+    name, _, encoded = line.removeprefix(SIGNATURE_PREFIX).partition(" ")
     try:
         blob = base64.b64decode(encoded, validate=True)
     except binascii.Error as error:

@@ -78,10 +78,15 @@ class Proof:
 
 
 def prove(log: StoredLog, verifier: VerifierKey, index: int) -> Proof:
-    """The proof of one entry, checked. Raises LookupError when there is none, ValueError when it cannot be proven."""
-    note = log.note()
+    """The proof of one entry, checked: against the newest co-signed checkpoint if that covers it, else the newest.
+
+    Raises LookupError when there is no such entry, ValueError when it cannot be proven.
+    """
+    note, cosigned = log.note(), log.cosigned()
     if note is None:
         raise NoteError("the log has no checkpoint")
+    if cosigned is not None and open_checkpoint(cosigned, verifier).size > index:
+        note = cosigned
     size = open_checkpoint(note, verifier).size
     leaf = log.leaf(index, size) if index < size else None
     if leaf is None:

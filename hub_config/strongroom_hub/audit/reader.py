@@ -12,7 +12,17 @@ from strongroom_hub.audit import entries as leaves
 from strongroom_hub.audit import payloads
 from strongroom_hub.audit.keys import LogKeys
 from strongroom_hub.audit.models import LogEntry, LogHead, LogPayload, LogPayloadKey, LogTile
-from strongroom_hub.audit.tree import HASH_BYTES, TILE_WIDTH, TileAt, inclusion_proof, leaf_hash, nodes_from_tiles
+from strongroom_hub.audit.proof import Proof
+from strongroom_hub.audit.tree import (
+    HASH_BYTES,
+    TILE_WIDTH,
+    TileAt,
+    consistency_proof,
+    inclusion_proof,
+    leaf_hash,
+    nodes_from_tiles,
+    root_from,
+)
 from strongroom_hub.problems import Problem
 
 _ENTRIES, _TILES = LogEntry.__table__, LogTile.__table__  # type: ignore[attr-defined]
@@ -118,6 +128,16 @@ def entry(engine: Engine, index: int) -> ProvenEntry | None:
         return ProvenEntry(fields, index, head.size, tuple(path), head.note)
 
 
+def proof(engine: Engine, index: int) -> Proof:
+    """A proof that stands by itself, against the newest checkpoint. Raises LookupError and AlteredEntryError."""
+    proven = entry(engine, index)
+    if proven is None:
+        raise LookupError(f"the log has no entry {index}")
+    with engine.connect() as connection:
+        leaf = connection.execute(select(_ENTRIES.c.leaf).where(_ENTRIES.c.index == index)).scalar_one()
+    return Proof(index, bytes(leaf), proven.hashes, proven.checkpoint)
+
+
 def checkpoint(engine: Engine) -> str:
     """The newest signed note. Raises LookupError when the log was never opened for writing."""
     with engine.connect() as connection:
@@ -125,6 +145,18 @@ def checkpoint(engine: Engine) -> str:
     if note is None:
         raise LookupError("the log has no checkpoint yet")
     return note
+
+
+def consistency(engine: Engine, old: int, new: int) -> list[bytes]:
+    """The proof that the log of `new` entries extends that of `old`. Raises ValueError where tiles do not allow one."""
+    with engine.connect() as connection:
+        return consistency_proof(old, new, nodes_from_tiles(_tiles(connection)))
+
+
+def root_at(engine: Engine, size: int) -> bytes:
+    """The root that the log had at `size` entries, as its tiles say. Raises ValueError."""
+    with engine.connect() as connection:
+        return root_from(size, nodes_from_tiles(_tiles(connection)))
 
 
 def size(engine: Engine) -> int:

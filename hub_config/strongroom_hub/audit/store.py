@@ -17,11 +17,11 @@ from sqlalchemy import Engine, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
 from strongroom_hub.audit.entries import MAX_LEAF_BYTES, SEARCH_COLUMNS
-from strongroom_hub.audit.tree import TILE_WIDTH, tile_width, tiles_of
+from strongroom_hub.audit.tree import HASH_BYTES, TILE_WIDTH, tile_width, tiles_of
 from strongroom_hub.database import driver_of
 
 _LENGTH_BYTES = 2
-_TABLES = ("log_entries", "log_tiles", "log_head", "log_payloads", "log_payload_keys")
+_TABLES = ("log_entries", "log_tiles", "log_head", "log_payloads", "log_payload_keys", "log_cosignatures")
 
 
 class UnreadableLogError(Exception):
@@ -49,6 +49,10 @@ class StoredLog(Protocol):
     def note(self) -> str | None: ...
     def edge(self) -> tuple[int, bytes] | None:
         """Size and right edge kept beside the checkpoint; None where the store keeps none."""
+        ...
+
+    def cosigned(self) -> str | None:
+        """The newest checkpoint that witnesses co-signed, with their signatures; None where there is none."""
         ...
 
     def length(self) -> int:
@@ -96,6 +100,11 @@ class DatabaseLog:
     def edge(self) -> tuple[int, bytes] | None:
         row = self._one("SELECT size, edge FROM log_head WHERE id = 1")
         return (-1, b"") if row is None else (row[0], _bytes(row[1]))
+
+    def cosigned(self) -> str | None:
+        query = "SELECT note, line FROM log_cosignatures WHERE size = (SELECT max(size) FROM log_cosignatures)"
+        rows = list(self._rows(query))
+        return rows[0][0] + "".join(sorted(line for note, line in rows if note == rows[0][0])) if rows else None
 
     def length(self) -> int:
         row = self._one('SELECT max("index") FROM log_entries')
@@ -236,6 +245,9 @@ class DirectoryLog:
     def edge(self) -> tuple[int, bytes] | None:
         return None
 
+    def cosigned(self) -> str | None:
+        return self.note()
+
     def length(self) -> int:
         return 0  # without a checkpoint nothing says how many entries there should be
 
@@ -275,8 +287,8 @@ def open_directory(folder: Path) -> DirectoryLog:
     return DirectoryLog(folder)
 
 
-def export(log: DatabaseLog, folder: Path, size: int) -> None:
-    """Write the log of `size` entries as static tiles (C2SP tlog-tiles) into a new or empty folder.
+def export(log: DatabaseLog, folder: Path, size: int, note: str) -> None:
+    """Write the log as it was at `note`, of `size` entries, as static tiles (C2SP tlog-tiles) into a new folder.
 
     Payloads are left out. Raises UnreadableLogError when the folder is not empty or the log is incomplete.
     """
@@ -300,8 +312,8 @@ def export(log: DatabaseLog, folder: Path, size: int) -> None:
         data = log.tile(level, place, width)
         if data is None:
             raise UnreadableLogError(f"tile {level}/{place} is missing: run `strongroom audit verify` first")
-        _write(folder / tile_path(str(level), place, width), data)
-    _write(folder / "checkpoint", (log.note() or "").encode())
+        _write(folder / tile_path(str(level), place, width), data[: width * HASH_BYTES])
+    _write(folder / "checkpoint", note.encode())
 
 
 def tile_path(level: str, number: int, width: int) -> Path:

@@ -166,6 +166,11 @@ def _range_root(begin: int, end: int, node_at: NodeAt) -> bytes:
     return node_hash(_range_root(begin, middle, node_at), _range_root(middle, end, node_at))
 
 
+def root_from(size: int, node_at: NodeAt) -> bytes:
+    """The root of the tree over the first `size` leaves. Raises ValueError where a tile is too short."""
+    return _range_root(0, size, node_at) if size else EMPTY_ROOT
+
+
 def _left_size(count: int) -> int:
     """The largest power of two below `count` (at least 2)."""
     return 1 << ((count - 1).bit_length() - 1)

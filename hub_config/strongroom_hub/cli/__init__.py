@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from strongroom_hub import setup, supervisor
-from strongroom_hub.cli import audit, dataset, dataset_files, dataset_look, demo, doctor, policy, sandbox
+from strongroom_hub.cli import audit, dataset, dataset_files, dataset_look, demo, doctor, policy, sandbox, witness
 from strongroom_hub.cli.common import HomeOption, InstanceOption, fail, load_instance
 from strongroom_hub.internal import ControlClient
 from strongroom_hub.locks import AlreadyRunningError
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.add_typer(demo.app, name="demo", help="The demo: real data, six people, two projects.")
 app.add_typer(policy.app, name="policy", help="Check and explain the policy files.")
 app.add_typer(audit.app, name="audit", help="Verify and read the audit log.")
+app.add_typer(witness.app, name="witness", help="Co-sign the audit log of another host.")
 app.add_typer(dataset.app, name="dataset", help="Bring data in.")
 app.add_typer(sandbox.app, name="sandbox", help="Look around in a kernel's box.")
 

@@ -97,9 +97,10 @@ def verifier() -> None:
 
 
 @app.command()
-def export(
+def export(  # noqa: PLR0917 - typer passes them by name
     place: Annotated[Path, typer.Argument(help="A new or empty folder for tiles; a new file for all else.")],
     form: Annotated[Form, typer.Option("--as", help="What to write.")] = Form.TILES,
+    cosigned: Annotated[bool, typer.Option(help="As the log was when witnesses last co-signed it (tiles).")] = False,
     instance: InstanceOption = None,
     database: DatabaseOption = None,
     vkey: VkeyOption = None,
@@ -117,7 +118,8 @@ def export(
         with _opened(instance, database) as log:
             report = verify_log(log, verifier)
             if form == Form.TILES:
-                store.export(log, place, open_checkpoint(log.note() or "", verifier).size)
+                note = (log.cosigned() if cosigned else log.note()) or ""
+                store.export(log, place, open_checkpoint(note, verifier).size, note)
             elif report.ok:
                 WRITERS[form](log, report.size, place, verifier.name)
         if form == Form.TILES:

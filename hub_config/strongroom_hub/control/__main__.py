@@ -22,6 +22,7 @@ from strongroom_hub.access.service import expire_grants
 from strongroom_hub.audit.entries import Action, Entry
 from strongroom_hub.audit.erasure import clear_up
 from strongroom_hub.audit.keys import LogKeys
+from strongroom_hub.audit.witnessing import Witnessing, WitnessRounds
 from strongroom_hub.audit.writer import AuditWriter, open_writer
 from strongroom_hub.boxes.rates import Bounds
 from strongroom_hub.boxes.service import record_unread
@@ -53,6 +54,7 @@ def open_context(instance: Instance) -> Context:
     engine = open_for(instance)
     migrate(engine)
     keys = keys_dir(instance)
+    log_keys = LogKeys.load(keys)
     return Context(
         instance=instance,
         engine=engine,
@@ -60,9 +62,10 @@ def open_context(instance: Instance) -> Context:
         tickets=TicketSigner(load_private_key(keys / CONTROL_KEY), utc_now),
         receipts=ReceiptReader(instance.public_dir / "vault.pub.pem"),
         vault=VaultDoor(instance.vault_socket),
-        log_keys=LogKeys.load(keys),
+        log_keys=log_keys,
         clock=utc_now,
         bounds=Bounds.of(utc_now),
+        witnessing=Witnessing(instance.audit, engine, log_keys, folder=instance.control_dir, clock=utc_now),
     )
 
 
@@ -195,6 +198,9 @@ def main() -> None:
         cells = CellDoor(context, writer, listen_unix(instance.cells_socket))
         cells.start()
         stack.callback(cells.close)
+        rounds = WitnessRounds(context.witnessing, writer)
+        rounds.start()
+        stack.callback(rounds.close)
         internal = (create_internal(context, writer, principals), listen_unix(instance.control_socket))
         public = (
             create_public(context, writer, JupyterHubLogin.from_environment()),

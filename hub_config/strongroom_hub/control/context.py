@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from strongroom_hub.audit.keys import LogKeys
+from strongroom_hub.audit.witnessing import Witnessing
 from strongroom_hub.boxes.rates import Bounds
 from strongroom_hub.config import Instance
 from strongroom_hub.control.policykeeper import PolicyKeeper
@@ -36,6 +37,7 @@ class Context:
     log_keys: LogKeys
     clock: Callable[[], datetime]
     bounds: Bounds
+    witnessing: Witnessing
 
     def reading(self) -> Session:
         """A session for reading only; writes go through the audit writer."""

@@ -133,6 +133,11 @@ class Metrics(Collector):
             yield _number(
                 "log_checkpoint_age_seconds", "Age of the newest signed checkpoint.", _age(context, parse(last))
             )
+        standings = context.witnessing.standings()
+        alarms = {one.name: int(one in context.witnessing.alarms()) for one in standings}
+        yield _gauge("log_alarm", "1 while the log, or a witness, is not as it must be.", "witness", alarms)
+        ages = {one.name: int(_age(context, one.at)) for one in standings if one.at is not None}
+        yield _gauge("witness_age_seconds", "Since a witness last co-signed.", "witness", ages)
         policy = context.policy.state()
         info = InfoMetricFamily("strongroom_policy", "The policy in force.")
         info.add_metric([], {"version": policy["version"]})

@@ -32,7 +32,11 @@ def status_of(context: Context) -> dict[str, Any]:
         "mode": "one-uid" if one_uid else "separate-uids",
         "weaker": [ONE_UID] if one_uid else [],
         "policy": context.policy.state(),
-        "log": {"size": reader.size(context.engine)},
+        "log": {
+            "size": reader.size(context.engine),
+            "alarms": [f"{one.name}: {one.text}" for one in context.witnessing.alarms()],
+            "witnesses": [one.as_json() for one in context.witnessing.standings()],
+        },
         "machine": boxes.machine(context),
         "violations": boxes.counted(context),
     }

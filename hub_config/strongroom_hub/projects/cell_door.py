@@ -67,6 +67,7 @@ class End(BaseModel):
     charged: Count
     outputs: list[Output] = Field(default_factory=list)
     duration_ms: Count
+    count: Count | None = None
 
 
 class Ends(BaseModel):

@@ -6,6 +6,7 @@ from the thread of a connection (`cell_door`), and that thread commits.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +27,8 @@ from strongroom_hub.projects.service import Knowledge, entry_of, knowledge
 
 MAX_OUTPUTS = 200
 """Outputs of a cell that its end entry lists one by one: an entry's size is limited, a cell's outputs are not."""
+READS_BYTES = 16_000
+"""What its reads may take there. Each read has an entry of its own, too."""
 
 _PLACE = Statement(
     "SELECT server.ended, workspace.label, project.name, project.since, project.until, kernel.id, kernel.ended "
@@ -38,8 +41,14 @@ _SERVER = Statement(
     "SELECT server.ended, workspace.label FROM server JOIN workspace ON workspace.id = server.workspace "
     "WHERE server.id = :server"
 )
-_CELL = Statement("SELECT kernel, notebook, cell, end_entry FROM cell WHERE entry = :entry AND server = :server")
-_SOURCES = Statement("SELECT dataset, version FROM source WHERE workspace = :workspace ORDER BY dataset, version")
+_CELL = Statement("SELECT kernel, notebook, cell, label, end_entry FROM cell WHERE entry = :entry AND server = :server")
+_SOURCES = Statement(
+    "SELECT dataset, version, entry FROM source WHERE workspace = :workspace ORDER BY dataset, version"
+)
+_READS = Statement(
+    'SELECT "index", leaf FROM log_entries WHERE action = :action AND "index" > :begin AND actor = :actor '
+    'ORDER BY "index"'
+)
 _PUT_CELL = Statement(
     "INSERT INTO cell (entry, workspace, server, kernel, notebook, cell, kind, label, began) "
     "VALUES (:entry, :workspace, :server, :kernel, :notebook, :cell, :kind, :label, :began)"
@@ -68,17 +77,21 @@ class CellEnd:
     """The part of `shown` that was shown above public: a label may rise within a cell."""
     outputs: Sequence[dict[str, Any]]
     duration_ms: int
+    count: int | None = None
+    """Execution number; None where the kernel never began it."""
 
 
 def begin_cell(writer: AuditWriter, context: Context, caller: ServerCaller, start: CellStart) -> tuple[int, Knowledge]:
     """The begin entry's index, durable when this returns, and what may be shown.
 
-    Raises Problem 401 when the server has ended, 403 outside membership and window, 404 for an unknown kernel.
+    Raises Problem 401 when the server has ended, 403 outside membership and window, 404 for an unknown kernel, 503
+    where a witness of the log is required and none vouches for it.
     """
+    context.witnessing.check()
 
     def work(tx: Tx) -> tuple[int, str, bool]:
         label = _label_of_place(tx.connection, context, caller, start.kernel)
-        sources = _source_names(tx.connection, caller)
+        sources = tuple(_sources(tx.connection, caller))
         entry = tx.record(
             entry_of(
                 caller,
@@ -133,9 +146,25 @@ def _moment(stored: str | None) -> datetime | None:
     return None if stored is None else parse(stored)
 
 
-def _source_names(connection: Connection, caller: ServerCaller) -> tuple[str, ...]:
+def _sources(connection: Connection, caller: ServerCaller) -> dict[str, int]:
+    """The source set; each with the entry of the read that brought it in."""
     rows = _SOURCES(connection, workspace=caller.workspace)
-    return tuple(f"{dataset}@{version}" for dataset, version in rows)
+    return {f"{dataset}@{version}": entry for dataset, version, entry in rows}
+
+
+def _reads(connection: Connection, caller: ServerCaller, begin: int) -> tuple[list[dict[str, Any]], int]:
+    """What a cell has read, as far as an entry has room for it, and how many reads that were."""
+    found, room = [], READS_BYTES
+    rows = _READS(connection, action=Action.READ_ALLOW.value, begin=begin, actor=caller.actor)
+    fields = [json.loads(bytes(leaf)) for _, leaf in rows]
+    own = [one for one in fields if one["detail"].get("cell") == begin and one["server"] == caller.server]
+    for one in own:
+        read = {"entry": one["index"], "dataset": one["object"], "columns": one["detail"]["columns"]}
+        room -= len(json.dumps(read))
+        if room < 0:
+            break
+        found.append(read)
+    return found, len(own)
 
 
 def end_cells(
@@ -151,23 +180,34 @@ def end_cells(
         ended, label = _SERVER(tx.connection, server=caller.server).fetchone()
         if ended is not None:
             raise unknown_caller()
-        known = {"label": label, "sources": _source_names(tx.connection, caller)}
-        return [_end_cell(tx, caller, end, known, iso(context.clock())) for end in ends]
+        sources = _sources(tx.connection, caller)
+        return [_end_cell(tx, caller, end, _After(label, sources, iso(context.clock()))) for end in ends]
 
     return writer.transact(work)
 
 
-def _end_cell(tx: Tx, caller: ServerCaller, end: CellEnd, known: Mapping[str, Any], now: str) -> int | Problem:
+@dataclass(frozen=True, slots=True)
+class _After:
+    """What is known of the workspace when a cell is over."""
+
+    label: str
+    sources: Mapping[str, int]
+    now: str
+
+
+def _end_cell(tx: Tx, caller: ServerCaller, end: CellEnd, after: _After) -> int | Problem:
     found = _CELL(tx.connection, server=caller.server, entry=end.entry).fetchone()
     if found is None:
         return rules.unknown_cell()
-    kernel, notebook, cell, end_entry = found
+    kernel, notebook, cell, label_before, end_entry = found
     if end_entry is not None:
         return int(end_entry)
     detail = {
         "begin": end.entry,
         "cell": cell,
+        "count": end.count,
         "status": end.status,
+        "label_before": label_before,
         "shown": end.shown,
         "withheld": end.withheld,
         "charged": end.charged,
@@ -175,9 +215,21 @@ def _end_cell(tx: Tx, caller: ServerCaller, end: CellEnd, known: Mapping[str, An
         "outputs_in_all": len(end.outputs),
         "duration_ms": end.duration_ms,
     }
+    if after.sources:
+        detail["reads"], detail["reads_in_all"] = _reads(tx.connection, caller, end.entry)
+        detail["new_sources"] = [name for name, entry in after.sources.items() if entry > end.entry]
+    entry = entry_of(
+        caller,
+        Action.CELL_END,
+        kernel=kernel,
+        object=notebook,
+        label=after.label,
+        sources=tuple(after.sources),
+        detail=detail,
+    )
     try:
-        entry = tx.record(entry_of(caller, Action.CELL_END, kernel=kernel, object=notebook, detail=detail, **known))
+        index = tx.record(entry)
     except EntryRefusedError as refused:
         return refused
-    _END_CELL(tx.connection, entry=end.entry, ended=now, status=end.status, end_entry=entry)
-    return entry
+    _END_CELL(tx.connection, entry=end.entry, ended=after.now, status=end.status, end_entry=index)
+    return index

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from desk import TABLE, draft, export, reading, vote
 from enclave import Caller, Enclave
+from strongroom_hub.audit.proof import Proof
 from strongroom_hub.problems import Problem
 
 
@@ -84,6 +85,8 @@ def test_from_draft_to_signed_release(cardio: Enclave) -> None:
     key = load_pem_public_key((cardio.instance.public_dir / "control.pub.pem").read_bytes())
     assert isinstance(key, Ed25519PublicKey)
     key.verify(base64.b64decode(answer["signature"]), answer["manifest"].encode())
+    proven = Proof.parse(answer["proof"]).check(cardio.context.log_keys.verifier)
+    assert (proven["action"], proven["index"]) == ("control:export:release", json.loads(answer["manifest"])["entry"])
     with pytest.raises(InvalidSignature):
         key.verify(base64.b64decode(answer["signature"]), answer["manifest"].replace("table", "fable").encode())
     again = server("POST", f"exports/{made['id']}/download")

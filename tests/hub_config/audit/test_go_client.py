@@ -56,7 +56,7 @@ def test_go_reads_every_entry_of_an_export(
 ) -> None:
     folder, vkey = tmp_path / "export", tmp_path / "log.vkey"
     with store.open_database(log_of(size)) as log:
-        store.export(log, folder, size)
+        store.export(log, folder, size, log.note() or "")
     vkey.write_text(keys.vkey)
 
     def run() -> tuple[int, str]:

@@ -28,7 +28,7 @@ def test_an_entry_is_proven_by_a_file_alone(
     assert again.check(keys.verifier)["index"] == index
     assert again.size == size
     with store.open_database(database) as log:
-        store.export(log, tmp_path / "export", size)
+        store.export(log, tmp_path / "export", size, log.note() or "")
     assert prove(store.open_directory(tmp_path / "export"), keys.verifier, index) == proof
 
 

@@ -39,7 +39,7 @@ def script(tmp_path: Path) -> Path:
 def export(log_of: Callable[[int], Path], keys: LogKeys, tmp_path: Path) -> Path:
     folder = tmp_path / "export"
     with store.open_database(log_of(SIZE)) as log:
-        store.export(log, folder, SIZE)
+        store.export(log, folder, SIZE, log.note() or "")
         (tmp_path / "entry.tlog-proof").write_text(prove(log, keys.verifier, 7).text(), encoding="utf-8")
     (tmp_path / "log.vkey").write_text(keys.vkey + "\n")
     return folder
@@ -139,7 +139,7 @@ def test_it_counts_cells_without_an_end(script: Path, keys: LogKeys, writer: Aud
         writer.append(Entry(action=Action.CELL_END, actor="user:analyst", detail={"begin": begin, "status": "ok"}))
     writer.close()
     with store.open_database(tmp_path / "log.sqlite") as log:
-        store.export(log, tmp_path / "export", 5)
+        store.export(log, tmp_path / "export", 5, log.note() or "")
     (tmp_path / "log.vkey").write_text(keys.vkey)
     assert "3 cells, 2 without an end" in run(script, "--vkey", tmp_path / "log.vkey", "log", tmp_path / "export")[1]
 

@@ -315,7 +315,7 @@ def test_verifying_changes_nothing_and_needs_no_writable_folder(copy: Path, veri
 @pytest.fixture
 def exported(copy: Path, tmp_path: Path) -> Path:
     with open_database(copy) as log:
-        store.export(log, tmp_path / "export", SIZE)
+        store.export(log, tmp_path / "export", SIZE, log.note() or "")
     return tmp_path / "export"
 
 
@@ -388,7 +388,7 @@ def test_a_cut_bundle_of_entries_is_noticed(exported: Path, verifier: VerifierKe
 def test_a_damaged_log_is_not_exported(copy: Path, tmp_path: Path) -> None:
     change(copy, 'DELETE FROM log_entries WHERE "index" = 300')
     with open_database(copy) as log, pytest.raises(UnreadableLogError, match="near entry 301"):
-        store.export(log, tmp_path / "export", SIZE)
+        store.export(log, tmp_path / "export", SIZE, log.note() or "")
 
 
 def test_the_log_of_version_1_stays_readable() -> None:
@@ -401,7 +401,7 @@ def test_the_log_of_version_1_stays_readable() -> None:
 def test_logs_of_every_shape_are_sound(log_of: Callable[[int], Path], keys: LogKeys, tmp_path: Path, size: int) -> None:
     with open_database(log_of(size)) as log:
         assert verify(log, keys.verifier).findings == []
-        store.export(log, tmp_path / "export", size)
+        store.export(log, tmp_path / "export", size, log.note() or "")
     assert len([p for p in (tmp_path / "export").rglob("*") if p.is_file()]) == 1 + len(list(tiles_of(size))) + (
         -(-size // 256)
     )

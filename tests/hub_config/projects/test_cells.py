@@ -49,6 +49,53 @@ def test_a_cell_is_in_the_log_before_it_may_run(cardio: Enclave) -> None:
     assert end["detail"]["withheld"] == 3
 
 
+def test_an_end_says_what_changed_and_what_was_read(cardio: Enclave) -> None:
+    cardio.dataset("health/second", label="internal")
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    for name in ("health/randhie", "health/second"):
+        cardio.grant(server, name)
+    first = server.begin(kernel=kernel, kind="execute", code="read")["entry"]
+    read = server("POST", "reads", {"kernel": kernel, "cell": first, "dataset": "health/second"})["entry"]
+    server.end(first, count=1)
+    second = server.begin(kernel=kernel, kind="execute", code="read more")["entry"]
+    server("POST", "reads", {"kernel": kernel, "cell": second, "dataset": "health/second", "columns": ["age"]})
+    server("POST", "reads", {"kernel": kernel, "cell": second, "dataset": "health/randhie", "columns": ["age"]})
+    server("POST", "reads", {"kernel": kernel, "cell": first, "dataset": "health/randhie", "columns": ["age"]})
+    server.end(second, count=2)
+    third = server.begin(kernel=kernel, kind="execute", code="nothing")["entry"]
+    server.end(third)
+    one, two, three = cardio.entries("server:cell:end")
+    assert (one["detail"]["label_before"], one["label"], one["detail"]["count"]) == ("public", "internal", 1)
+    assert one["detail"]["reads"] == [
+        {"entry": read, "dataset": "health/second@1", "columns": ["person_id", "age", "visits"]}
+    ]
+    assert (two["detail"]["label_before"], two["label"]) == ("internal", "confidential")
+    assert (two["sources"], two["detail"]["new_sources"]) == (
+        ["health/randhie@1", "health/second@1"],
+        ["health/randhie@1"],
+    )
+    assert [(r["dataset"], r["columns"]) for r in two["detail"]["reads"]] == [
+        ("health/second@1", ["age"]),
+        ("health/randhie@1", ["age"]),
+    ]
+    assert (three["detail"]["reads"], three["detail"]["new_sources"], three["detail"]["count"]) == ([], [], None)
+
+
+def test_many_reads_do_not_keep_a_cell_from_ending(cardio: Enclave) -> None:
+    names = tuple(f"column_{number:03d}_{'x' * 40}" for number in range(100))
+    cardio.dataset("health/wide", label="internal", columns=names)
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    cardio.grant(server, "health/wide")
+    cell = server.begin(kernel=kernel, kind="execute", code="loop")["entry"]
+    for _ in range(6):
+        server("POST", "reads", {"kernel": kernel, "cell": cell, "dataset": "health/wide"})
+    server.end(cell)
+    (end,) = cardio.entries("server:cell:end")
+    assert (len(end["detail"]["reads"]), end["detail"]["reads_in_all"]) == (2, 6)
+
+
 def test_a_silent_run_is_recorded_as_one(cardio: Enclave) -> None:
     server = cardio.server()
     kernel = cardio.kernel(server)
