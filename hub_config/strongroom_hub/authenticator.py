@@ -1,4 +1,9 @@
-"""Logs people in with password and one-time code. Control checks both, counts failures and keeps the record."""
+"""Who gets in: local accounts with password and one-time code, or whom an identity provider confirms.
+
+Local accounts are control's: it checks, counts failures and keeps the record. With an identity provider the hub uses
+one of JupyterHub's authenticators, joined with what every hub of ours does (`enclave_authenticator`): our own pages,
+entries of logins and logouts, and the provider's groups handed to control, which decides with them.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +16,24 @@ from tornado import web
 from traitlets import Instance, default
 
 from strongroom_hub import pages
-from strongroom_hub.internal import ControlClient
+from strongroom_hub.internal import ControlClient, quoted
 from strongroom_hub.problems import Problem
 
 
-class StrongroomAuthenticator(Authenticator):
-    """Thin: asks control, shows what control says."""
+class InEnclave(Authenticator):
+    """What every authenticator of this hub has."""
 
     control = Instance(ControlClient, help="Control's internal API with the hub's credential.").tag(config=True)
+
+    def get_handlers(self, app: Any) -> list[tuple[Any, ...]]:
+        """The way to log in, and our own pages instead of the hub's: the first one that fits wins."""
+        own = [(r"/logout", StrongroomLogoutHandler), *pages.handlers()]
+        theirs = [handler for handler in super().get_handlers(app) if handler[0] != r"/logout"]
+        return [*theirs, *own]
+
+
+class StrongroomAuthenticator(InEnclave):
+    """Local accounts. Thin: asks control, shows what control says."""
 
     @default("request_otp")
     def _request_otp(self) -> bool:
@@ -51,9 +66,44 @@ class StrongroomAuthenticator(Authenticator):
             raise LoginRefusedError(problem) from None
         return {"name": answer["name"], "groups": answer["groups"], "admin": False}
 
-    def get_handlers(self, app: Any) -> list[tuple[Any, ...]]:
-        """The login form, and our own pages instead of the hub's: these come first, so they win."""
-        return [*super().get_handlers(app), (r"/logout", StrongroomLogoutHandler), *pages.handlers()]
+
+class Provided(InEnclave):
+    """Mixed into an authenticator that asks an identity provider."""
+
+    async def run_post_auth_hook(self, handler: BaseHandler, auth_model: dict[str, Any]) -> dict[str, Any]:
+        """The last step of each login. Raises HTTPError in words where control cannot record it."""
+        found: dict[str, Any] = await super().run_post_auth_hook(handler, auth_model)
+        login = {
+            "user": found["name"],
+            "groups": _names(found.get("groups")),
+            "address": handler.request.remote_ip,
+        }
+        try:
+            await self.control.call_async("POST", "provided-logins", login)
+        except Problem as problem:
+            raise LoginRefusedError(problem) from None
+        return {**found, "admin": False}
+
+    async def refresh_user(self, user: Any, handler: BaseHandler | None = None) -> bool | dict[str, Any]:
+        """As the authenticator does it; groups that it brings act at once. Where control refuses them: a new login."""
+        found: bool | dict[str, Any] = await super().refresh_user(user, handler)
+        if isinstance(found, dict) and found.get("groups") is not None:
+            try:
+                groups = {"groups": _names(found["groups"])}
+                await self.control.call_async("PUT", f"users/{quoted(user.name)}/groups", groups)
+            except Problem as problem:
+                self.log.error("the groups of %s were not taken: %s", user.name, problem)  # noqa: TRY400 - words suffice
+                return False
+        return found
+
+
+def enclave_authenticator(base: type[Authenticator]) -> type[Authenticator]:
+    """`base` as this hub uses it. What is configured for `base` holds for it, too."""
+    return base if issubclass(base, InEnclave) else type(f"Strongroom{base.__name__}", (Provided, base), {})
+
+
+def _names(groups: Any) -> list[str]:
+    return [str(group) for group in groups or ()]
 
 
 class StrongroomLogoutHandler(LogoutHandler):

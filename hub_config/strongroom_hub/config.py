@@ -56,6 +56,8 @@ class Instance:
     """`database` in the file: `postgresql://USER@HOST/NAME` without a password; empty for a SQLite file."""
     database_password: Path | None = None
     """The file that holds PostgreSQL's password (control, 0600); None where it asks for none."""
+    hub_config: str = ""
+    """A JupyterHub configuration file of the operator's, for an authenticator other than local accounts."""
 
     # who may enter is said beside each folder: (owner, mode)
     @property
@@ -166,6 +168,8 @@ class Instance:
             lines.append(f'database = "{self.database_url}"')
         if self.database_password is not None:
             lines.append(f'database_password = "{self.database_password}"')
+        if self.hub_config:
+            lines.append(f'hub_config = "{self.hub_config}"')
         if self.uids is not None:
             lines += ["[uids]"] + [
                 f"{name} = {getattr(self.uids, name)}" for name in ("control", "vault", "proxy", "first_server")

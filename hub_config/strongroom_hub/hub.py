@@ -8,15 +8,18 @@ import logging
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from jupyterhub.app import JupyterHub
+from jupyterhub.auth import Authenticator
 from tornado.ioloop import PeriodicCallback
+from traitlets.utils.importstring import import_item
 
 import strongroom_hub
 from strongroom_hub import pages, reaper, run_as, run_folders
-from strongroom_hub.authenticator import StrongroomAuthenticator
+from strongroom_hub.authenticator import StrongroomAuthenticator, enclave_authenticator
 from strongroom_hub.config import ENVIRONMENT_VARIABLE, Instance
 from strongroom_hub.internal import ControlClient
 from strongroom_hub.locks import AlreadyRunningError, lock
@@ -99,14 +102,32 @@ def _names_no_session(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith("Setting new xsrf cookie")
 
 
+def operators_files() -> list[str]:
+    """The configuration file that the instance names, if any; it is read first, so that what we set wins."""
+    place = Instance.load()
+    return [place.hub_config] if place.hub_config else []
+
+
+def _authenticator(chosen: Any) -> type[Authenticator]:
+    """The class, by itself, by its name `package.module.Class` or by the short name that it is registered under."""
+    if isinstance(chosen, type):
+        return chosen
+    registered = entry_points(group="jupyterhub.authenticators", name=str(chosen).lower())
+    found: type[Authenticator] = next(iter(registered)).load() if registered else import_item(str(chosen))
+    return found
+
+
 def configure(c: Any) -> None:
     """Fill in JupyterHub's configuration object `c` from the instance that `STRONGROOM_INSTANCE` names."""
     place = Instance.load()
     control = ControlClient(place.control_socket, place.hub_token_file)
     _network(c, place)
     _sessions(c, place)
-    c.JupyterHub.authenticator_class = StrongroomAuthenticator
-    c.StrongroomAuthenticator.control = control
+    chosen = c.JupyterHub.get("authenticator_class") or StrongroomAuthenticator
+    c.JupyterHub.authenticator_class = enclave_authenticator(_authenticator(chosen))
+    c.InEnclave.control = control
+    c.Authenticator.refresh_pre_spawn = True
+    c.Authenticator.admin_users = set()
     c.JupyterHub.spawner_class = StrongroomSpawner
     c.StrongroomSpawner.place = place
     c.StrongroomSpawner.control = control

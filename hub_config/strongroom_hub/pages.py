@@ -21,7 +21,6 @@ SANDBOX_WORDS = {
     "bubblewrap": "a box of its own",
     "gvisor": "a box with an operating system of its own (gVisor)",
 }
-CONSOLE_GROUPS = frozenset({"role:steward", "role:admin", "role:auditor"})
 
 
 def sentences(problem: Problem) -> str:
@@ -38,19 +37,19 @@ class ProjectsHandler(BaseHandler):
         user = self.current_user
         problem: Problem | None = None
         projects: list[dict[str, Any]] = []
+        console = False
         try:
             answer = await self.authenticator.control.call_async("GET", f"users/{quoted(user.name)}/projects")
-            projects = answer["projects"]
+            projects, console = answer["projects"], answer["console"]
         except Problem as raised:
             problem = raised
             self.set_status(problem.status)
         lacks = self.settings["spawner_class"].machine.lacks
-        groups = {group.name for group in user.orm_user.groups}
         page = await self.render_template(
             "home.html",
             projects=[choices({**project, **self._server(project["name"])}, lacks) for project in projects],
             problem=problem,
-            console_url=url_path_join(self.base_url, "services", "control/") if groups & CONSOLE_GROUPS else "",
+            console_url=url_path_join(self.base_url, "services", "control/") if console else "",
         )
         self.finish(page)
 

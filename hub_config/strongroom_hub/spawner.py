@@ -67,7 +67,8 @@ class StrongroomSpawner(LocalProcessSpawner):
             raise _refusal(_no_project())
         if self._server_id:
             await self._clean_up("left over from an earlier start")
-        asked = {"user": self.user.name, "project": self.name, "profile": self._choice()}
+        groups = [group.name for group in self.user.orm_user.groups]
+        asked = {"user": self.user.name, "project": self.name, "profile": self._choice(), "groups": groups}
         try:
             grant = await self.control.call_async("POST", "servers", asked)
         except Problem as problem:

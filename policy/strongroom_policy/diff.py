@@ -8,7 +8,7 @@ changed row touches is asked. Rows of grants in the database belong to both side
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from itertools import product
@@ -116,7 +116,7 @@ def difference(
     now: datetime,
     *,
     extra: Sequence[Row] = (),
-    users: Iterable[str] = (),
+    users: Iterable[str] | Mapping[str, frozenset[str]] = (),
     projects: Iterable[str] = (),
     datasets: Sequence[Dataset] = (),
 ) -> Difference:

@@ -92,7 +92,7 @@ def prove(
     sources: Sources,
     now: datetime,
     *,
-    users: Iterable[str] = (),
+    users: Iterable[str] | Mapping[str, frozenset[str]] = (),
     projects: Iterable[str] = (),
     datasets: Sequence[Dataset] = (),
 ) -> None:

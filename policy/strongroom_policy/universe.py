@@ -7,8 +7,8 @@ nothing but its label, a tag or its namespace. What a tool finds, it finds among
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from strongroom_policy.labels import Label
@@ -31,10 +31,12 @@ class Person:
     group: str = ""
     named: bool = True
     """No: `user` stands for anybody that no row names."""
+    known: frozenset[str] = field(default=_NONE, compare=False)
+    """Groups of the identity provider that a person known by name is in."""
 
     @property
     def groups(self) -> frozenset[str]:
-        return frozenset({self.group}) if self.group else _NONE
+        return frozenset({self.group}) if self.group else self.known
 
     @property
     def shown(self) -> str:
@@ -80,19 +82,21 @@ class Universe:
 
 def universe(
     policies: Sequence[Policy],
-    users: Iterable[str] = (),
+    users: Iterable[str] | Mapping[str, frozenset[str]] = (),
     projects: Iterable[str] = (),
     things: Iterable[Thing] = (),
 ) -> Universe:
     """Everybody that `policies` name, with the accounts (`user:NAME`) and projects (`project:NAME`) that there are.
 
-    `things`: what is asked about, as `things_known` or `things_called` say.
+    `users`: names, or each with the groups that the identity provider says. `things`: what is asked about, as
+    `things_known` or `things_called` say.
     """
+    held = users if isinstance(users, Mapping) else {}
     named = sorted({name for policy in policies for name in policy.named("user:")} | set(users))
-    groups = sorted({name for policy in policies for name in policy.named("group:")})
+    in_rows = sorted({name for policy in policies for name in policy.named("group:")})
     stranger = _unused(_STRANGER, named)
-    people = [Person(name) for name in named]
-    people += [Person(stranger, group, named=False) for group in groups]
+    people = [Person(name, known=held.get(name, _NONE)) for name in named]
+    people += [Person(stranger, group, named=False) for group in in_rows]
     people.append(Person(stranger, named=False))
     known = {name for policy in policies for name in policy.named("project:")} | set(projects)
     return Universe(tuple(people), tuple(sorted(known)), tuple(things))

@@ -37,6 +37,7 @@ from strongroom_hub.control.__main__ import Housekeeper, listen_unix, open_conte
 from strongroom_hub.control.app import create_internal, create_public
 from strongroom_hub.control.callers import Principals
 from strongroom_hub.control.context import Context
+from strongroom_hub.control.oauth import HubUser
 from strongroom_hub.control.tickets import TicketSigner, load_private_key
 from strongroom_hub.problems import MEDIA_TYPE, Problem
 from strongroom_hub.projects import cell_door
@@ -138,6 +139,7 @@ class Hub:
     def __init__(self) -> None:
         self.logged_out: set[str] = set()
         self.verifiers: list[str] = []
+        self.groups: dict[str, tuple[str, ...]] = {}
 
     def new_verifier(self) -> tuple[str, str]:
         return "a-verifier", "its-challenge"
@@ -149,9 +151,9 @@ class Hub:
         self.verifiers.append(verifier)
         return "token-" + code.removeprefix("code-")
 
-    def user_of(self, token: str) -> str | None:
+    def user_of(self, token: str) -> HubUser | None:
         user = token.removeprefix("token-")
-        return None if user in self.logged_out else user
+        return None if user in self.logged_out else HubUser(user, self.groups.get(user, ()))
 
 
 class Line:
@@ -297,8 +299,8 @@ class Enclave:
         body = {"user": user, "password": password, "otp": otp or self.otp(), "address": "127.0.0.1"}
         return self.hub_caller("POST", "logins", body)
 
-    def server(self, user: str = "analyst", project: str = "cardio") -> Caller:
-        made = self.hub_caller("POST", "servers", {"user": user, "project": project})
+    def server(self, user: str = "analyst", project: str = "cardio", groups: tuple[str, ...] = ()) -> Caller:
+        made = self.hub_caller("POST", "servers", {"user": user, "project": project, "groups": groups})
         caller = Caller(self.client, made["credential"])
         caller.made = made  # type: ignore[attr-defined]
         return caller

@@ -337,7 +337,7 @@ def test_a_server_that_dies_at_start_fails_at_once_and_in_words(running, analyst
 
 def stop(somebody, project: str) -> None:
     headers = {"X-XSRFToken": somebody.cookie("_xsrf", "/hub/")}
-    somebody.http.delete(f"/hub/api/users/analyst/servers/{project}", headers=headers)
+    somebody.http.delete(f"/hub/api/users/{somebody.name}/servers/{project}", headers=headers)
 
 
 def all_gone(running, seen) -> bool:

@@ -35,6 +35,7 @@ class Action(StrEnum):
     USER_LOGIN = "hub:user:login"
     USER_REFUSE_LOGIN = "hub:user:refuse-login"
     USER_LOGOUT = "hub:user:logout"
+    USER_GROUPS = "hub:user:groups"
     SERVER_SPAWN = "hub:server:spawn"
     SERVER_STOP = "hub:server:stop"
     SERVER_REFUSE_SPAWN = "hub:server:refuse-spawn"

@@ -18,7 +18,9 @@ from strongroom_hub.control.session import (
     STATE_COOKIE,
     XSRF_COOKIE,
     Sessions,
+    holds,
 )
+from strongroom_hub.identity.groups import take_groups
 from strongroom_hub.problems import Problem
 
 PAGE_POLICY = (
@@ -41,7 +43,7 @@ def routes(prefix: str) -> APIRouter:
     def page(request: Request) -> Response:
         sessions, hub = _parts(request)
         session = sessions.find(request.cookies.get(SESSION_COOKIE))
-        if session is None or hub.user_of(session.token) != session.user:
+        if session is None or not holds(hub, session):
             return _to_login(request, sessions, hub, prefix)
         file = STATIC / "index.html"
         text = file.read_text(encoding="utf-8") if file.is_file() else NOT_BUILT
@@ -62,7 +64,9 @@ def routes(prefix: str) -> APIRouter:
         user = hub.user_of(token)
         if user is None:
             raise _not_begun_here()
-        name, session = sessions.open(user, token)
+        # a token as fresh as this one: what the hub says here is not older than what it handed over before
+        take_groups(request.app.state.writer, request.app.state.context, user.name, user.groups, "console")
+        name, session = sessions.open(user.name, token)
         answer = RedirectResponse(begun.next_path, status_code=302)
         age, secure = int(LONGEST.total_seconds()), _is_secure(request)
         answer.set_cookie(SESSION_COOKIE, name, max_age=age, path=prefix, secure=secure, httponly=True, samesite="lax")

@@ -15,6 +15,14 @@ CACHE_SECONDS = 20
 """How long the hub's word on a token is believed: a logout there ends the console's session after at most this."""
 
 
+@dataclass(frozen=True, slots=True)
+class HubUser:
+    """Whose token it is, with the groups that the hub knows of them."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+
+
 class HubLogin(Protocol):
     """What the console needs of the hub."""
 
@@ -28,7 +36,7 @@ class HubLogin(Protocol):
         """Raises Problem 403 when the hub does not accept the code."""
         ...
 
-    def user_of(self, token: str) -> str | None:
+    def user_of(self, token: str) -> HubUser | None:
         """The user whose token it is, who may use this service; None for nobody."""
         ...
 
@@ -57,14 +65,14 @@ class JupyterHubLogin:
         except HTTPError as error:
             raise _refused() from error
 
-    def user_of(self, token: str) -> str | None:
+    def user_of(self, token: str) -> HubUser | None:
         try:
             model: dict[str, Any] | None = self.hub.user_for_token(token, sync=True)
         except HTTPError as error:
             raise _hub_away() from error
         if model is None or not self.hub.check_scopes(self.hub.access_scopes, model):
             return None
-        return str(model["name"])
+        return HubUser(str(model["name"]), tuple(str(group) for group in model.get("groups", ())))
 
 
 def _refused() -> Problem:

@@ -32,9 +32,10 @@ from strongroom_policy.vocabulary import UNCLEARED_ACTIONS, resembles
 from strongroom_hub.audit.entries import Action, Entry
 from strongroom_hub.audit.writer import AuditWriter, Tx
 from strongroom_hub.control.times import iso
+from strongroom_hub.identity.models import ProvidedGroups
 from strongroom_hub.policies.bundle import BundleError, BundleSigner
 from strongroom_hub.policies.candidate import Candidate, World, candidate
-from strongroom_hub.policies.grants import grant_rows
+from strongroom_hub.policies.grants import grant_rows, provided_groups
 from strongroom_hub.policies.models import PolicyVersion
 from strongroom_hub.policies.rules import Source
 
@@ -107,6 +108,7 @@ class PolicyKeeper:
         self._force: _Force | None = None
         self._seen = ""
         self._problems: tuple[Finding, ...] = ()
+        self._groups: Mapping[str, frozenset[str]] = {}
         self._swapping = threading.Lock()
         self._activating = threading.RLock()
 
@@ -114,6 +116,8 @@ class PolicyKeeper:
 
     def start(self, writer: AuditWriter) -> None:
         """Take the newest version, or the present files, into force. Never raises for a bad policy: it denies."""
+        with self._swapping, Session(self._engine) as session:
+            self._groups = provided_groups(session)
         newest = self.newest()
         if self.two_people and newest is not None:
             self._take_up(writer, newest)
@@ -264,6 +268,16 @@ class PolicyKeeper:
                     policy = self._force.policy.rebuilt(grant_rows(session, now), now=now)
                 self._force = replace(self._force, policy=policy)
 
+    def take_groups(self, user: str) -> None:
+        """Take in what the database says about this person's groups now: call after it changed, before answering."""
+        with self._swapping, Session(self._engine) as session:
+            kept = session.get(ProvidedGroups, user)
+            self._groups = {**self._groups, user: frozenset(kept.groups if kept else ())}
+
+    def groups_of(self, user: str) -> frozenset[str]:
+        """`group:NAME`, as the identity provider said last."""
+        return self._groups.get(user, frozenset())
+
     def _refuse(self, writer: AuditWriter, problems: tuple[Finding, ...]) -> None:
         if problems == self._problems:
             return
@@ -329,20 +343,24 @@ class PolicyKeeper:
     def is_member(self, user: str, project: str) -> bool:
         now = self._clock()
         policy = self._current(now)
-        return policy is not None and policy.is_member(f"user:{user}", f"project:{project}", now)
+        return policy is not None and policy.is_member(f"user:{user}", f"project:{project}", now, self.groups_of(user))
 
     def profiles(self, user: str, project: str) -> tuple[Profile, ...]:
         """The profiles that the user may take in the project now, the default first; none without a policy."""
         now = self._clock()
         policy = self._current(now)
-        return () if policy is None else policy.profiles_for(f"user:{user}", f"project:{project}", now)
+        if policy is None:
+            return ()
+        return policy.profiles_for(f"user:{user}", f"project:{project}", now, self.groups_of(user))
 
     def is_cleared(self, question: Question) -> bool:
         """Whether the person's clearance reaches the label, whatever else would be needed."""
         policy = self._current(self._clock())
         if question.action in UNCLEARED_ACTIONS or policy is None:
             return True
-        return policy.clearance_of(f"user:{question.user}") >= Label.parse(question.label)
+        return policy.clearance_of(f"user:{question.user}", self.groups_of(question.user)) >= Label.parse(
+            question.label
+        )
 
     def meant_tag(self, tag: str) -> str | None:
         """The known tag that this unknown one probably is a misspelling of: with it every decision would be a deny."""
@@ -355,7 +373,7 @@ class PolicyKeeper:
     def roles_of(self, user: str) -> list[str]:
         """`role:NAME`, sorted."""
         policy = self._current(self._clock())
-        return [] if policy is None else list(policy.roles_of(f"user:{user}"))
+        return [] if policy is None else list(policy.roles_of(f"user:{user}", self.groups_of(user)))
 
     def state(self) -> dict[str, Any]:
         """What `GET policy` answers, without the files' texts."""
@@ -400,6 +418,7 @@ class PolicyKeeper:
             label=question.label,
             tags=frozenset(f"tag:{tag}" for tag in question.tags),
             now=now,
+            groups=self.groups_of(question.user),
         )
 
     def _current(self, now: datetime) -> Policy | None:

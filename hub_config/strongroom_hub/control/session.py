@@ -16,6 +16,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from strongroom_hub.control.oauth import HubLogin
 from strongroom_hub.problems import Problem
 
 IDLE = timedelta(minutes=30)
@@ -139,12 +140,18 @@ def require_person(request: Request) -> PersonCaller:
     session = sessions.find(name)
     if session is None:
         raise _not_logged_in()
-    if request.app.state.hub.user_of(session.token) != session.user:
+    if not holds(request.app.state.hub, session):
         sessions.close(name)
         raise _not_logged_in()
     if request.method not in SAFE_METHODS:
         _check_xsrf(request, session)
     return PersonCaller(session.user)
+
+
+def holds(hub: HubLogin, session: BrowserSession) -> bool:
+    """Whether the hub still stands by the login behind this session."""
+    user = hub.user_of(session.token)
+    return user is not None and user.name == session.user
 
 
 def _check_xsrf(request: Request, session: BrowserSession) -> None:

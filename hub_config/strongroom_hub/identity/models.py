@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from sqlalchemy import JSON
 from sqlmodel import Field, SQLModel
 
 from strongroom_hub.control.times import UtcTime
@@ -33,3 +34,14 @@ class LoginGuard(SQLModel, table=True):
     locks: int = 0
     """Locks since the last success: each is twice as long as the one before."""
     locked_until: datetime | None = Field(default=None, sa_type=UtcTime)
+
+
+class ProvidedGroups(SQLModel, table=True):
+    """What the identity provider said last about a person's groups: every decision about them knows these."""
+
+    __tablename__ = "provided_groups"
+
+    user: str = Field(primary_key=True, max_length=64)
+    groups: list[str] = Field(sa_type=JSON)
+    """`group:NAME`, sorted."""
+    taken: datetime = Field(sa_type=UtcTime)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
 from strongroom_hub.control.callers import Ctx, Writer, require_hub, require_operator
-from strongroom_hub.identity import service
+from strongroom_hub.identity import groups, service
 
 internal = APIRouter()
 LoginName = Annotated[str, Field(max_length=64)]
@@ -19,6 +19,19 @@ class NewLogin(BaseModel):
     password: str = Field(max_length=256)
     otp: str = Field(max_length=16)
     address: str = Field(default="", max_length=64)
+
+
+Groups = Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=10_000)]
+
+
+class ProvidedLogin(BaseModel):
+    user: str = Field(max_length=256)
+    groups: Groups
+    address: str = Field(default="", max_length=64)
+
+
+class HeldGroups(BaseModel):
+    groups: Groups
 
 
 class Logout(BaseModel):
@@ -37,6 +50,17 @@ def login(body: NewLogin, context: Ctx, writer: Writer) -> dict[str, Any]:
     attempt = service.LoginAttempt(body.user, body.password, body.otp, body.address)
     identity = service.login(writer, context, attempt)
     return {"name": identity.name, "groups": identity.groups, "admin": False}
+
+
+@internal.post("/provided-logins", dependencies=[Depends(require_hub)])
+def provided_login(body: ProvidedLogin, context: Ctx, writer: Writer) -> dict[str, list[str]]:
+    roles = groups.provided_login(writer, context, user=body.user, names=body.groups, address=body.address)
+    return {"roles": roles}
+
+
+@internal.put("/users/{user}/groups", dependencies=[Depends(require_hub)])
+def refresh_groups(user: LoginName, body: HeldGroups, context: Ctx, writer: Writer) -> dict[str, tuple[str, ...]]:
+    return {"groups": groups.take_groups(writer, context, user, body.groups, "refresh")}
 
 
 @internal.post("/logouts", status_code=204, dependencies=[Depends(require_hub)])

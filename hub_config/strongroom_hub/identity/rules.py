@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 import secrets
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import cache
 
@@ -14,11 +15,14 @@ from cryptography.hazmat.primitives import constant_time
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
+from strongroom_policy.questions import MAX_GROUPS
+from strongroom_policy.vocabulary import SUBJECT
 
 from strongroom_hub.control.times import iso
 from strongroom_hub.problems import Problem
 
 USER_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+NAME_SHOWN = 64
 PASSWORD_MIN, PASSWORD_MAX = 12, 256
 OTP_DIGITS, OTP_STEP = 6, 30
 OTP_WINDOW = 1
@@ -140,4 +144,34 @@ def _bad_account(why: str) -> Problem:
         "Nothing was created.",
         why=(why,),
         next="Correct what is named above and try again.",
+    )
+
+
+def provided(names: Iterable[str]) -> tuple[frozenset[str], int]:
+    """Groups of an identity provider as `group:NAME`, and how many no rule can mean, because their names do not fit.
+
+    Raises Problem 422 where there are more than a decision looks at: leaving some out could undo a denial.
+    """
+    named = {f"group:{name}" for name in names}
+    fitting = frozenset(group for group in named if SUBJECT.fullmatch(group))
+    if len(fitting) > MAX_GROUPS:
+        raise Problem(
+            422,
+            "too-many-groups",
+            "Too many groups",
+            f"The identity provider names {len(fitting)} groups of this person; at most {MAX_GROUPS} are looked at.",
+            next="Ask your operator to have the provider send only the groups that concern the enclave.",
+        )
+    return fitting, len(named) - len(fitting)
+
+
+def unfit_name(name: str) -> Problem:
+    """For who was confirmed by an identity provider, under a name that cannot be a person's here."""
+    shown = name if name.isprintable() and len(name) <= NAME_SHOWN else "the name"
+    return Problem(
+        403,
+        "unfit-name",
+        "This login name cannot be used here",
+        f"{shown} is not made of at most 32 small letters, digits, - and _, beginning with a letter.",
+        next="Ask your operator to take the login name from another claim of the identity provider.",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from strongroom_hub.audit import reader
 from strongroom_hub.audit.entries import Action
 from strongroom_hub.catalog.service import version_columns
 from strongroom_hub.control.context import Context
+from strongroom_hub.policies.grants import provided_groups
 from strongroom_hub.projects.models import Source, Workspace
 
 ACTIONS = (Action.READ_ALLOW, Action.READ_DENY, Action.DISPLAY_SHOW, Action.EXPORT_DRAFT)
@@ -30,8 +32,15 @@ def last_asked(context: Context, last: int) -> tuple[list[Asked], int]:
     found = [entry for action in ACTIONS for entry in reader.entries(context.engine, action=action, limit=last)]
     newest = sorted(found, key=lambda entry: int(entry["index"]), reverse=True)[:last]
     with context.reading() as session:
-        asked = [one for entry in newest if (one := _asked(session, entry)) is not None]
+        groups = provided_groups(session)
+        asked = [_grouped(one, groups) for entry in newest if (one := _asked(session, entry)) is not None]
     return asked, len(newest) - len(asked)
+
+
+def _grouped(asked: Asked, groups: Mapping[str, frozenset[str]]) -> Asked:
+    """With the groups that the identity provider says today: who was in which one then is in the log only."""
+    held = (groups.get(request.subject.removeprefix("user:"), frozenset()) for request in asked.requests)
+    return replace(asked, requests=tuple(replace(one, groups=g) for one, g in zip(asked.requests, held, strict=True)))
 
 
 def _asked(session: Session, entry: Mapping[str, Any]) -> Asked | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -25,7 +25,8 @@ MAX_CHANGES = 200
 class World:
     """Whom and what to ask about: `user:NAME`, `project:NAME`, and the newest version of each dataset."""
 
-    users: tuple[str, ...] = ()
+    users: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """With the groups that the identity provider says."""
     projects: tuple[str, ...] = ()
     datasets: tuple[Dataset, ...] = ()
 

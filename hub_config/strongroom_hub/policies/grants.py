@@ -1,4 +1,4 @@
-"""The grants of the database as rows of the policy."""
+"""What the database adds to the files: grants as rows of the policy, and groups that an identity provider says."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from strongroom_policy.rows import Row
 from strongroom_hub.access.models import Grant
 from strongroom_hub.access.rules import GrantState
 from strongroom_hub.derived.models import DerivedDataset
+from strongroom_hub.identity.models import ProvidedGroups
 
 log = logging.getLogger("strongroom.control.policy")
 
@@ -56,3 +57,8 @@ def _rows(grant: Grant, until: datetime) -> list[Row]:
     except ValueError as error:
         log.error("grant %s gives no rule and allows nothing: %s", grant.id, error)  # noqa: TRY400 - told, not traced
         return []
+
+
+def provided_groups(session: Session) -> dict[str, frozenset[str]]:
+    """`group:NAME` by login name, of everybody of whom an identity provider said something."""
+    return {row.user: frozenset(row.groups) for row in session.exec(select(ProvidedGroups)).all()}

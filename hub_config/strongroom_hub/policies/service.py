@@ -268,9 +268,9 @@ def explain(context: Context, *, user: str, action: str, what: str, project: str
     _check_question(action, what)
     policy, known = _policy(context), _known(context)
     purpose = "" if project is None else f"project:{project}"
-    now = context.clock()
+    now, groups = context.clock(), context.policy.groups_of(user)
     decisions = [
-        policy.decide(Request(f"user:{user}", action, one.name, purpose, one.label, one.tags, now))
+        policy.decide(Request(f"user:{user}", action, one.name, purpose, one.label, one.tags, now, groups))
         for one in _things(known, what)
     ]
     return {"answers": [decision.as_json() | {"text": decision.explain()} for decision in decisions]}
@@ -290,7 +290,8 @@ def ask_what_can(context: Context, *, user: str, project: str | None) -> dict[st
     policy, known = _policy(context), _known(context)
     asked = _universe(context, known, things_known([policy], known.datasets))
     asked = asked if project is None else asked.within(f"project:{project}")
-    return _reaches(what_can(policy, asked, Person(f"user:{user}"), context.clock()))
+    person = Person(f"user:{user}", known=context.policy.groups_of(user))
+    return _reaches(what_can(policy, asked, person, context.clock()))
 
 
 def _known(context: Context) -> World:
@@ -437,6 +438,7 @@ def known_json(context: Context) -> dict[str, Any]:
         known, grants = world(session), grant_rows(session, context.clock())
     return {
         "users": list(known.users),
+        "groups": {user: sorted(groups) for user, groups in known.users.items() if groups},
         "projects": list(known.projects),
         "datasets": [
             {

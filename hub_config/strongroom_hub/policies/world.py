@@ -10,11 +10,13 @@ from strongroom_hub.catalog.kinds import kind_of
 from strongroom_hub.catalog.service import active_views
 from strongroom_hub.identity.models import Account
 from strongroom_hub.policies.candidate import World
+from strongroom_hub.policies.grants import provided_groups
 from strongroom_hub.projects.models import Project, Workspace
 
 
 def world(session: Session) -> World:
-    users = {*session.exec(select(Account.user)).all(), *session.exec(select(Workspace.user)).all()}
+    groups = provided_groups(session)
+    users = {*session.exec(select(Account.user)).all(), *session.exec(select(Workspace.user)).all(), *groups}
     views = active_views(session)
     datasets = [
         Dataset(
@@ -28,7 +30,7 @@ def world(session: Session) -> World:
         for view in views
     ]
     return World(
-        tuple(sorted(f"user:{user}" for user in users)),
+        {f"user:{user}": groups.get(user, frozenset()) for user in sorted(users)},
         tuple(sorted(f"project:{name}" for name in session.exec(select(Project.name)).all())),
         tuple(datasets),
     )

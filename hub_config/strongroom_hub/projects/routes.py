@@ -11,6 +11,7 @@ from strongroom_policy.vocabulary import TIERS
 
 from strongroom_hub.control.callers import Caller, Ctx, Writer, require_hub, require_operator
 from strongroom_hub.control.times import end_of_day, parse
+from strongroom_hub.identity.routes import Groups
 from strongroom_hub.projects import rules, service
 
 internal = APIRouter()
@@ -32,6 +33,8 @@ class NewServer(BaseModel):
     user: Name
     project: Name
     profile: Name | None = None
+    groups: Groups = []
+    """As the identity provider says now."""
 
 
 class Reason(BaseModel):
@@ -83,12 +86,14 @@ def create_project(body: NewProject, context: Ctx, writer: Writer) -> dict[str, 
 
 @internal.get("/users/{user}/projects", dependencies=[Depends(require_hub)])
 def projects_of(user: str, context: Ctx) -> dict[str, Any]:
-    return {"projects": service.projects_of(context, user)}
+    return {"projects": service.projects_of(context, user), "console": service.sees_console(context, user)}
 
 
 @internal.post("/servers", status_code=201, dependencies=[Depends(require_hub)])
 def register_server(body: NewServer, context: Ctx, writer: Writer) -> dict[str, Any]:
-    made = service.register_server(writer, context, user=body.user, project=body.project, profile=body.profile)
+    made = service.register_server(
+        writer, context, user=body.user, project=body.project, profile=body.profile, groups=body.groups
+    )
     return {
         "server": made.server,
         "credential": made.credential,

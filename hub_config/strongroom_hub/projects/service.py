@@ -16,9 +16,12 @@ from strongroom_hub.audit.writer import AuditWriter, Tx
 from strongroom_hub.control.callers import ServerCaller, digest, uid_index
 from strongroom_hub.control.context import Context, settle
 from strongroom_hub.control.times import iso_or_none
+from strongroom_hub.identity.groups import take_groups
 from strongroom_hub.problems import Problem
 from strongroom_hub.projects import rules
 from strongroom_hub.projects.models import Cell, Kernel, Project, Server, Shown, Source, Workspace
+
+CONSOLE_ROLES = frozenset({"role:steward", "role:admin", "role:auditor"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,11 @@ def projects_of(context: Context, user: str) -> list[dict[str, Any]]:
     ]
 
 
+def sees_console(context: Context, user: str) -> bool:
+    """Whether the hub's pages lead the user to the console: those who decide or look after something there."""
+    return not CONSOLE_ROLES.isdisjoint(context.policy.roles_of(user))
+
+
 def project_json(project: Project) -> dict[str, Any]:
     return {
         "name": project.name,
@@ -127,12 +135,18 @@ def check_member(session: Session, context: Context, user: str, project: str) ->
 
 
 def register_server(
-    writer: AuditWriter, context: Context, *, user: str, project: str, profile: str | None
+    writer: AuditWriter, context: Context, *, user: str, project: str, profile: str | None, groups: list[str]
 ) -> Registration:
-    """Void the workspace's earlier credentials and make a new one. Raises Problem 403, which is an entry.
+    """Void the workspace's earlier credentials and make a new one. Raises Problem 403 or 422, which is an entry.
 
     `profile`: the name of the one that was chosen; without one it is the first that the user may take there.
+    `groups`: of the identity provider, in its words; they count from now on, and those that are gone do not.
     """
+    try:
+        held = take_groups(writer, context, user, groups, "spawn")
+    except Problem as problem:
+        writer.append(_refused_spawn(user, project, profile, problem))
+        raise
     server, credential = secrets.token_hex(8), secrets.token_urlsafe(32)
 
     def work(tx: Tx) -> Registration | Problem:
@@ -141,14 +155,7 @@ def register_server(
             allowed = context.policy.profiles(user, project)
             taken = rules.choose_profile(profile, allowed)
         except Problem as problem:
-            tx.record(
-                Entry(
-                    action=Action.SERVER_REFUSE_SPAWN,
-                    actor=f"user:{user}",
-                    project=project,
-                    detail={"problem": problem.slug, "profile": profile},
-                )
-            )
+            tx.record(_refused_spawn(user, project, profile, problem))
             return problem
         workspace = _workspace(tx.session, user, project)
         for old in tx.session.exec(
@@ -173,13 +180,22 @@ def register_server(
                 project=project,
                 server=server,
                 label=workspace.label,
-                detail={"profile": taken.as_json()},
+                detail={"profile": taken.as_json(), "groups": held},
             )
         )
         copy = Project.model_validate(found.model_dump())
         return Registration(server, credential, uid_index(workspace), workspace.label, copy, taken, allowed)
 
     return settle(writer.transact(work))
+
+
+def _refused_spawn(user: str, project: str, profile: str | None, problem: Problem) -> Entry:
+    return Entry(
+        action=Action.SERVER_REFUSE_SPAWN,
+        actor=f"user:{user}",
+        project=project,
+        detail={"problem": problem.slug, "profile": profile},
+    )
 
 
 def _workspace(session: Session, user: str, project: str) -> Workspace:

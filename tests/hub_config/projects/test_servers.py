@@ -22,7 +22,7 @@ def test_the_spawn_page_lists_the_projects_of_the_member_now(enclave: Enclave) -
     assert [(one["name"], one["label"], one["until"]) for one in listed] == [
         ("cardio", "public", "2027-01-01T00:00:00.000Z")
     ]
-    assert enclave.hub_caller("GET", "users/steward/projects") == {"projects": []}
+    assert enclave.hub_caller("GET", "users/steward/projects")["projects"] == []
 
 
 @pytest.mark.parametrize("project", ["nothing", "secretive", "closed"])

@@ -58,6 +58,24 @@ async def login(request: Request) -> Response:
     return JSONResponse({"name": body["user"], "groups": ["role:analyst"], "admin": False})
 
 
+@internal.post("/internal/v1/provided-logins")
+async def provided_login(request: Request) -> Response:
+    body = await request.json()
+    note("provided-login", body)
+    if "too-much" in body["groups"]:
+        return problem(422, "Too many groups")
+    return JSONResponse({"roles": []})
+
+
+@internal.put("/internal/v1/users/{name}/groups")
+async def refresh(name: str, request: Request) -> Response:
+    body = await request.json()
+    note("groups", {"user": name, **body})
+    if "too-much" in body["groups"]:
+        return problem(422, "Too many groups")
+    return JSONResponse({"groups": []})
+
+
 @internal.post("/internal/v1/logouts")
 async def logout(request: Request) -> Response:
     note("logout", await request.json())
@@ -67,6 +85,7 @@ async def logout(request: Request) -> Response:
 @internal.get("/internal/v1/users/{name}/projects")
 def projects(name: str) -> dict[str, object]:
     return {
+        "console": False,
         "projects": [
             {
                 "name": p,
@@ -77,7 +96,7 @@ def projects(name: str) -> dict[str, object]:
                 "profiles": PROFILES.get(p, [STANDARD]),
             }
             for p in PROJECTS
-        ]
+        ],
     }
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -39,7 +39,8 @@ class Known:
     """What the control service knows besides the files; `service` no: none was asked, the files are all there is."""
 
     service: bool = False
-    users: tuple[str, ...] = ()
+    users: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """With their groups of the identity provider."""
     projects: tuple[str, ...] = ()
     datasets: tuple[Dataset, ...] = ()
     grants: tuple[Row, ...] = ()
@@ -69,7 +70,8 @@ class Known:
             for one in told["datasets"]
         ]
         grants = [Row(one["ptype"], tuple(one["fields"]), one["origin"]) for one in told["grants"]]
-        return cls(True, tuple(told["users"]), tuple(told["projects"]), tuple(datasets), tuple(grants))
+        users = {user: frozenset(told["groups"].get(user, ())) for user in told["users"]}
+        return cls(True, users, tuple(told["projects"]), tuple(datasets), tuple(grants))
 
     @property
     def note(self) -> str:

@@ -45,6 +45,9 @@ def explain(  # noqa: PLR0917 - the arguments and options of one command
     project: Project = "",
     label: Annotated[str, typer.Option(help="The data's label; without one it counts as secret.")] = "",
     tag: Tagged = None,
+    group: Annotated[
+        list[str] | None, typer.Option(help="A group of the identity provider that they are in; may be repeated.")
+    ] = None,
     at: At = "",
     directory: Directory = None,
     as_json: AsJson = False,
@@ -62,6 +65,7 @@ def explain(  # noqa: PLR0917 - the arguments and options of one command
         label=label or None,
         tags=frozenset(prefixed("tag:", name) for name in tag or ()),
         now=now,
+        groups=frozenset(prefixed("group:", name) for name in group or ()),
     )
     decision = policy.decide(request)
     if as_json:
@@ -108,7 +112,12 @@ def what_can_command(
     with refusals(as_json=as_json):
         policy = Policy.build(read_sources(folder_of(directory)), known.grants, now)
     asked = _asked(policy, known, things_known([policy], known.datasets), project)
-    _tell(what_can(policy, asked, Person(prefixed("user:", user)), now), known, as_json=as_json)
+    _tell(what_can(policy, asked, _person(known, user), now), known, as_json=as_json)
+
+
+def _person(known: Known, user: str) -> Person:
+    name = prefixed("user:", user)
+    return Person(name, known=known.users.get(name, frozenset()))
 
 
 def _asked(policy: Policy, known: Known, things: Iterable[Thing], project: str) -> Universe:
