@@ -80,6 +80,8 @@ class Check:
         for bound, beyond in ((self.told["min"], series.__lt__), (self.told["max"], series.__gt__)):
             if bound is not None:
                 limit = dt.date.fromisoformat(bound) if isinstance(bound, str) else bound
+                if not (series.dtype.is_temporal() if isinstance(bound, str) else series.dtype.is_numeric()):
+                    raise TypeError(f"{series.dtype} has no such bounds")
                 wrong = wrong | beyond(limit).fill_null(value=False)
         return wrong
 
