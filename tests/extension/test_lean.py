@@ -6,7 +6,7 @@ import sys
 LOADED = """
 import sys
 import strongroom_lab.main
-print(*(name for name in ("sqlalchemy.engine", "alembic", "jupyterhub.handlers") if name in sys.modules))
+print(*(name for name in ("sqlalchemy.engine", "alembic", "jupyterhub.handlers", "sqlmodel", "fastapi") if name in sys.modules))
 """
 STILL_WHOLE = """
 import strongroom_lab.main

@@ -7,8 +7,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from strongroom_hub.boxes.rules import DENIALS, DENIALS_PER_SECOND, INTERVAL
-from strongroom_hub.derived.rules import SAVES, SAVES_PER_SECOND
+from strongroom_hub.boxes.rules import DENIALS, DENIALS_PER_SECOND, INTERVAL, SAVES, SAVES_PER_SECOND
 
 REMEMBERED = 10_000
 """Workspaces and kernels that are counted at one time; the longest silent is forgotten first."""

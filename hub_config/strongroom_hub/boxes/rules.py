@@ -27,6 +27,8 @@ INTERVAL = timedelta(seconds=10)
 """A kernel's violations of one kind become at most one entry in this time."""
 DENIALS, DENIALS_PER_SECOND = 30, 0.5
 """Refused reads of one workspace: so many at once, and so many more each second."""
+SAVES, SAVES_PER_SECOND = 10, 1 / 60
+"""Tables that one workspace may save at once, and each second after that."""
 
 
 def too_many_reports(kind: Kind) -> Problem:

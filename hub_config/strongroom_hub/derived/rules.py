@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from strongroom_hub.boxes.rules import SAVES
 from strongroom_hub.catalog.rules import DATASET_NAME
 from strongroom_hub.problems import Problem
 
@@ -12,8 +13,6 @@ MAX_BYTES = 100 << 20
 """Of one table, as Arrow."""
 MAX_VERSIONS = 1000
 """Versions that all datasets of one project may have, failed saves included."""
-SAVES, SAVES_PER_SECOND = 10, 1 / 60
-"""What one workspace may save at once, and each second after that."""
 MAX_TITLE, MAX_DESCRIPTION, MAX_COLUMN_TEXT, MAX_COLUMNS = 200, 10_000, 2000, 4096
 NOTHING_KNOWN = "null"
 """The mask that leaves nothing of a column."""

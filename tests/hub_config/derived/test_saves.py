@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from strongroom_hub.audit.writer import Tx
+from strongroom_hub.boxes.rules import SAVES
 from strongroom_hub.catalog.models import DatasetVersion, VersionState
 from strongroom_hub.derived import rules
 from strongroom_hub.problems import Problem
@@ -265,12 +266,12 @@ def test_a_kernel_that_is_not_its_own_saves_nothing(world: Enclave, analyst: Des
 
 def test_size_rate_and_number_are_bounded(world: Enclave, analyst: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal(lambda: begin(analyst.server, analyst.kernel, bytes=rules.MAX_BYTES + 1)).slug == "too-large"
-    for _ in range(rules.SAVES - 1):
+    for _ in range(SAVES - 1):
         begin(analyst.server, analyst.kernel)
     assert refusal(lambda: begin(analyst.server, analyst.kernel)).slug == "too-many-saves"
     world.clock.forward(seconds=61)
     begin(analyst.server, analyst.kernel)
-    monkeypatch.setattr(rules, "MAX_VERSIONS", rules.SAVES)
+    monkeypatch.setattr(rules, "MAX_VERSIONS", SAVES)
     world.clock.forward(seconds=61)
     assert refusal(lambda: begin(analyst.server, analyst.kernel)).slug == "too-many-versions"
 
