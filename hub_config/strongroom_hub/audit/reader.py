@@ -112,6 +112,14 @@ def entries(
         return [_verified(row, tile_at) for row in connection.execute(query).mappings()]
 
 
+def following(engine: Engine, first: int, limit: int) -> list[tuple[bytes, dict[str, Any]]]:
+    """Verified entries from `first` on, oldest first, each with its exact bytes. Raises AlteredEntryError."""
+    query = select(_ENTRIES).where(_ENTRIES.c.index >= first).order_by(_ENTRIES.c.index).limit(limit)
+    with engine.connect() as connection:
+        tile_at = _tiles(connection)
+        return [(_leaf(row), _verified(row, tile_at)) for row in connection.execute(query).mappings()]
+
+
 def entry(engine: Engine, index: int) -> ProvenEntry | None:
     """One verified leaf with its inclusion proof; None when the log has no such entry. Raises AlteredEntryError."""
     with engine.connect() as connection:
@@ -212,8 +220,14 @@ def _row(connection: Connection, index: int) -> RowMapping | None:
     return connection.execute(select(_ENTRIES).where(_ENTRIES.c.index == index)).mappings().one_or_none()
 
 
+def _leaf(row: RowMapping) -> bytes:
+    """SQLite lets a tampered column have any type; its hash then does not fit."""
+    leaf = row["leaf"]
+    return str(leaf).encode() if isinstance(leaf, str | int | float) else bytes(leaf or b"")
+
+
 def _verified(row: RowMapping, tile_at: TileAt) -> dict[str, Any]:
-    index, leaf = row["index"], bytes(row["leaf"])
+    index, leaf = row["index"], _leaf(row)
     number, place = divmod(index, TILE_WIDTH)
     if leaf_hash(leaf) != tile_at(0, number)[place * HASH_BYTES : (place + 1) * HASH_BYTES]:
         raise AlteredEntryError(index, "its content does not fit the hash in the tree")

@@ -32,6 +32,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from strongroom_hub.audit.cosignature import WitnessKey, cosign
+from strongroom_hub.audit.durable import write_durably
 from strongroom_hub.audit.note import Checkpoint, NoteError, VerifierKey, open_checkpoint
 from strongroom_hub.audit.tree import EMPTY_ROOT, HASH_BYTES, verify_consistency
 
@@ -168,14 +169,14 @@ class Witness:
             text = f"this is not an extension of the log of {last.size} entries that was co-signed before\n"
             raise _RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, text)
         line = cosign(asked.note, self._name, self._key, int(self._clock()))
-        _write_durably(file, asked.note + line)
+        write_durably(file, asked.note + line)
         return Answer(HTTPStatus.OK, line)
 
     def _keep_evidence(self, note: str) -> None:
         folder = self._folder / EVIDENCE
         file = folder / hashlib.sha256(note.encode()).hexdigest()
         if not file.exists() and len(list(folder.iterdir())) < MAX_EVIDENCE:
-            _write_durably(file, note)
+            write_durably(file, note)
 
 
 def application(witness: Witness) -> Starlette:
@@ -223,18 +224,3 @@ def _parse(body: bytes) -> _Asked:
 
 def _hashed(origin: str) -> str:
     return hashlib.sha256(origin.encode()).hexdigest()
-
-
-def _write_durably(file: Path, text: str) -> None:
-    """Replace the file whole, and return only when it is on disk."""
-    new = file.with_name(file.name + ".new")
-    with new.open("w", encoding="utf-8") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    new.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

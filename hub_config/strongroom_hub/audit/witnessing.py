@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import logging
-import os
 import ssl
 import threading
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from sqlmodel import Session, col, delete, select
 
 from strongroom_hub.audit import reader
 from strongroom_hub.audit.cosignature import WitnessKey
+from strongroom_hub.audit.durable import write_durably
 from strongroom_hub.audit.entries import JSON, Action, Entry
 from strongroom_hub.audit.keys import LogKeys
 from strongroom_hub.audit.models import LogCosignature
@@ -168,7 +168,7 @@ class Witnessing:
             outcome = self._ask(writer, settings, key, note, checkpoint)
             self._settle(writer, standing, *outcome, checkpoint)
         if self._here.state is State.FINE:
-            _write_durably(self._file, note)
+            write_durably(self._file, note)
 
     def _compare_here(self, now: Checkpoint) -> tuple[State, dict[str, Any]]:
         try:
@@ -312,12 +312,3 @@ def _own_line(key: WitnessKey, answer: str, note: str) -> str:
 def _body(old: int, proof: Sequence[bytes], note: str) -> bytes:
     lines = [f"old {old}", *(base64.b64encode(value).decode() for value in proof)]
     return ("\n".join(lines) + "\n\n" + note).encode()
-
-
-def _write_durably(file: Path, text: str) -> None:
-    new = file.with_name(file.name + ".new")
-    with new.open("w", encoding="utf-8") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    new.replace(file)

@@ -22,6 +22,7 @@ from strongroom_hub.access.service import expire_grants
 from strongroom_hub.audit.entries import Action, Entry
 from strongroom_hub.audit.erasure import clear_up
 from strongroom_hub.audit.keys import LogKeys
+from strongroom_hub.audit.push import Pusher, PushRounds
 from strongroom_hub.audit.witnessing import Witnessing, WitnessRounds
 from strongroom_hub.audit.writer import AuditWriter, open_writer
 from strongroom_hub.boxes.rates import Bounds
@@ -66,7 +67,14 @@ def open_context(instance: Instance) -> Context:
         clock=utc_now,
         bounds=Bounds.of(utc_now),
         witnessing=Witnessing(instance.audit, engine, log_keys, folder=instance.control_dir, clock=utc_now),
+        push=_pusher(instance, engine, log_keys),
     )
+
+
+def _pusher(instance: Instance, engine: Engine, keys: LogKeys) -> Pusher | None:
+    if instance.audit.push is None:
+        return None
+    return Pusher(instance.audit.push, engine, origin=keys.name, folder=instance.control_dir, clock=utc_now)
 
 
 def policy_keeper(instance: Instance, engine: Engine, clock: Callable[[], datetime]) -> PolicyKeeper:
@@ -201,6 +209,10 @@ def main() -> None:
         rounds = WitnessRounds(context.witnessing, writer)
         rounds.start()
         stack.callback(rounds.close)
+        if context.push is not None:
+            push = PushRounds(context.push)
+            push.start()
+            stack.callback(push.close)
         internal = (create_internal(context, writer, principals), listen_unix(instance.control_socket))
         public = (
             create_public(context, writer, JupyterHubLogin.from_environment()),

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from strongroom_hub.audit.keys import LogKeys
+from strongroom_hub.audit.push import Pusher
 from strongroom_hub.audit.witnessing import Witnessing
 from strongroom_hub.boxes.rates import Bounds
 from strongroom_hub.config import Instance
@@ -38,6 +39,8 @@ class Context:
     clock: Callable[[], datetime]
     bounds: Bounds
     witnessing: Witnessing
+    push: Pusher | None = None
+    """Where entries are sent on to a SIEM."""
 
     def reading(self) -> Session:
         """A session for reading only; writes go through the audit writer."""

@@ -138,6 +138,9 @@ class Metrics(Collector):
         yield _gauge("log_alarm", "1 while the log, or a witness, is not as it must be.", "witness", alarms)
         ages = {one.name: int(_age(context, one.at)) for one in standings if one.at is not None}
         yield _gauge("witness_age_seconds", "Since a witness last co-signed.", "witness", ages)
+        if context.push is not None:
+            waiting_for_siem = context.push.as_json()["waiting"]
+            yield _number("push_waiting", "Entries that the SIEM has not taken yet.", waiting_for_siem)
         policy = context.policy.state()
         info = InfoMetricFamily("strongroom_policy", "The policy in force.")
         info.add_metric([], {"version": policy["version"]})

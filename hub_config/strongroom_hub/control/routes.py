@@ -36,6 +36,7 @@ def status_of(context: Context) -> dict[str, Any]:
             "size": reader.size(context.engine),
             "alarms": [f"{one.name}: {one.text}" for one in context.witnessing.alarms()],
             "witnesses": [one.as_json() for one in context.witnessing.standings()],
+            "push": None if context.push is None else context.push.as_json(),
         },
         "machine": boxes.machine(context),
         "violations": boxes.counted(context),
