@@ -247,10 +247,15 @@ async def test_what_is_dropped_is_counted_as_a_violation(lab: Lab) -> None:
 from jupyter_client.session import Session
 other = Session(key=b'forged')
 other.send(socket, other.msg('stream', content={'name': 'stdout', 'text': 'unsigned'}, parent=parent))
+# A cell that is ended early is ended again, by the kernel's own end.
+kernel = get_ipython().kernel
+end, ident = {'status': 'ok', 'execution_count': 1}, kernel._parent_ident['shell']
+kernel.session.send(kernel.shell_stream, 'execute_reply', end, parent=parent, ident=ident)
+kernel.session.send(socket, 'status', {'execution_state': 'idle'}, parent=parent, ident=b'kernel')
 """
         await page.run(HOSTILE + forged)
         wanted = {"unknown type", "unknown value", "field of stream", "field of header", "stream to no request"}
-        wanted.add("not a signed message")
+        wanted |= {"not a signed message", "second reply", "second status"}
         counts: dict[str, int] = {}
         for _ in range(150):  # a second report follows the first after ten seconds
             reports = lab.control.named("POST violations")

@@ -113,6 +113,7 @@ def test_the_pages_policy_is_this_and_no_other() -> None:
     directives = dict(part.split(" ", 1) for part in lab_page.policy(Path("/nothing/here")).split("; "))
     assert directives == {
         "default-src": "'self'",
+        "frame-src": "'none'",
         "script-src": "'self' 'unsafe-eval'",
         "style-src": "'self' 'unsafe-inline'",
         "img-src": "'self' data: blob:",

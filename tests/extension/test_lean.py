@@ -6,7 +6,8 @@ import sys
 LOADED = """
 import sys
 import strongroom_lab.main
-print(*(name for name in ("sqlalchemy.engine", "alembic", "jupyterhub.handlers", "sqlmodel", "fastapi") if name in sys.modules))
+left_out = ("sqlalchemy.engine", "alembic", "jupyterhub.handlers", "sqlmodel", "fastapi")
+print(*(name for name in left_out if name in sys.modules))
 """
 STILL_WHOLE = """
 import strongroom_lab.main

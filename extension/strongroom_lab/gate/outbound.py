@@ -180,6 +180,9 @@ class Outbound:
         elif state == "idle" and request.busy and not request.idle:
             request.idle = True
             await self._settle(request)
+        else:
+            # An honest kernel begins and ends each request once; one that ended a cell early ends it again.
+            self._violation("second status")
 
     def _on_input_shown(self, request: Request) -> None:
         if request.kind != "execute" or request.input_shown or request.done:
@@ -191,7 +194,10 @@ class Outbound:
 
     async def _on_reply(self, request: Request, message: Message) -> None:
         expected = {"execute": "execute_reply", "complete": "complete_reply", "inspect": "inspect_reply"}
-        if request.reply is not None or request.done or message.type != expected.get(request.kind):
+        if request.reply is not None or message.type != expected.get(request.kind):
+            self._violation("second reply")
+            return
+        if request.done:
             return
         request.reply = message
         await self._settle(request)
