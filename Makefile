@@ -44,9 +44,10 @@ soak: ## the long tests, and each protection switched off in a copy: do the test
 	@$(BOOTSTRAP) dev -- dev/bin/python -m pytest -m soak $(TESTS)
 	@$(BOOTSTRAP) dev -- dev/bin/python tools/mutations.py
 
-bench: ## ratios to a stock Jupyter server, then the policy's decisions (ONLY=start,trip for parts of the first)
+bench: ## ratios to a stock Jupyter server, then the policy's decisions and reads of data (ONLY=start,trip for parts of the first)
 	@$(BOOTSTRAP) dev -- dev/bin/python benchmarks/road.py $(if $(ONLY),--only $(ONLY))
 	$(if $(ONLY),,@$(BOOTSTRAP) dev -- dev/bin/python benchmarks/policy.py)
+	$(if $(ONLY),,@$(BOOTSTRAP) dev -- dev/bin/python benchmarks/data.py)
 
 bench-covert: ## what gets from one kernel to another, in bits per second (as root, on a quiet machine; five minutes)
 	@$(BOOTSTRAP) dev -- dev/bin/python benchmarks/covert.py

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from strongroom_hub.problems import Problem
 from strongroom_hub.vault.keys import KeyService
 from strongroom_hub.vault.manifest import FOOTER, Manifest
 from strongroom_hub.vault.masks import is_keyed, needed_columns
+from strongroom_hub.vault.parts import Mark
 from strongroom_hub.vault.store import Published
 from strongroom_hub.vault.tickets import Mask, View
 
@@ -33,9 +35,13 @@ class ViewJob:
     keys: dict[str, bytes]
     project_key: str
     """Hex text; empty where no mask is keyed."""
+    checked: dict[str, Mark] = field(default_factory=dict)
+    """Parts that this vault found to be right before, with the marks they had then."""
 
     @classmethod
-    def prepare(cls, published: Published, view: View, keys: KeyService) -> ViewJob:
+    def prepare(
+        cls, published: Published, view: View, keys: KeyService, checked: Mapping[str, Mark] | None = None
+    ) -> ViewJob:
         """Unwrap what this view needs and nothing else. Raises Problem, also where it is not of this version."""
         check_view(view, published.manifest)
         decrypted = dict.fromkeys([*needed_columns(view.columns, view.masks), *sorted(filter_columns(view))])
@@ -48,6 +54,7 @@ class ViewJob:
             rows=list(view.rows or ()),
             keys=published.unwrap(list(decrypted), keys),
             project_key=keys.project_key(view.project) if keyed else "",
+            checked=dict(checked or {}),
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -59,6 +66,7 @@ class ViewJob:
             "rows": self.rows,
             "keys": encode_keys(self.keys),
             "project_key": self.project_key,
+            "checked": self.checked,
         }
 
     @classmethod
@@ -71,6 +79,7 @@ class ViewJob:
             rows=raw["rows"],
             keys=decode_keys(raw["keys"]),
             project_key=raw["project_key"],
+            checked=marks(raw["checked"]),
         )
 
     @property
@@ -124,6 +133,11 @@ def bad_view(detail: str) -> Problem:
         why=("control's catalogue and the vault's signed manifest disagree",),
         next="Tell an operator: the dataset must be published again under its new label or columns.",
     )
+
+
+def marks(raw: Mapping[str, list[int]]) -> dict[str, Mark]:
+    """Marks of parts as they come out of JSON."""
+    return {name: (one[0], one[1], one[2], one[3], one[4]) for name, one in raw.items()}
 
 
 def encode_keys(keys: dict[str, bytes]) -> dict[str, str]:

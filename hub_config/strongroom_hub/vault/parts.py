@@ -18,12 +18,33 @@ _AES_GCM_V1 = b"\x1c\x1c"
 _LENGTH = struct.Struct("<I")
 
 
-def open_part(folder: Path, dataset: str, version: int, part: Part) -> int:
+Mark = tuple[int, int, int, int, int]
+"""What tells a file from a changed one without reading it: device, inode, bytes, times of change of content and inode
+in nanoseconds. Nobody but the machine's root can change a file and set the last one back."""
+_SETTLED = 2_000_000_000
+"""Nanoseconds that a file must have been left alone: clocks of file systems are coarse, and a change right after the
+check could bear the same time."""
+
+
+def mark_of(fd: int) -> Mark:
+    status = os.fstat(fd)
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def is_settled(mark: Mark, since: int) -> bool:
+    """Whether a file with this mark was left alone since well before `since` (Unix time in ns), when a check began."""
+    return since - max(mark[3], mark[4]) > _SETTLED
+
+
+def open_part(folder: Path, dataset: str, version: int, part: Part, checked: Mark | None = None) -> int:
     """A descriptor of a part that is exactly what the manifest says; the caller closes it.
 
+    `checked`: the mark under which this vault found this part to be right before: then it is not hashed again.
     Raises Problem naming the part when it is missing, plain, of another size or of another content.
     """
     fd = _open(folder, dataset, version, part.name)
+    if checked is not None and mark_of(fd) == checked:
+        return fd
     try:
         if wrong := encrypted_as_wanted(fd):
             raise damaged(dataset, version, part.name, wrong)  # noqa: TRY301 - the descriptor is closed below

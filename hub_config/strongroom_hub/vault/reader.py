@@ -14,14 +14,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from strongroom_hub.vault import memfd
-from strongroom_hub.vault.jobs import ViewJob, check_view
+from strongroom_hub.vault.jobs import ViewJob, check_view, marks
 from strongroom_hub.vault.keys import KeyService
 from strongroom_hub.vault.manifest import FILES
+from strongroom_hub.vault.parts import Mark
 from strongroom_hub.vault.sealing import check_files_view, unseal
 from strongroom_hub.vault.store import Store
 from strongroom_hub.vault.tickets import ReadTicket
 from strongroom_hub.vault.views import too_large
 from strongroom_hub.vault.workers import Workers
+
+_VERSIONS_REMEMBERED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class Reader:
         self._keys = keys
         self._workers = workers
         self._cache = _Cache(cache_bytes)
+        self._checked: OrderedDict[str, dict[str, Mark]] = OrderedDict()
 
     def read(self, ticket: ReadTicket) -> Answer:
         """The view that the ticket allows. Raises Problem."""
@@ -66,7 +70,8 @@ class Reader:
                 if published.manifest.kind == FILES:
                     built = _Built(unseal(published, ticket, self._keys, ticket.max_bytes), 0)
                 else:
-                    built = self._build(ViewJob.prepare(published, ticket, self._keys), ticket.max_bytes)
+                    job = ViewJob.prepare(published, ticket, self._keys, self._checked.get(ticket.manifest))
+                    built = self._build(job, ticket)
                 found = _Built(memfd.reopen_read_only(built.fd), built.rows)
                 self._cache.keep(key, built)
         size = memfd.size(found.fd)
@@ -80,15 +85,21 @@ class Reader:
         """Let go of all cached views; kernels keep what they have mapped."""
         self._cache.clear()
 
-    def _build(self, job: ViewJob, max_bytes: int) -> _Built:
+    def _build(self, job: ViewJob, ticket: ReadTicket) -> _Built:
         fd = memfd.create("strongroom-view")
         try:
-            answer = self._workers.run({"kind": "read", "view": job.as_json(), "max_bytes": max_bytes}, [fd])
+            answer = self._workers.run({"kind": "read", "view": job.as_json(), "max_bytes": ticket.max_bytes}, [fd])
             memfd.seal(fd)
+            self._remember(ticket.manifest, marks(answer["checked"]))
             return _Built(fd, int(answer["rows"]))
         except BaseException:
             os.close(fd)
             raise
+
+    def _remember(self, manifest: str, checked: dict[str, Mark]) -> None:
+        self._checked[manifest] = checked
+        while len(self._checked) > _VERSIONS_REMEMBERED:
+            self._checked.popitem(last=False)
 
 
 _Key = tuple[str, str]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 import polars as pl
 from strongroom_policy import filters
@@ -14,25 +16,41 @@ from strongroom_hub.problems import Problem
 from strongroom_hub.vault import masks, memfd
 from strongroom_hub.vault.jobs import ViewJob, bad_view
 from strongroom_hub.vault.manifest import Part, aad_prefix
-from strongroom_hub.vault.parts import damaged, open_part
+from strongroom_hub.vault.parts import Mark, damaged, is_settled, mark_of, open_part
 
 
 @contextmanager
-def open_view(job: ViewJob) -> Iterator[pl.LazyFrame]:
-    """The view as a lazy frame, valid inside the block. Raises Problem naming the part that cannot be trusted."""
+def open_view(job: ViewJob, checked: dict[str, Mark] | None = None) -> Iterator[pl.LazyFrame]:
+    """The view as a lazy frame, valid inside the block; `checked` is given the marks of parts that were found right.
+
+    Raises Problem naming the part that cannot be trusted.
+    """
+    began = time.time_ns()
     with ExitStack() as stack:
         scans = []
         for part in job.manifest.parts:
-            fd = open_part(job.folder, job.manifest.dataset, job.manifest.version, part)
+            before = job.checked.get(part.name)
+            fd = open_part(job.folder, job.manifest.dataset, job.manifest.version, part, before)
             stack.callback(os.close, fd)
+            if checked is not None and is_settled(mark := mark_of(fd), began):
+                checked[part.name] = mark
             scans.append(_scan(job, part, fd))
         yield _seen(job, pl.concat(scans) if len(scans) > 1 else scans[0])
 
 
-def write_view(job: ViewJob, target: int, max_bytes: int) -> int:
-    """The view as an Arrow IPC file into the memory file `target`; the number of its rows. Raises Problem."""
+@dataclass(frozen=True, slots=True)
+class Written:
+    """`rows` of the view; `checked`: marks of the parts that were found right."""
+
+    rows: int
+    checked: dict[str, Mark]
+
+
+def write_view(job: ViewJob, target: int, max_bytes: int) -> Written:
+    """The view as an Arrow IPC file into the memory file `target`. Raises Problem."""
     path = memfd.path(target)
-    with open_view(job) as view:
+    checked: dict[str, Mark] = {}
+    with open_view(job, checked) as view:
         try:
             view.sink_ipc(path, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
         except (pl.exceptions.PolarsError, OSError) as error:
@@ -46,7 +64,7 @@ def write_view(job: ViewJob, target: int, max_bytes: int) -> int:
         raise damaged(
             job.manifest.dataset, job.manifest.version, "parts", f"{rows} rows instead of {job.manifest.rows}"
         )
-    return rows
+    return Written(rows, checked)
 
 
 def collect_view(job: ViewJob) -> pl.DataFrame:

@@ -12,6 +12,9 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+import polars_hash as plh
+
 from strongroom_hub import frames
 from strongroom_hub.problems import Problem
 from strongroom_hub.vault import checks, views
@@ -38,12 +41,24 @@ def main() -> None:
     forbid_inspection()
     os.umask(0o077)
     with socket.socket(fileno=os.dup(0)) as vault:
+        _warm_up()
+        frames.send(vault, {"ready": True})
         try:
             job, fds = frames.receive(vault, max_fds=1, limit=MAX_JOB)
         except frames.FrameError:
             return  # the vault ended and never needed this spare
         signal.alarm(int(job.get("seconds", _MAX_SECONDS)))  # nobody may be left to kill this process
         frames.send(vault, _answer(job, fds), limit=MAX_JOB)
+
+
+def _warm_up() -> None:
+    """What the first plan of a process would pay for: polars' threads, its readers and the plugin that hashes."""
+    frame = pl.DataFrame({"a": ["x"], "b": [1]})
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    buffer.seek(0)
+    hashed = plh.col("a").chash.hmac_sha256(key="00")
+    pl.scan_parquet(buffer).filter(pl.col("b") > 0).with_columns(hashed).collect(engine="streaming")
 
 
 def _answer(job: dict[str, Any], fds: list[int]) -> dict[str, Any]:
@@ -75,7 +90,8 @@ def _read(job: dict[str, Any], fd: int) -> dict[str, Any]:
     max_bytes = int(job["max_bytes"])
     # a hard wall for what the plan may write: the memory file can grow no further
     resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, max_bytes))
-    return {"rows": views.write_view(ViewJob.from_json(job["view"]), fd, max_bytes)}
+    written = views.write_view(ViewJob.from_json(job["view"]), fd, max_bytes)
+    return {"rows": written.rows, "checked": written.checked}
 
 
 def _ingest(job: dict[str, Any], _: int) -> dict[str, Any]:

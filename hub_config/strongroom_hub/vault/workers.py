@@ -1,17 +1,19 @@
 """Disposable worker processes: each does one job on somebody's bytes and ends. If it dies, the vault says so and lives.
 
-A job and its keys travel over a socket pair (never arguments, never environment), memory files ride along. One spare
-worker is always started ahead, so a read does not wait for an interpreter.
+A job and its keys travel over a socket pair (never arguments, never environment), memory files ride along. Spares are
+started ahead, so a read does not wait for an interpreter.
 """
 
 from __future__ import annotations
 
 import contextlib
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,6 +40,10 @@ class _Worker:
             )
         self.socket = ours
 
+    def wait_ready(self, seconds: float) -> bool:
+        """Wait until it waits for its job; whether it does."""
+        return bool(select.select([self.socket], [], [], seconds)[0]) or self.process.poll() is not None
+
     def end(self) -> int:
         """Close, kill what still runs, collect; the exit status."""
         self.socket.close()
@@ -49,25 +55,33 @@ class _Worker:
 class Workers:
     """Runs jobs, at most `limit` at a time, each at most `deadline` seconds."""
 
-    def __init__(self, *, limit: int = 4, deadline: float = 300.0) -> None:
+    def __init__(self, *, limit: int = 4, deadline: float = 300.0, spares: int = 2) -> None:
+        """`spares`: processes that are started ahead, about 100 MB each."""
         self._deadline = deadline
         self._slots = threading.BoundedSemaphore(limit)
         self._lock = threading.Lock()
-        self._spare: _Worker | None = None
+        self._spares: deque[_Worker] = deque()
+        self._wanted = spares
         self._closed = False
         self.busy: set[int] = set()
         """Process ids of the workers that have a job now."""
 
     def start(self) -> None:
-        """Start the spare worker ahead of the first job."""
+        """Start the spare workers ahead of the first job."""
         self._refill()
 
+    def wait_ready(self, seconds: float = 30.0) -> bool:
+        """Wait until a spare worker waits for its job; whether one does."""
+        with self._lock:
+            spares = list(self._spares)
+        return bool(spares) and spares[0].wait_ready(seconds)
+
     def close(self) -> None:
-        """End the spare worker; jobs that run are finished by their callers."""
+        """End the spare workers; jobs that run are finished by their callers."""
         with self._lock:
             self._closed = True
-            spare, self._spare = self._spare, None
-        if spare is not None:
+            spares, self._spares = list(self._spares), deque()
+        for spare in spares:
             spare.end()
 
     @property
@@ -94,6 +108,7 @@ class Workers:
             self.busy.add(pid)
         try:
             worker.socket.settimeout(self._deadline)
+            frames.receive(worker.socket)  # it says when it has started
             frames.send(worker.socket, job, fds, limit=MAX_JOB)
             answer, _ = frames.receive(worker.socket, limit=MAX_JOB)
         except TimeoutError as error:
@@ -111,18 +126,19 @@ class Workers:
         return answer
 
     def _take(self) -> _Worker:
-        with self._lock:
-            spare, self._spare = self._spare, None
-        if spare is not None and spare.process.poll() is None:
-            return spare
-        if spare is not None:
+        while True:
+            with self._lock:
+                spare = self._spares.popleft() if self._spares else None
+            if spare is None:
+                return _Worker()
+            if spare.process.poll() is None:
+                return spare
             spare.end()
-        return _Worker()
 
     def _refill(self) -> None:
         with self._lock:
-            if self._spare is None and not self._closed:
-                self._spare = _Worker()
+            while len(self._spares) < self._wanted and not self._closed:
+                self._spares.append(_Worker())
 
 
 def _last_words(status: int) -> str:
