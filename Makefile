@@ -42,12 +42,14 @@ test-python: ## all Python tests that need neither npm nor the built extension
 
 soak: ## the long tests, and each protection switched off in a copy: do the tests notice? (TESTS=path for a part)
 	@$(BOOTSTRAP) dev -- dev/bin/python -m pytest -m soak $(TESTS)
+	@$(BOOTSTRAP) dev -- dev/bin/python benchmarks/audit.py --rounds 0 --entries 10000000
 	@$(BOOTSTRAP) dev -- dev/bin/python tools/mutations.py
 
-bench: ## ratios to a stock Jupyter server, then the policy's decisions and reads of data (ONLY=start,trip for parts of the first)
+bench: ## ratios to a stock Jupyter server, then policy, reads of data, and the log (ONLY=start,trip for parts of the first)
 	@$(BOOTSTRAP) dev -- dev/bin/python benchmarks/road.py $(if $(ONLY),--only $(ONLY))
 	$(if $(ONLY),,@$(BOOTSTRAP) dev -- dev/bin/python benchmarks/policy.py)
 	$(if $(ONLY),,@$(BOOTSTRAP) dev -- dev/bin/python benchmarks/data.py)
+	$(if $(ONLY),,@$(BOOTSTRAP) dev -- dev/bin/python benchmarks/audit.py)
 
 bench-covert: ## what gets from one kernel to another, in bits per second (as root, on a quiet machine; five minutes)
 	@$(BOOTSTRAP) dev -- dev/bin/python benchmarks/covert.py

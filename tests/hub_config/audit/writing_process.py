@@ -15,30 +15,35 @@ from strongroom_hub.audit.keys import LogKeys
 from strongroom_hub.audit.writer import open_writer
 from strongroom_hub.database import open_engine
 
-folder, threads, count = Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-place, password = (sys.argv[1], Path(sys.argv[5]).read_text()) if sys.argv[5:] else (Path(sys.argv[1]), "")
-writer = open_writer(open_engine(place, password), LogKeys.load(folder))
-numbers = iter(range(count))
-lock = threading.Lock()
+
+def write(place: Path | str, password: str, keys: LogKeys, threads: int, count: int, told: int) -> None:
+    """Append `count` entries from `threads` threads and tell each acknowledgement on the descriptor `told`."""
+    writer = open_writer(open_engine(place, password), keys)
+    numbers = iter(range(count))
+    lock = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                number = next(numbers, None)
+            if number is None:
+                return
+            text = f"{os.getpid()}-{number}"
+            payload = "x = 1" if number % 5 == 0 else None
+            index = writer.append(
+                Entry(action=Action.CELL_BEGIN, actor="user:analyst", detail={"text": text}, payload=payload)
+            )
+            os.write(told, f"{index} {text}\n".encode())
+
+    workers = [threading.Thread(target=work) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    writer.close()
 
 
-def work() -> None:
-    while True:
-        with lock:
-            number = next(numbers, None)
-        if number is None:
-            return
-        text = f"{os.getpid()}-{number}"
-        payload = "x = 1" if number % 5 == 0 else None
-        index = writer.append(
-            Entry(action=Action.CELL_BEGIN, actor="user:analyst", detail={"text": text}, payload=payload)
-        )
-        os.write(1, f"{index} {text}\n".encode())
-
-
-workers = [threading.Thread(target=work) for _ in range(threads)]
-for worker in workers:
-    worker.start()
-for worker in workers:
-    worker.join()
-writer.close()
+if __name__ == "__main__":
+    named, folder, many, entries = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    secret = Path(sys.argv[5]).read_text() if sys.argv[5:] else ""
+    write(named if secret else Path(named), secret, LogKeys.load(folder), many, entries, 1)
