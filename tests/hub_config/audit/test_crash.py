@@ -213,7 +213,7 @@ def unsynced(lines: list[str]) -> tuple[int, int]:
 
 
 def test_every_acknowledgement_comes_after_its_sync(engine: Engine, database: Path, keys_dir: Path) -> None:
-    """One writer, so that each acknowledgement needs a sync of its own; without the setting nearly all would miss it."""
+    """One writer, so that each acknowledgement needs a sync of its own; without the setting nearly all miss it."""
     engine.dispose()
     program = (
         f"import runpy, sys; sys.argv = ['w', {str(database)!r}, {str(keys_dir)!r}, '1', '60']\n"
