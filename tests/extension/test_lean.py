@@ -6,13 +6,8 @@ import sys
 LOADED = """
 import sys
 import strongroom_lab.main
-<<<<<<< HEAD
 left_out = ("sqlalchemy.engine", "alembic", "jupyterhub.handlers", "sqlmodel", "fastapi")
 print(*(name for name in left_out if name in sys.modules))
-=======
-heavy = ("sqlalchemy.engine", "alembic", "jupyterhub.handlers", "sqlmodel", "fastapi")
-print(*(name for name in heavy if name in sys.modules))
->>>>>>> 30e5fcb (Tests: line length)
 """
 STILL_WHOLE = """
 import strongroom_lab.main
