@@ -1,4 +1,4 @@
-"""Tables of access requests and the grants that came of them."""
+"""Tables of access requests, the grants that came of them, and what people were trained in."""
 
 from __future__ import annotations
 
@@ -49,3 +49,14 @@ class Grant(SQLModel, table=True):
     ended_at: datetime | None = Field(default=None, sa_type=UtcTime)
     revoked_by: str | None = None
     reason: str | None = None
+
+
+class TrainingRecord(SQLModel, table=True):
+    """A course that somebody passed, on the last day they did."""
+
+    __tablename__ = "training_record"
+
+    user: str = Field(primary_key=True, max_length=64)
+    course: str = Field(primary_key=True, max_length=64)
+    passed: str = Field(max_length=10)
+    """The day (UTC), as `2026-11-29`."""

@@ -16,6 +16,7 @@ from strongroom_hub.access.models import Grant
 from strongroom_hub.access.rules import ASK, invalid_request
 from strongroom_hub.access.service import column_questions, may_discover
 from strongroom_hub.access.sources import add_source
+from strongroom_hub.access.training import check_training
 from strongroom_hub.access.viewing import Sight, row_filters, subject_of
 from strongroom_hub.audit.entries import Action
 from strongroom_hub.audit.writer import AuditWriter, Tx
@@ -43,7 +44,7 @@ from strongroom_hub.projects.service import (
 )
 
 MAX_VIEW_BYTES = 4 << 30
-CARRIED_OUT = ("mask", "max-days", "rows", "sandbox")
+CARRIED_OUT = ("mask", "max-days", "rows", "sandbox", "training")
 """The obligations on reading that control and vault carry out; a reading that owes another one is refused."""
 WHY_LINES = 12
 """Lines of reasons that a refusal carries: wide datasets repeat themselves."""
@@ -122,6 +123,8 @@ def _decide(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted) -> _
         sources, owed = _sources(tx.session, context, caller, view)
         rulings = _allowed_columns(tx.session, context, caller, view, wanted.columns)
         _check_carried_out(view, [*rulings.values(), *owed])
+        due = strictest(ruling.obligations for ruling in [*rulings.values(), *owed]).training
+        check_training(tx.session, due, user=caller.user, today=context.clock().date(), of=view.name)
         check_files(view, rulings)
         _check_tier(context, caller, kernel, view, rulings, owed)
         sight = _sight(context, caller, view, rulings)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
-from strongroom_hub.access import reads, service
+from strongroom_hub.access import reads, service, training
 from strongroom_hub.catalog import pages
-from strongroom_hub.control.callers import Caller, Ctx, Writer
+from strongroom_hub.control.callers import Caller, Ctx, Writer, require_operator
 from strongroom_hub.control.session import Person
 
 internal = APIRouter()
@@ -47,6 +48,22 @@ class NewDecision(BaseModel):
 
 class Revocation(BaseModel):
     reason: Text = ""
+
+
+class PassedCourse(BaseModel):
+    user: Annotated[str, Field(min_length=1, max_length=64)]
+    course: Annotated[str, Field(max_length=64)]
+    passed: date
+
+
+@internal.post("/training", status_code=201, dependencies=[Depends(require_operator)])
+def record_training(body: PassedCourse, context: Ctx, writer: Writer) -> dict[str, Any]:
+    return training.record(writer, context, user=body.user, course=body.course, passed=body.passed)
+
+
+@internal.get("/training", dependencies=[Depends(require_operator)])
+def list_training(context: Ctx, user: Annotated[str | None, Query(max_length=64)] = None) -> dict[str, Any]:
+    return {"training": training.records(context, user)}
 
 
 @internal.post("/reads")

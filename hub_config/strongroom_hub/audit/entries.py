@@ -87,6 +87,7 @@ class Action(StrEnum):
     DATASET_SAVE = "control:dataset:save"
     DATASET_REFUSE_SAVE = "control:dataset:refuse-save"
     ACCOUNT_CREATE = "control:account:create"
+    TRAINING_RECORD = "control:training:record"
     PROJECT_CREATE = "control:project:create"
     LOG_READ = "control:log:read"
     ERASURE_REQUEST = "control:erasure:request"

@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 
 from strongroom_hub import setup, supervisor
-from strongroom_hub.cli import audit, dataset, dataset_files, dataset_look, demo, doctor, policy, sandbox, witness
+from strongroom_hub.cli import (
+    audit,
+    dataset,
+    dataset_files,
+    dataset_look,
+    demo,
+    doctor,
+    policy,
+    sandbox,
+    training,
+    witness,
+)
 from strongroom_hub.cli.common import HomeOption, InstanceOption, fail, load_instance
 from strongroom_hub.internal import ControlClient
 from strongroom_hub.locks import AlreadyRunningError
@@ -26,6 +37,7 @@ app.add_typer(policy.app, name="policy", help="Check and explain the policy file
 app.add_typer(audit.app, name="audit", help="Verify and read the audit log.")
 app.add_typer(witness.app, name="witness", help="Co-sign the audit log of another host.")
 app.add_typer(dataset.app, name="dataset", help="Bring data in.")
+app.add_typer(training.app, name="training", help="Record who passed which course.")
 app.add_typer(sandbox.app, name="sandbox", help="Look around in a kernel's box.")
 
 
