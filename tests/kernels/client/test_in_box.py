@@ -25,6 +25,43 @@ _OPEN = (
 )
 
 
+_NOTEBOOK = """
+import nbformat, papermill
+v4 = nbformat.v4
+first = v4.new_code_cell("extra = 0", metadata={"tags": ["parameters"]})
+second = v4.new_code_cell("import strongroom; print(strongroom.open('health/randhie').to_pandas().age.sum() + extra)")
+spec = {"name": "strongroom", "display_name": "Strongroom", "language": "python"}
+notebook = v4.new_notebook(cells=[first, second], metadata={"kernelspec": spec})
+nbformat.write(notebook, "in.ipynb")
+papermill.execute_notebook("in.ipynb", "out.ipynb", parameters={"extra": 5}, progress_bar=False)
+"""
+_PAPERMILL = f"{_NOTEBOOK}print(nbformat.read('out.ipynb', 4).cells[-1].outputs[0].text)"
+_NBCLIENT = """
+from nbclient import NotebookClient
+print(NotebookClient(notebook).execute().cells[-1].outputs[0].text)
+"""
+
+
+async def cells(handler: Any, *codes: str) -> Any:
+    """The types and contents of all messages that these cells of one kernel sent."""
+    km = AsyncKernelManager(kernel_name=NAME, kernel_spec_manager=KernelSpecManager(kernel_dirs=kernel_dirs()))
+    await km.start_kernel()
+    door = AskDoor(kernel_folder(km.kernel_id).ask_socket, handler)
+    await door.start()
+    client = km.client()
+    client.start_channels()
+    messages: list[dict[str, Any]] = []
+    try:
+        await client.wait_for_ready(timeout=30)
+        for code in codes:
+            await client.execute_interactive(code, timeout=90, output_hook=messages.append, allow_stdin=False)
+    finally:
+        client.stop_channels()
+        await door.stop()
+        await km.shutdown_kernel(now=True)
+    return [(message["msg_type"], message["content"]) for message in messages]
+
+
 @pytest.fixture
 def data_door(places: Places, doors: Any) -> None:
     """The vault's stand-in where kernels look for it."""
@@ -50,28 +87,25 @@ def test_the_whole_road_of_a_read(unprivileged: Callable[[Callable[[], Any]], An
             return {"ok": False, "problem": refused}
         return opened
 
-    async def scenario() -> Any:
-        km = AsyncKernelManager(kernel_name=NAME, kernel_spec_manager=KernelSpecManager(kernel_dirs=kernel_dirs()))
-        await km.start_kernel()
-        door = AskDoor(kernel_folder(km.kernel_id).ask_socket, handler)
-        await door.start()
-        client = km.client()
-        client.start_channels()
-        messages: list[dict[str, Any]] = []
-        try:
-            await client.wait_for_ready(timeout=30)
-            for code in (_OPEN, "strongroom.open('a/b')"):
-                await client.execute_interactive(code, timeout=30, output_hook=messages.append, allow_stdin=False)
-        finally:
-            client.stop_channels()
-            await door.stop()
-            await km.shutdown_kernel(now=True)
-        return [(message["msg_type"], message["content"]) for message in messages]
-
-    found = unprivileged(lambda: asyncio.run(scenario()))
+    found = unprivileged(lambda: asyncio.run(cells(handler, _OPEN, "strongroom.open('a/b')")))
     printed = "".join(content["text"] for kind, content in found if kind == "stream")
     assert [content["ename"] for kind, content in found if kind == "error"] == ["AccessDenied"], found
     assert printed == "130 (3, 2) confidential Catalog\n"
     (error,) = [content for kind, content in found if kind == "error"]
     assert error["ename"] == "AccessDenied"
     assert error["traceback"] == ["You may not read a/b", "No grant.", "  because rule G2", "Next: Ask."]
+
+
+@pytest.mark.usefixtures("data_door")
+def test_papermill_and_nbclient_run_inside_the_box(unprivileged: Callable[[Callable[[], Any]], Any]) -> None:
+    """A notebook that a cell runs has a kernel of its own in the same box; it reads through the same doors."""
+
+    async def handler(request: dict[str, Any]) -> dict[str, Any]:
+        if request["op"] == "open":
+            return {"ok": True, "ticket": "t", "dataset": "health/randhie", "version": 2, "label": "confidential"}
+        return {"ok": True}
+
+    found = unprivileged(lambda: asyncio.run(cells(handler, _PAPERMILL, _NBCLIENT)))
+    assert [content["evalue"] for kind, content in found if kind == "error"] == []
+    printed = "".join(content["text"] for kind, content in found if kind == "stream" and content["name"] == "stdout")
+    assert printed.split() == ["135", "130"]
