@@ -27,6 +27,9 @@ class Catalog(Sequence[dict[str, Any]]):
             raise KeyError(key)
         return self._datasets[key]
 
+    def _ipython_key_completions_(self) -> list[str]:
+        return [str(dataset.get("name")) for dataset in self]
+
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self._datasets)
 
@@ -107,16 +110,23 @@ def _details(dataset: dict[str, Any]) -> str:
     )
     name = str(dataset.get("name"))
     code = html.escape(f'strongroom.open("{name}").to_pandas()')
+    ask = html.escape(f'strongroom.request("{name}", purpose="...")')
     how = (
         f"Read it with <code>{code}</code>"
         if access.get("read")
-        else "Ask for access in the Datasets panel of the left sidebar."
+        else f"Ask for access in the Datasets panel of the left sidebar, or with <code>{ask}</code>"
     )
+    lines = [how, *(f"{words} {html.escape(', '.join(map(str, found)))}" for words, found in _lineage(dataset))]
     return (
         f"<b>{html.escape(name)}</b> version {_text(dataset, 'version')} · {_text(dataset, 'label')} · "
-        f"{html.escape(_access(dataset))}<br>{_text(dataset, 'description')}<br>{how}"
+        f"{html.escape(_access(dataset))}<br>{_text(dataset, 'description')}<br>{'<br>'.join(lines)}"
         f"<table><tr><th>column</th><th>type</th><th>meaning</th><th>you see</th></tr>{columns}</table>"
     )
+
+
+def _lineage(dataset: dict[str, Any]) -> list[tuple[str, list[Any]]]:
+    ways = (("Made from", "sources"), ("Used in", "used_by"))
+    return [(words, list(dataset[key])) for words, key in ways if dataset.get(key)]
 
 
 def _text(of: dict[str, Any], key: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 _HOW_TO_ASK = (
-    "Ask for access: open the Datasets panel in the left sidebar, choose {dataset}, and press Request access. "
-    "A data steward decides; then run this cell again."
+    "Ask for access: open the Datasets panel in the left sidebar, choose {dataset}, and press Request access, or let "
+    'strongroom.request("{dataset}", purpose="...") fill in the form. A data steward decides; then run this cell again.'
 )
 
 

@@ -37,6 +37,7 @@ _CATALOG = [
         "label": "public",
         "columns": [{"name": "bill", "type": "Float64", "description": "mm"}],
         "access": {"read": True, "columns": ["bill"], "masked": {}, "until": None, "request": None},
+        "used_by": ["cardio/<b>@1"],
     },
     {
         "name": "health/randhie",
@@ -240,6 +241,7 @@ def test_catalog_lists_searches_and_escapes(doors: Any) -> None:
     assert len(found.search("nothing like this")) == 0
     assert "<b>HIE" not in found._repr_html_()
     assert found["nature/penguins"]["label"] == "public"
+    assert found._ipython_key_completions_() == ["health/randhie", "nature/penguins"]
     with pytest.raises(KeyError):
         found["no/such"]
 
@@ -251,6 +253,7 @@ def test_catalog_widget_narrows_and_shows(doors: Any) -> None:
     search.value = "penguin"
     assert [value for _, value in found.options] == ["nature/penguins"]
     assert "strongroom.open(&quot;nature/penguins&quot;).to_pandas()" in details.value
+    assert "Used in cardio/&lt;b&gt;@1" in details.value
     search.value = "income"
     assert "Ask for access in the Datasets panel" in details.value
     assert "<script>" not in details.value
