@@ -25,7 +25,7 @@ def test_session_and_catalogue(lab: Lab) -> None:
     assert session["label"] == "public"
     assert session["console_url"] == "/services/control/"
     lab.control.answers["GET catalog"] = {"datasets": [{"name": "health/randhie"}]}
-    assert lab.call("GET", "strongroom/api/datasets").json() == {"datasets": [{"name": "health/randhie"}]}
+    assert lab.call("GET", "strongroom/api/datasets").json() == {"datasets": [{"name": "health/randhie", "used": []}]}
 
 
 def test_a_problem_of_control_reaches_the_panel(lab: Lab) -> None:
