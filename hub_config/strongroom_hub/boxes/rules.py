@@ -25,8 +25,6 @@ class Kind(StrEnum):
 ACTIONS = {kind: Action.KERNEL_LIMIT if kind is Kind.LIMIT else Action.KERNEL_VIOLATION for kind in Kind}
 INTERVAL = timedelta(seconds=10)
 """A kernel's violations of one kind become at most one entry in this time."""
-SAVES, SAVES_PER_SECOND = 10, 1 / 60
-"""What one workspace may save at once, and each second after that."""
 DENIALS, DENIALS_PER_SECOND = 30, 0.5
 """Refused reads of one workspace: so many at once, and so many more each second."""
 SAVES, SAVES_PER_SECOND = 10, 1 / 60
