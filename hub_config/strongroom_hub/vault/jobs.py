@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from strongroom_policy import filters
 
 from strongroom_hub.problems import Problem
-from strongroom_hub.vault.keys import KeyService
+from strongroom_hub.vault.keys import Keys
 from strongroom_hub.vault.manifest import FOOTER, Manifest
 from strongroom_hub.vault.masks import is_keyed, needed_columns
 from strongroom_hub.vault.parts import Mark
@@ -40,7 +40,7 @@ class ViewJob:
 
     @classmethod
     def prepare(
-        cls, published: Published, view: View, keys: KeyService, checked: Mapping[str, Mark] | None = None
+        cls, published: Published, view: View, keys: Keys, checked: Mapping[str, Mark] | None = None
     ) -> ViewJob:
         """Unwrap what this view needs and nothing else. Raises Problem, also where it is not of this version."""
         check_view(view, published.manifest)

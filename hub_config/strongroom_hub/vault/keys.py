@@ -1,4 +1,8 @@
-"""The key hierarchy: one master key wraps a random data key per (dataset, version, column) and per staged file.
+"""The key hierarchy: a master key wraps a random data key per (dataset, version, column) and per staged file.
+
+The master key lives in a key service and has numbered generations (`local:2`, `transit:strongroom:3`): the newest
+wraps, older ones open what they wrapped until they are destroyed. Pseudonym keys derive from a root that is wrapped
+too.
 
 Wrapped keys carry what they are for as authenticated data, so a key that was moved to another column, version or
 dataset does not open.
@@ -6,23 +10,19 @@ dataset does not open.
 
 from __future__ import annotations
 
-import base64
 import json
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from strongroom_hub.problems import Problem
+from strongroom_hub.vault.durable import replace_durably
 
 KEY_BYTES = 32
-_NONCE_BYTES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,13 @@ class WrappedKey:
 
     def as_json(self) -> dict[str, str]:
         return {"kek": self.kek, "wrapped": self.wrapped}
+
+    @classmethod
+    def from_json(cls, raw: object) -> WrappedKey:
+        """Raises ValueError."""
+        if not isinstance(raw, dict) or not all(isinstance(raw.get(name), str) for name in ("kek", "wrapped")):
+            raise ValueError("it is no wrapped key")
+        return cls(raw["kek"], raw["wrapped"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +65,89 @@ class KeyUse:
 class KeyService(Protocol):
     """Whoever holds the master key: a local file, or a key management service."""
 
-    def wrap(self, key: bytes, use: KeyUse) -> WrappedKey: ...
+    @property
+    def current(self) -> str:
+        """The generation that wraps now."""
+        ...
+
+    def generations(self) -> list[str]:
+        """Those that can still open something, oldest first. Raises Problem."""
+        ...
+
+    def wrap(self, key: bytes, use: KeyUse) -> WrappedKey:
+        """Raises Problem."""
+        ...
 
     def unwrap(self, wrapped: WrappedKey, use: KeyUse) -> bytes:
         """The data key. Raises Problem when it was not wrapped for this use by this service."""
         ...
 
+    def rotate(self) -> str:
+        """Make a new generation, which wraps from now on; its name. Raises Problem."""
+        ...
+
+    def destroy(self, generation: str) -> None:
+        """End an older generation for good: nothing that it wrapped opens ever again. Raises Problem."""
+        ...
+
+
+class Keys:
+    """A key service, and the pseudonym keys of projects below a root that it wraps."""
+
+    def __init__(self, service: KeyService, root_file: Path, *, may_create: bool) -> None:
+        """`may_create`: no data is there yet, so a missing root can be made. Raises Problem, OSError."""
+        self.service = service
+        self.root_file = root_file
+        if not root_file.exists():
+            if not may_create:
+                raise Problem(
+                    500,
+                    "root-key",
+                    "The root of the pseudonym keys is missing",
+                    f"The vault holds encrypted data, but {root_file} is gone.",
+                    why=("a new root would give every pseudonym another value",),
+                    next="Restore the file from backup.",
+                )
+            self._store_root(new_key())
+        self._root = self.service.unwrap(self._wrapped_root(), _ROOT)
+
+    def wrap(self, key: bytes, use: KeyUse) -> WrappedKey:
+        return self.service.wrap(key, use)
+
+    def unwrap(self, wrapped: WrappedKey, use: KeyUse) -> bytes:
+        return self.service.unwrap(wrapped, use)
+
     def project_key(self, project: str) -> str:
         """The project's pseudonym key as hex text: the same for ever, another for each project."""
-        ...
+        return derive(self._root, "project:" + project).hex()
+
+    def root_generation(self) -> str:
+        return self._wrapped_root().kek
+
+    def rewrap_root(self) -> int:
+        """Wrap the root under the current generation; how many keys that exchanged."""
+        if self.root_generation() == self.service.current:
+            return 0
+        self._store_root(self._root)
+        return 1
+
+    def _store_root(self, root: bytes) -> None:
+        replace_durably(self.root_file, json.dumps(self.service.wrap(root, _ROOT).as_json()).encode())
+
+    def _wrapped_root(self) -> WrappedKey:
+        try:
+            return WrappedKey.from_json(json.loads(self.root_file.read_bytes()))
+        except (OSError, ValueError) as error:
+            raise Problem(
+                500,
+                "root-key",
+                "The root of the pseudonym keys cannot be used",
+                f"{self.root_file} is unreadable or holds no wrapped key.",
+                next="Restore the file from backup.",
+            ) from error
+
+
+_ROOT = KeyUse(("root", "pseudonyms"))
 
 
 def new_key() -> bytes:
@@ -74,63 +155,18 @@ def new_key() -> bytes:
     return os.urandom(KEY_BYTES)
 
 
-class LocalKeyService:
-    """The master key in a file of 32 bytes that only the vault can read."""
-
-    kek = "local:1"
-
-    def __init__(self, file: Path) -> None:
-        """Read the master key. Raises Problem when the file is missing, of another size or readable by others."""
-        master = _read_private(file)
-        self._wrapping = AESGCM(_derive(master, "wrap"))
-        self._pseudonyms = _derive(master, "pseudonyms")
-
-    def wrap(self, key: bytes, use: KeyUse) -> WrappedKey:
-        nonce = os.urandom(_NONCE_BYTES)
-        sealed = nonce + self._wrapping.encrypt(nonce, key, use.as_bytes())
-        return WrappedKey(self.kek, base64.b64encode(sealed).decode())
-
-    def unwrap(self, wrapped: WrappedKey, use: KeyUse) -> bytes:
-        if wrapped.kek != self.kek:
-            raise self._refusal(wrapped, use)
-        try:
-            sealed = base64.b64decode(wrapped.wrapped, validate=True)
-            return self._wrapping.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], use.as_bytes())
-        except (InvalidTag, ValueError) as error:
-            raise self._refusal(wrapped, use) from error
-
-    def _refusal(self, wrapped: WrappedKey, use: KeyUse) -> Problem:
-        return Problem(
-            500,
-            "key-refused",
-            "A data key does not open",
-            f"The stored key for {' '.join(use.words)!r} was not wrapped for it by this vault's master key.",
-            why=(f"key {wrapped.kek!r}, this vault holds {self.kek!r}",),
-            next="Tell an operator: the key file or keys.json was changed, or belongs to another installation.",
-        )
-
-    def project_key(self, project: str) -> str:
-        return _derive(self._pseudonyms, "project:" + project).hex()
-
-
-def _derive(secret: bytes, purpose: str) -> bytes:
+def derive(secret: bytes, purpose: str) -> bytes:
+    """A 256-bit key for one purpose (HKDF-SHA256)."""
     return HKDF(SHA256(), KEY_BYTES, salt=None, info=f"strongroom/1 {purpose}".encode()).derive(secret)
 
 
-def _read_private(file: Path) -> bytes:
-    def refuse(detail: str, next_step: str) -> Problem:
-        return Problem(500, "master-key", "The vault's master key cannot be used", detail, next=next_step)
-
-    try:
-        with file.open("rb") as stream:
-            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
-            master = stream.read(KEY_BYTES + 1)
-    except OSError as error:
-        raise refuse(
-            f"{file} cannot be read ({error.strerror}).", "Run the set-up, or restore it from backup."
-        ) from error
-    if mode & 0o077:
-        raise refuse(f"{file} may be read by others (mode {mode:04o}).", f"Run: chmod 0600 {file}")
-    if len(master) != KEY_BYTES:
-        raise refuse(f"{file} does not hold exactly {KEY_BYTES} bytes.", "Restore it from backup.")
-    return master
+def key_refused(wrapped: WrappedKey, use: KeyUse, held: str) -> Problem:
+    """The refusal to open what this vault's master key did not wrap for this use."""
+    return Problem(
+        500,
+        "key-refused",
+        "A data key does not open",
+        f"The stored key for {' '.join(use.words)!r} was not wrapped for it by this vault's master key.",
+        why=(f"key {wrapped.kek!r}, this vault holds {held}",),
+        next="Tell an operator: the master key or keys.json was changed, or belongs to another installation.",
+    )

@@ -23,8 +23,14 @@ class Places:
         return self.root / "keys"
 
     @property
-    def master_key(self) -> Path:
-        return self.keys / "master.key"
+    def first_master_key(self) -> Path:
+        """The first generation of the master key, where it lies in files (keyfiles.py)."""
+        return self.keys / "master-1.key"
+
+    @property
+    def root_key(self) -> Path:
+        """The wrapped root of the pseudonym keys."""
+        return self.keys / "root.json"
 
     @property
     def receipt_key(self) -> Path:

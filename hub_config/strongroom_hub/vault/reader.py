@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from strongroom_hub.vault import memfd
 from strongroom_hub.vault.jobs import ViewJob, check_view, marks
-from strongroom_hub.vault.keys import KeyService
+from strongroom_hub.vault.keys import Keys
 from strongroom_hub.vault.manifest import FILES
 from strongroom_hub.vault.parts import Mark
 from strongroom_hub.vault.sealing import check_files_view, unseal
@@ -50,7 +50,7 @@ class _Built:
 class Reader:
     """Builds views in workers and keeps the latest up to `cache_bytes` in all."""
 
-    def __init__(self, store: Store, keys: KeyService, workers: Workers, *, cache_bytes: int = 1 << 30) -> None:
+    def __init__(self, store: Store, keys: Keys, workers: Workers, *, cache_bytes: int = 1 << 30) -> None:
         self._store = store
         self._keys = keys
         self._workers = workers

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from strongroom_hub.problems import Problem
 from strongroom_hub.vault import memfd, stream
-from strongroom_hub.vault.keys import KeyService, new_key
+from strongroom_hub.vault.keys import Keys, new_key
 from strongroom_hub.vault.manifest import FILE_NAME, FILES, FORMAT, File, Manifest, aad_prefix
 from strongroom_hub.vault.parts import damaged, open_sealed
 from strongroom_hub.vault.store import Published
@@ -84,7 +84,7 @@ def check_files_view(view: View, manifest: Manifest) -> None:
         )
 
 
-def unseal(published: Published, view: View, keys: KeyService, max_bytes: int) -> int:
+def unseal(published: Published, view: View, keys: Keys, max_bytes: int) -> int:
     """A new memory file with the one file that the view names, sealed against changes; the caller closes it.
 
     Raises Problem: too large, or not what was signed.

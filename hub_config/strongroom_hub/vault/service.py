@@ -11,13 +11,16 @@ import jwt
 
 from strongroom_hub.config import Instance
 from strongroom_hub.problems import Problem
+from strongroom_hub.vault.durable import FRESH
 from strongroom_hub.vault.exports import Exports
 from strongroom_hub.vault.jobs import decode_keys
-from strongroom_hub.vault.keys import LocalKeyService
+from strongroom_hub.vault.keyroom import KeyRoom
+from strongroom_hub.vault.keys import Keys
 from strongroom_hub.vault.manifest import FILES, Manifest
 from strongroom_hub.vault.partwriter import BYTES_PER_PART
 from strongroom_hub.vault.places import Places
 from strongroom_hub.vault.reader import Reader
+from strongroom_hub.vault.settings import VaultSettings
 from strongroom_hub.vault.setup import load_receipt_key
 from strongroom_hub.vault.store import Store
 from strongroom_hub.vault.tickets import IngestTicket, TicketVerifier, load_public_key
@@ -46,25 +49,34 @@ class Vault:
 
     def __init__(self, instance: Instance, *, started: float | None = None) -> None:
         """`started`: Unix time of the process's beginning. Raises Problem where keys are missing or unsafe."""
-        places = Places.of(instance)
+        self._places = places = Places.of(instance)
         control_key = load_public_key(instance.public_dir / "control.pub.pem")
         self.tickets = TicketVerifier(control_key, started=time.time() if started is None else started)
-        self.keys = LocalKeyService(places.master_key)
+        service = VaultSettings.load(instance).key_service(places)
+        self.keys = Keys(service, places.root_key, may_create=not any(places.store.iterdir()))
         self.workers = Workers()
         self.store = Store(places.store, control_key)
         self.reader = Reader(self.store, self.keys, self.workers)
         self._receipt_key = load_receipt_key(places.receipt_key)
         self.exports = Exports(places.exports, self.store, self.keys, self.workers, self._receipt_key)
         self.uploads = Uploads(places.uploads, self.keys)
+        self.key_room = KeyRoom(self.keys, self.store, [self.store, self.exports, self.uploads])
         self.intake = Workers(limit=INTAKE_LIMIT, deadline=INTAKE_SECONDS)
         self.part_bytes = BYTES_PER_PART
 
     def start(self) -> None:
         """Sweep what a killed vault left half-built, and start the spare worker."""
+        self.sweep()
+        self.workers.start()
+
+    def sweep(self) -> None:
+        """Remove what a killed vault left half-built; to be called before the first request."""
         self.store.sweep()
         self.exports.sweep()
         self.uploads.sweep()
-        self.workers.start()
+        for folder in (self._places.keys, self._places.uploads):
+            for file in folder.rglob(f"*{FRESH}"):
+                file.unlink()
 
     def close(self) -> None:
         self.reader.close()

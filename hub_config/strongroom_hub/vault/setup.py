@@ -16,8 +16,10 @@ from cryptography.hazmat.primitives.serialization import (
 
 from strongroom_hub.config import Instance
 from strongroom_hub.problems import Problem
+from strongroom_hub.vault.keyfiles import master_files
 from strongroom_hub.vault.keys import new_key
 from strongroom_hub.vault.places import Places
+from strongroom_hub.vault.settings import VaultSettings
 
 
 def create(instance: Instance) -> None:
@@ -28,17 +30,17 @@ def create(instance: Instance) -> None:
     places = Places.of(instance)
     for folder in (places.root, places.keys, places.store, places.exports, places.uploads):
         _folder(folder, instance)
-    if not places.master_key.exists():
+    if VaultSettings.load(instance).keys.service == "local" and not master_files(places.keys):
         if any(places.store.iterdir()):
             raise Problem(
                 500,
                 "master-key",
                 "The vault's master key is missing",
-                f"{places.store} holds encrypted data, but {places.master_key} is gone.",
+                f"{places.store} holds encrypted data, but {places.keys} holds no master key.",
                 why=("a new master key could never open the data that is there",),
-                next="Restore the key file from backup; to start over, remove the vault folder.",
+                next="Restore the key files from backup; to start over, remove the vault folder.",
             )
-        _write_once(places.master_key, new_key(), 0o600, instance)
+        _write_once(places.first_master_key, new_key(), 0o600, instance)
     if not places.receipt_key.exists():
         pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         _write_once(places.receipt_key, pem, 0o600, instance)

@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from strongroom_hub.problems import Problem
 from strongroom_hub.vault import wrapped as wrapped_keys
-from strongroom_hub.vault.keys import KeyService, KeyUse, WrappedKey
+from strongroom_hub.vault.durable import FRESH, replace_durably, sync_folder, write_durably
+from strongroom_hub.vault.keys import Keys, KeyUse, WrappedKey
 from strongroom_hub.vault.manifest import FILES, FOOTER, TABLE, Manifest, digest
 from strongroom_hub.vault.parts import damaged, open_part, open_sealed
 from strongroom_hub.vault.tickets import DATASET_NAME, verify_manifest
@@ -31,8 +33,6 @@ DRAFT_MANIFEST_FILE = "manifest.json"
 KEYS_FILE = "keys.json"
 _INGEST = ".ingest-"
 _DRAFT = ".draft-"
-_FRESH = ".fresh"
-"""Ends the name of what is about to replace a file of a published version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +45,15 @@ class Published:
     signed_at: float
     """Unix time of control's signature."""
 
-    def unwrap(self, columns: list[str], keys: KeyService, group: str = TABLE) -> dict[str, bytes]:
+    def unwrap(self, columns: list[str], keys: Keys, group: str = TABLE) -> dict[str, bytes]:
         """The footer key (under `FOOTER`) and the keys of these columns; no others are even unwrapped."""
         return {name: self._unwrap(keys, (group, name)) for name in [FOOTER, *columns]}
 
-    def unwrap_file(self, name: str, keys: KeyService) -> bytes:
+    def unwrap_file(self, name: str, keys: Keys) -> bytes:
         """The key of one file that is no table."""
         return self._unwrap(keys, (FILES, name))
 
-    def _unwrap(self, keys: KeyService, slot: Slot) -> bytes:
+    def _unwrap(self, keys: Keys, slot: Slot) -> bytes:
         about = self.manifest
         if slot not in self.wrapped:
             raise damaged(about.dataset, about.version, KEYS_FILE, f"no key for {slot[1]!r}")
@@ -73,7 +73,7 @@ class Store:
         unfinished = sorted(self.root.glob(f"*/*/{_INGEST}*"))
         for folder in unfinished:
             shutil.rmtree(folder)
-        half_written = sorted(self.root.glob(f"*/*/*/*{_FRESH}"))
+        half_written = sorted(self.root.glob(f"*/*/*/*{FRESH}"))
         for file in half_written:
             file.unlink()
         return unfinished + half_written
@@ -104,16 +104,16 @@ class Store:
         if set(wrapped) != manifest.slots():
             raise Problem(500, "keys-incomplete", "The ingest was abandoned", "Not every column has a key of its own.")
         _refuse_strangers(folder, manifest)
-        _write_durably(folder / KEYS_FILE, wrapped_keys.encode(wrapped))
-        _write_durably(folder / DRAFT_MANIFEST_FILE, manifest.model_dump_json().encode())
-        _sync_folder(folder)
+        write_durably(folder / KEYS_FILE, wrapped_keys.encode(wrapped))
+        write_durably(folder / DRAFT_MANIFEST_FILE, manifest.model_dump_json().encode())
+        sync_folder(folder)
         draft = self._draft(manifest.dataset, manifest.version)
         with self._lock:
             self._refuse_published(manifest.dataset, manifest.version)
             if draft.exists():
                 shutil.rmtree(draft)
             folder.rename(draft)
-            _sync_folder(draft.parent)
+            sync_folder(draft.parent)
 
     def publish(self, dataset: str, version: int, jws: str) -> None:
         """Make a draft readable, if control signed what the vault said of it; again is harmless. Raises Problem.
@@ -140,10 +140,10 @@ class Store:
                     why=("the draft was replaced after its manifest was signed, or the manifest was changed",),
                     next="Take the file in again and sign the manifest that comes back.",
                 )
-            _write_durably(draft / MANIFEST_FILE, jws.encode())
-            _sync_folder(draft)
+            write_durably(draft / MANIFEST_FILE, jws.encode())
+            sync_folder(draft)
             draft.rename(final)
-            _sync_folder(final.parent)
+            sync_folder(final.parent)
             (final / DRAFT_MANIFEST_FILE).unlink(missing_ok=True)
 
     def _sign_anew(self, final: Path, manifest: Manifest, signed_at: float, jws: str) -> None:
@@ -158,10 +158,7 @@ class Store:
                 f"{manifest.dataset} version {manifest.version} stands under a signature that is newer than this one.",
                 next="Publish the manifest that control signed last.",
             )
-        fresh = final / f"{MANIFEST_FILE}{_FRESH}"
-        _write_durably(fresh, jws.encode())
-        fresh.rename(final / MANIFEST_FILE)
-        _sync_folder(final)
+        replace_durably(final / MANIFEST_FILE, jws.encode())
 
     def retire(self, dataset: str, version: int) -> None:
         """Remove an unpublished draft. Raises Problem where it is published, or where there is none."""
@@ -171,7 +168,46 @@ class Store:
             if not draft.is_dir():
                 raise _unknown(dataset, version, "there is no draft of it")
             shutil.rmtree(draft)
-            _sync_folder(draft.parent)
+            sync_folder(draft.parent)
+
+    def keks(self) -> Counter[str]:
+        """How many keys of published versions and drafts each generation of the master key wraps. Raises Problem."""
+        found: Counter[str] = Counter()
+        for folder, _, _ in self._kept():
+            found.update(key.kek for key in _read_keys(folder, folder.parent.name, 0).values())
+        return found
+
+    def unfinished(self) -> bool:
+        """Whether a file is being taken in, whose keys are not written down yet."""
+        return any(self.root.glob(f"*/*/{_INGEST}*"))
+
+    def rewrap(self, keys: Keys, current: str, only: tuple[str, int] | None = None) -> int:
+        """Exchange the wrapping of all keys, or of one version's; how many. Data is not touched. Raises Problem."""
+        exchanged = 0
+        for folder, dataset, version in self._kept():
+            if only in (None, (dataset, version)):
+                exchanged += self._rewrap(folder, dataset, version, keys, current)
+        return exchanged
+
+    def _rewrap(self, folder: Path, dataset: str, version: int, keys: Keys, current: str) -> int:
+        with self._lock:
+            if not folder.is_dir():  # a draft that was published or retired meanwhile
+                return 0
+            before = _read_keys(folder, dataset, version)
+            after = wrapped_keys.rewrap_all(keys, current, dataset, version, before)
+            if after != before:
+                replace_durably(folder / KEYS_FILE, wrapped_keys.encode(after))
+            return sum(after[slot] != before[slot] for slot in before)
+
+    def _kept(self) -> list[tuple[Path, str, int]]:
+        """Folder, dataset and version of every draft and published version. Drafts first: they move on to published."""
+        found = []
+        for pattern, start in ((f"*/*/{_DRAFT}*", len(_DRAFT)), ("*/*/*", 0)):
+            for folder in sorted(self.root.glob(pattern)):
+                if folder.name[start:].isdecimal() and (folder / KEYS_FILE).exists():
+                    dataset = f"{folder.parent.parent.name}/{folder.parent.name}"
+                    found.append((folder, dataset, int(folder.name[start:])))
+        return found
 
     def open(self, dataset: str, version: int, *, active: str | None = None) -> Published:
         """A published version, its manifest verified against control's signature and its place. Raises Problem.
@@ -192,13 +228,7 @@ class Store:
         if active is not None and digest(jws) != active:
             raise damaged(dataset, version, MANIFEST_FILE, "it is signed, but not the one that control made active")
         _refuse_strangers(folder, manifest)
-        try:
-            wrapped = wrapped_keys.decode((folder / KEYS_FILE).read_bytes())
-        except OSError as error:
-            raise damaged(dataset, version, KEYS_FILE, "it is missing or unreadable") from error
-        except ValueError as error:
-            raise damaged(dataset, version, KEYS_FILE, "it does not list wrapped keys") from error
-        return Published(folder, manifest, wrapped, signed_at)
+        return Published(folder, manifest, _read_keys(folder, dataset, version), signed_at)
 
     def verify(self, dataset: str, version: int, *, active: str | None = None) -> Manifest:
         """Check signature, hashes, sizes and encryption of every part, without any key. Raises Problem."""
@@ -255,7 +285,7 @@ class Store:
 def _refuse_strangers(folder: Path, manifest: Manifest) -> None:
     """Raises Problem naming a file that nobody signed for: what lies here is read by nobody's mistake."""
     known = {*manifest.stored_names, MANIFEST_FILE, DRAFT_MANIFEST_FILE, KEYS_FILE}
-    known |= {MANIFEST_FILE + _FRESH, KEYS_FILE + _FRESH}
+    known |= {MANIFEST_FILE + FRESH, KEYS_FILE + FRESH}
     if strangers := {entry.name for entry in os.scandir(folder)} - known:
         raise damaged(manifest.dataset, manifest.version, min(strangers), "the signed manifest does not name this file")
 
@@ -271,6 +301,15 @@ def _unknown(dataset: str, version: int, what: str) -> Problem:
     )
 
 
+def _read_keys(folder: Path, dataset: str, version: int) -> dict[Slot, WrappedKey]:
+    try:
+        return wrapped_keys.decode((folder / KEYS_FILE).read_bytes())
+    except OSError as error:
+        raise damaged(dataset, version, KEYS_FILE, "it is missing or unreadable") from error
+    except ValueError as error:
+        raise damaged(dataset, version, KEYS_FILE, "it does not list wrapped keys") from error
+
+
 def _read_json(file: Path, dataset: str, version: int) -> dict[str, Any]:
     try:
         raw = json.loads(file.read_bytes())
@@ -281,23 +320,8 @@ def _read_json(file: Path, dataset: str, version: int) -> dict[str, Any]:
     return raw
 
 
-def _write_durably(file: Path, content: bytes) -> None:
-    with file.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
 def _make_durable_folder(folder: Path, root: Path) -> None:
     for level in (folder.parent, folder):
         level.mkdir(mode=0o700, exist_ok=True)
     for level in (folder, folder.parent, root):
-        _sync_folder(level)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        sync_folder(level)

@@ -7,6 +7,7 @@ most `CHUNK` bytes, bound to dataset, version and N. Only the last chunk may be 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -14,6 +15,7 @@ import os
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +24,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from strongroom_hub.problems import Problem
-from strongroom_hub.vault.keys import KeyService, KeyUse, WrappedKey, new_key
+from strongroom_hub.vault.keys import Keys, KeyUse, new_key
+from strongroom_hub.vault.wrapped import read_one, rewrap_one
 
 CHUNK = 4 << 20
 """Bytes of plaintext in a chunk: what a broken connection loses at most."""
@@ -192,7 +195,7 @@ class Reader(io.RawIOBase):
 class Uploads:
     """All uploads of a vault; one sender at a time for each."""
 
-    def __init__(self, root: Path, keys: KeyService) -> None:
+    def __init__(self, root: Path, keys: Keys) -> None:
         self.root = root
         self._keys = keys
         self._lock = threading.Lock()
@@ -229,13 +232,29 @@ class Uploads:
             if newest < limit or not (folder / _STATE_FILE).exists():
                 shutil.rmtree(folder, ignore_errors=True)
 
+    def keks(self) -> Counter[str]:
+        """How many keys of uploads each generation of the master key wraps."""
+        found: Counter[str] = Counter()
+        for file in self.root.glob(f"*/{_STATE_FILE}"):
+            with contextlib.suppress(OSError, ValueError):  # it is going, or is no upload: nothing of it opens
+                found[read_one(file).kek] += 1
+        return found
+
+    def rewrap(self, keys: Keys, current: str, only: tuple[str, int] | None = None) -> int:
+        """Exchange the wrapping of all keys of uploads; how many. Raises Problem."""
+        exchanged = 0
+        for file in sorted(self.root.glob(f"*/{_STATE_FILE}")) if only is None else []:
+            namespace, name, version = file.parent.name.split("+")
+            with contextlib.suppress(OSError, ValueError):
+                exchanged += rewrap_one(keys, current, _use(f"{namespace}/{name}", int(version)), file)
+        return exchanged
+
     def _opened(self, folder: Path, dataset: str, version: int) -> Upload:
-        use = KeyUse(("upload", dataset, str(version)))
+        use = _use(dataset, version)
         state = folder / _STATE_FILE
         try:
-            raw = json.loads(state.read_bytes())
-            return Upload(folder, self._keys.unwrap(WrappedKey(str(raw["kek"]), str(raw["wrapped"])), use))
-        except (OSError, ValueError, TypeError, KeyError, Problem):
+            return Upload(folder, self._keys.unwrap(read_one(state), use))
+        except (OSError, ValueError, Problem):
             # there is none, or it cannot be opened any more: then nothing of it can be used
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
@@ -244,3 +263,7 @@ class Uploads:
         draft.write_text(json.dumps(self._keys.wrap(key, use).as_json()))
         draft.rename(state)
         return Upload(folder, key)
+
+
+def _use(dataset: str, version: int) -> KeyUse:
+    return KeyUse(("upload", dataset, str(version)))

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 from strongroom_hub.problems import Problem
-from strongroom_hub.vault import exports
+from strongroom_hub.vault import stream
 
 
 def findings(receipt: dict[str, Any], check: str) -> list[dict[str, Any]]:
@@ -56,27 +56,27 @@ def test_the_receipt_binds_name_content_and_findings(room: Any) -> None:
     assert {finding["check"] for finding in receipt["findings"]} == {"size", "type", "small-counts"}
 
 
-@pytest.mark.parametrize("size", [0, 1, exports.CHUNK - 1, exports.CHUNK, exports.CHUNK + 1, 3 * exports.CHUNK])
+@pytest.mark.parametrize("size", [0, 1, stream.CHUNK - 1, stream.CHUNK, stream.CHUNK + 1, 3 * stream.CHUNK])
 def test_staged_bytes_come_back_and_lie_encrypted(room: Any, size: int) -> None:
     data = b"Zephyrine," * (size // 10) + b"x" * (size % 10)
     receipt = room.stage(data, "note.txt")
-    stored = room.instance.vault_dir / "exports" / "e1" / f"{receipt['sha256']}.srx"
+    stored = room.instance.vault_dir / "exports" / "e1" / f"{receipt['sha256']}.sealed"
     assert b"Zephyrine" not in stored.read_bytes()
     length, content = room.vault.exports.open("e1", receipt["sha256"])
     assert (length, b"".join(content)) == (size, data)
 
 
 def test_every_change_to_a_staged_file_is_noticed(room: Any) -> None:
-    data = bytes(range(32, 127)) * (2 * exports.CHUNK // 95 + 5)
+    data = bytes(range(32, 127)) * (2 * stream.CHUNK // 95 + 5)
     receipt = room.stage(data, "note.txt")
-    stored: Path = room.instance.vault_dir / "exports" / "e1" / f"{receipt['sha256']}.srx"
+    stored: Path = room.instance.vault_dir / "exports" / "e1" / f"{receipt['sha256']}.sealed"
     whole = stored.read_bytes()
-    head = 8 + struct.unpack(">I", whole[4:8])[0]
-    step = exports.CHUNK + 16
+    head = stream.HEAD
+    step = stream.CHUNK + 16
     chunks = [whole[at : at + step] for at in range(head, len(whole), step)]
     assert len(chunks) == 3
     other = room.stage(data, "note.txt", export="e2")
-    elsewhere = (room.instance.vault_dir / "exports" / "e2" / f"{other['sha256']}.srx").read_bytes()
+    elsewhere = (room.instance.vault_dir / "exports" / "e2" / f"{other['sha256']}.sealed").read_bytes()
     attacks = [
         whole[:-1],
         whole[:head] + chunks[0] + chunks[1],
@@ -85,14 +85,11 @@ def test_every_change_to_a_staged_file_is_noticed(room: Any) -> None:
         whole[:head],
         whole + b"x",
         b"",
-        b"SRX1",
-        b"SRX1\xff\xff\xff\xff",
+        b"SRS1",
+        b"SRS1\xff\xff\xff\xff",
         data,
         elsewhere,
-        *[
-            whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
-            for at in (0, 5, 12, head - 3, head + 1, len(whole) - 1)
-        ],
+        *[whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in (0, 5, head - 1, head + 1, len(whole) - 1)],
     ]
     for number, attack in enumerate(attacks):
         stored.write_bytes(attack)
@@ -259,7 +256,7 @@ def test_a_source_that_cannot_be_read_again_stops_the_staging(room: Any, microda
         room.stage(b"town,n\na,20\n", sources=read)
     with pytest.raises(Problem, match="no published version"):
         room.stage(b"town,n\na,20\n", sources=[room.view("health/gone", ["x"])])
-    assert list((room.instance.vault_dir / "exports").rglob("*.srx")) == []
+    assert list((room.instance.vault_dir / "exports").rglob("*.sealed")) == []
 
 
 def test_half_written_files_are_swept(room: Any) -> None:
@@ -267,4 +264,4 @@ def test_half_written_files_are_swept(room: Any) -> None:
     draft = room.instance.vault_dir / "exports" / "e1" / ".draft-1"
     draft.write_bytes(b"half")
     assert room.vault.exports.sweep() == [draft]
-    assert len(list(draft.parent.iterdir())) == 1
+    assert sorted(path.suffix for path in draft.parent.iterdir()) == [".key", ".sealed"]

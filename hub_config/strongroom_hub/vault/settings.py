@@ -1,0 +1,85 @@
+"""`vault.toml` beside `instance.toml`: where the vault's master key is. Places and names, never a secret."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from strongroom_hub.config import Instance
+from strongroom_hub.problems import Problem
+from strongroom_hub.vault.keyfiles import LocalKeyService, Passphrase, credentials_folder
+from strongroom_hub.vault.keys import KeyService
+from strongroom_hub.vault.places import Places
+from strongroom_hub.vault.transit import TransitKeyService, TransitSettings
+
+FILE = "vault.toml"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KeySettings(_Strict):
+    """`service`: `local` (files below the vault's folder), `credential` (systemd's), `transit` (OpenBao, Vault)."""
+
+    service: Literal["local", "credential", "transit"] = "local"
+    passphrase: Annotated[str, Field(pattern=r"^(credential:[A-Za-z0-9._-]+|fd:[0-9]{1,4})$")] | None = None
+    transit: TransitSettings | None = None
+
+
+_DEFAULT = KeySettings()
+
+
+class _Document(_Strict):
+    keys: KeySettings = _DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class VaultSettings:
+    """What `vault.toml` says; all of it has a default."""
+
+    keys: KeySettings = _DEFAULT
+
+    @classmethod
+    def load(cls, instance: Instance) -> VaultSettings:
+        """Raises Problem naming file and member."""
+        file = instance.data / FILE
+        try:
+            document = _Document.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return cls()
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise _unusable(file, str(error)) from error
+        except ValidationError as error:
+            fields = sorted({".".join(str(part) for part in item["loc"]) for item in error.errors()})
+            raise _unusable(file, f"wrong or unknown: {', '.join(fields)}") from error
+        if (document.keys.service == "transit") != (document.keys.transit is not None):
+            raise _unusable(file, "keys.transit belongs to service = 'transit', and that needs it")
+        if document.keys.passphrase is not None and document.keys.service != "local":
+            raise _unusable(file, "keys.passphrase belongs to service = 'local'")
+        return cls(document.keys)
+
+    def key_service(self, places: Places) -> KeyService:
+        """The service that holds the master key. Raises Problem where it cannot be used."""
+        if self.keys.transit is not None:
+            return TransitKeyService(self.keys.transit)
+        if self.keys.service == "credential":
+            return LocalKeyService(credentials_folder(), fixed=True)
+        return LocalKeyService(places.keys, passphrase=self.passphrase())
+
+    def passphrase(self) -> Passphrase | None:
+        return None if self.keys.passphrase is None else Passphrase(self.keys.passphrase)
+
+
+def _unusable(file: Path, why: str) -> Problem:
+    return Problem(
+        500,
+        "vault-settings",
+        "The vault's settings cannot be used",
+        f"{file}: {why}.",
+        next="Correct the file (docs/operators/keys.md).",
+    )
