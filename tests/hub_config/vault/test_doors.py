@@ -113,6 +113,7 @@ def test_the_whole_road_of_a_dataset_and_an_export(running: Running, room: Any, 
         "dataset": "health/people",
         "version": 1,
         "label": "secret",
+        "kind": "table",
     }
     assert answer["bytes"] == memfd.size(fd)
     assert pl.read_ipc(memfd.path(fd))["age"].to_list() == people["age"].to_list()
