@@ -97,6 +97,7 @@ class Vault:
         self.staged: dict[tuple[str, str], bytes] = {}
         self.fetched: list[str] = []
         self.published: dict[tuple[str, int], str] = {}
+        self.orders: list[dict[str, Any]] = []
         self.down = False
         public = self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         public_key_file.write_bytes(public)
@@ -127,6 +128,20 @@ class Vault:
         if self.down:
             raise Problem(503, "vault-unavailable", "The vault cannot be asked now", "It is down.", next="Wait.")
         self.published[dataset, version] = jws
+
+    def key_operation(self, ticket: str) -> dict[str, Any]:
+        if self.down:
+            raise Problem(503, "vault-unavailable", "The vault cannot be asked now", "It is down.", next="Wait.")
+        claims = jwt.decode(ticket, options={"verify_signature": False})
+        self.orders.append(claims)
+        if claims["operation"] == "shred":
+            return {"removed": [f"table:{name}" for name in claims["columns"] or ["age"]]}
+        return {
+            "status": {"current": "local:1", "generations": ["local:1"], "wrapped": {"local:1": 3}},
+            "rotate": {"before": "local:1", "current": "local:2"},
+            "rekey": {"current": "local:2", "exchanged": 3, "left": 0},
+            "destroy": {"destroyed": claims.get("generation"), "generations": ["local:2"]},
+        }[claims["operation"]]
 
     def fetch(self, *, export: str, sha256: str, ticket: str) -> bytes:
         self.fetched.append(ticket)

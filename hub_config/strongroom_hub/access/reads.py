@@ -30,6 +30,7 @@ from strongroom_hub.control.tickets import ReadView
 from strongroom_hub.control.times import iso, iso_or_none
 from strongroom_hub.derived import lineage
 from strongroom_hub.derived.lineage import Seen
+from strongroom_hub.keys.service import gone, refusal
 from strongroom_hub.problems import Problem
 from strongroom_hub.projects.models import Kernel
 from strongroom_hub.projects.rules import reaches
@@ -125,6 +126,7 @@ def _decide(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted) -> _
         _check_carried_out(view, [*rulings.values(), *owed])
         due = strictest(ruling.obligations for ruling in [*rulings.values(), *owed]).training
         check_training(tx.session, due, user=caller.user, today=context.clock().date(), of=view.name)
+        rulings = _not_shredded(tx.session, view, rulings, explicit=wanted.columns is not None)
         check_files(view, rulings)
         _check_tier(context, caller, kernel, view, rulings, owed)
         sight = _sight(context, caller, view, rulings)
@@ -190,6 +192,15 @@ def _allowed_columns(
     if (wanted is not None and refused) or not granted:
         raise _refusal(session, context, caller, view, refused, partly=bool(granted))
     return granted
+
+
+def _not_shredded(session: Session, view: View, rulings: dict[str, Decision], *, explicit: bool) -> dict[str, Decision]:
+    """Without what was shredded. Raises Problem 410 where that was asked for by name, or where nothing is left."""
+    lost = gone(session, view.name, view.version.version, rulings)
+    if lost and (explicit or len(lost) == len(rulings)):
+        column, shred = next(iter(lost.items()))
+        raise refusal(shred, column)
+    return {column: ruling for column, ruling in rulings.items() if column not in lost}
 
 
 def _check_carried_out(view: View, rulings: list[Decision]) -> None:

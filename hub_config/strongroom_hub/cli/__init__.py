@@ -16,6 +16,7 @@ from strongroom_hub.cli import (
     dataset_look,
     demo,
     doctor,
+    keys,
     policy,
     sandbox,
     training,
@@ -41,6 +42,9 @@ app.add_typer(training.app, name="training", help="Record who passed which cours
 app.add_typer(sandbox.app, name="sandbox", help="Look around in a kernel's box.")
 
 
+app.add_typer(keys.app, name="keys", help="The vault's master key.")
+dataset.app.command()(keys.rekey)
+dataset.app.command()(keys.shred)
 dataset.app.command("add-files")(dataset_files.add_files)
 dataset.app.command("list")(dataset_look.list_all)
 dataset.app.command("show")(dataset_look.show)

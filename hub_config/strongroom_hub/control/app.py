@@ -22,6 +22,7 @@ from strongroom_hub.control.oauth import HubLogin
 from strongroom_hub.control.session import Person, Sessions
 from strongroom_hub.derived import routes as derived
 from strongroom_hub.identity import routes as identity
+from strongroom_hub.keys import routes as keys
 from strongroom_hub.policies import routes as policies
 from strongroom_hub.projects import routes as projects
 
@@ -41,7 +42,7 @@ def create_internal(context: Context, writer: AuditWriter, principals: Principal
     app.state.context, app.state.writer, app.state.principals = context, writer, principals
     app.state.metrics = Metrics(context)
     errors.install(app)
-    for room in (identity, projects, catalog, derived, access, airlock, audit, boxes, policies, control):
+    for room in (identity, projects, catalog, derived, access, airlock, audit, boxes, policies, keys, control):
         app.include_router(room.internal, prefix=INTERNAL_PREFIX)
     app.include_router(control.scraped, prefix=INTERNAL_PREFIX)
     return app
@@ -56,7 +57,7 @@ def create_public(context: Context, writer: AuditWriter, hub: HubLogin, *, prefi
     app.state.secure_cookies = context.instance.public_url.startswith("https:")
     errors.install(app)
     app.middleware("http")(_guard_answers)
-    for room in (access, airlock, audit, boxes, catalog, policies, control):
+    for room in (access, airlock, audit, boxes, catalog, policies, keys, control):
         app.include_router(room.public, prefix=f"{prefix}api/v1")
     app.include_router(_description(app, prefix))
     app.include_router(console.routes(prefix))

@@ -27,6 +27,7 @@ VAULT_AUDIENCE = "strongroom:vault"
 VAULT_ISSUER = "strongroom:vault"
 CONTROL_AUDIENCE = "strongroom:control"
 READ_LIFE, STAGE_LIFE, FETCH_LIFE, RETIRE_LIFE, INGEST_LIFE = 30, 60, 60, 60, 3600
+KEYS_LIFE = 60
 """Seconds that a ticket of each kind can be presented."""
 
 
@@ -133,6 +134,10 @@ class TicketSigner:
 
     def retire(self, *, dataset: str, version: int) -> str:
         return self._sign("retire", {"dataset": dataset, "version": version}, RETIRE_LIFE)
+
+    def keys(self, operation: str, **claims: Any) -> str:
+        """An order about keys: `operation` and what it needs (wire-formats 2)."""
+        return self._sign("keys", {"operation": operation, **claims}, KEYS_LIFE)
 
     def manifest(self, manifest: Mapping[str, Any]) -> str:
         return self._sign("manifest", {"manifest": dict(manifest)}, None)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from strongroom_hub.problems import Problem
 
 TIMEOUT_SECONDS = 30.0
+KEYS_SECONDS = 600.0
+"""Exchanging every wrapping of a large store takes its time where a key service is asked for each."""
 NOT_FETCHED = "The file is kept in the vault and could not be fetched."
 NOT_PUBLISHED = "The signed manifest is kept and could not be handed over."
 
@@ -44,6 +47,19 @@ class VaultDoor:
             raise _unavailable("it does not answer", NOT_PUBLISHED) from error
         if not answer.is_success:
             raise _as_problem(answer)
+
+    def key_operation(self, ticket: str) -> dict[str, Any]:
+        """What the vault says it did with keys. Raises Problem 503 or what the vault answered."""
+        transport = httpx.HTTPTransport(uds=self._socket)
+        try:
+            with httpx.Client(transport=transport, timeout=KEYS_SECONDS, base_url="http://vault") as client:
+                answer = client.post("/v1/keys", headers={"Authorization": f"Bearer {ticket}"})
+        except httpx.HTTPError as error:
+            raise _unavailable("it does not answer") from error
+        if answer.status_code != httpx.codes.OK:
+            raise _as_problem(answer)
+        done: dict[str, Any] = answer.json()
+        return done
 
 
 def _as_problem(answer: httpx.Response) -> Problem:

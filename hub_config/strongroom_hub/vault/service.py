@@ -23,7 +23,7 @@ from strongroom_hub.vault.reader import Reader
 from strongroom_hub.vault.settings import VaultSettings
 from strongroom_hub.vault.setup import load_receipt_key
 from strongroom_hub.vault.store import Store
-from strongroom_hub.vault.tickets import IngestTicket, TicketVerifier, load_public_key
+from strongroom_hub.vault.tickets import IngestTicket, KeyTicket, TicketVerifier, load_public_key
 from strongroom_hub.vault.uploads import Upload, Uploads
 from strongroom_hub.vault.workers import Workers
 from strongroom_hub.vault.wrapped import wrap_all
@@ -122,6 +122,30 @@ class Vault:
             self.store.abandon(folder)
             raise
         return Draft(manifest.model_dump(), answer["report"], int(answer["peak_bytes"]))
+
+    def key_operation(self, ticket: KeyTicket, token: str) -> dict[str, Any]:
+        """Carry out an order about keys, one at a time. Raises Problem."""
+        try:
+            if ticket.operation == "shred":
+                removed = self.store.shred(ticket, token)
+                self.reader.close()  # views that were built with the keys
+                return {"removed": removed}
+            if ticket.operation == "rotate":
+                return self.key_room.rotate()
+            if ticket.operation == "rekey":
+                one = ticket.dataset is not None and ticket.version is not None
+                return self.key_room.rekey((str(ticket.dataset), int(ticket.version or 0)) if one else None)
+            if ticket.operation == "destroy":
+                return self.key_room.destroy(ticket.generation)
+            return self.key_room.status()
+        except OSError as error:
+            raise Problem(
+                507,
+                "vault-full",
+                "The keys were not all changed",
+                f"The vault could not write ({error.strerror}).",
+                next="Nothing is lost. Make room on the vault's disk and give the order again.",
+            ) from error
 
     def receipt(self, ticket: IngestTicket, draft: Draft) -> str:
         """The vault's word, signed, on what it holds for a draft and what it found: what control decides by."""

@@ -25,7 +25,16 @@ from strongroom_hub.vault.durable import FRESH, replace_durably, sync_folder, wr
 from strongroom_hub.vault.keys import Keys, KeyUse, WrappedKey
 from strongroom_hub.vault.manifest import FILES, FOOTER, TABLE, Manifest, digest
 from strongroom_hub.vault.parts import damaged, open_part, open_sealed
-from strongroom_hub.vault.tickets import DATASET_NAME, verify_manifest
+from strongroom_hub.vault.shredding import (
+    SHREDDED_FILE,
+    left_over,
+    ordered,
+    replace_and_wipe,
+    shredded,
+    slots_of,
+    write_order,
+)
+from strongroom_hub.vault.tickets import DATASET_NAME, KeyTicket, verify_manifest
 from strongroom_hub.vault.wrapped import Slot
 
 MANIFEST_FILE = "manifest.jws"
@@ -42,6 +51,8 @@ class Published:
     folder: Path
     manifest: Manifest
     wrapped: dict[Slot, WrappedKey]
+    gone: dict[Slot, KeyTicket]
+    """What was shredded, and by which order."""
     signed_at: float
     """Unix time of control's signature."""
 
@@ -55,6 +66,8 @@ class Published:
 
     def _unwrap(self, keys: Keys, slot: Slot) -> bytes:
         about = self.manifest
+        if slot in self.gone:
+            raise shredded(self.gone[slot], slot[1])
         if slot not in self.wrapped:
             raise damaged(about.dataset, about.version, KEYS_FILE, f"no key for {slot[1]!r}")
         return keys.unwrap(self.wrapped[slot], KeyUse.slot(about.dataset, about.version, *slot))
@@ -199,6 +212,18 @@ class Store:
                 replace_durably(folder / KEYS_FILE, wrapped_keys.encode(after))
             return sum(after[slot] != before[slot] for slot in before)
 
+    def shred(self, order: KeyTicket, token: str) -> list[str]:
+        """Remove the keys that a signed order names; again is harmless. Their names, group first. Raises Problem."""
+        if order.dataset is None or order.version is None:
+            raise Problem(422, "bad-order", "Nothing was shredded", "The order names no version.")
+        with self._lock:
+            published = self.open(order.dataset, order.version)
+            slots = slots_of(order, published.manifest)
+            write_order(published.folder, token)
+            kept = {slot: key for slot, key in published.wrapped.items() if slot not in slots}
+            replace_and_wipe(published.folder / KEYS_FILE, wrapped_keys.encode(kept))
+        return sorted(f"{group}:{name}" for group, name in slots)
+
     def _kept(self) -> list[tuple[Path, str, int]]:
         """Folder, dataset and version of every draft and published version. Drafts first: they move on to published."""
         found = []
@@ -228,7 +253,8 @@ class Store:
         if active is not None and digest(jws) != active:
             raise damaged(dataset, version, MANIFEST_FILE, "it is signed, but not the one that control made active")
         _refuse_strangers(folder, manifest)
-        return Published(folder, manifest, _read_keys(folder, dataset, version), signed_at)
+        gone = ordered(folder, manifest, self._control_key)
+        return Published(folder, manifest, _read_keys(folder, dataset, version), gone, signed_at)
 
     def verify(self, dataset: str, version: int, *, active: str | None = None) -> Manifest:
         """Check signature, hashes, sizes and encryption of every part, without any key. Raises Problem."""
@@ -239,8 +265,10 @@ class Store:
                 os.close(open_part(published.folder, dataset, version, part))
         for file in manifest.files:
             os.close(open_sealed(published.folder, dataset, version, file))
-        if missing := manifest.slots() - set(published.wrapped):
+        if missing := manifest.slots() - set(published.wrapped) - set(published.gone):
             raise damaged(dataset, version, KEYS_FILE, f"no key for {min(missing)[1]!r}")
+        if left := left_over(published.wrapped, published.gone):
+            raise damaged(dataset, version, KEYS_FILE, f"the key for {left[0][1]!r} lies here, but it was shredded")
         return manifest
 
     def _signed(self, dataset: str, version: int, jws: str) -> tuple[Manifest, float]:
@@ -285,7 +313,7 @@ class Store:
 def _refuse_strangers(folder: Path, manifest: Manifest) -> None:
     """Raises Problem naming a file that nobody signed for: what lies here is read by nobody's mistake."""
     known = {*manifest.stored_names, MANIFEST_FILE, DRAFT_MANIFEST_FILE, KEYS_FILE}
-    known |= {MANIFEST_FILE + FRESH, KEYS_FILE + FRESH}
+    known |= {SHREDDED_FILE, *(name + FRESH for name in (MANIFEST_FILE, KEYS_FILE, SHREDDED_FILE))}
     if strangers := {entry.name for entry in os.scandir(folder)} - known:
         raise damaged(manifest.dataset, manifest.version, min(strangers), "the signed manifest does not name this file")
 

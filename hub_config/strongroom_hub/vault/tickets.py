@@ -206,6 +206,23 @@ class FetchTicket(_Claims):
     sha256: Sha256
 
 
+class KeyTicket(_Claims):
+    """An order about keys. One to shred says on whose word, and is kept in place of the keys."""
+
+    act: Literal["keys"]
+    operation: Literal["status", "rotate", "rekey", "destroy", "shred"]
+    dataset: DatasetName | None = None
+    version: Version | None = None
+    columns: Annotated[list[str], Field(min_length=1)] | None = None
+    """Columns or files to shred; None: everything of the version."""
+    generation: str = ""
+    asked_by: str = ""
+    agreed_by: str = ""
+    why: str = ""
+    entry: int = -1
+    at: str = ""
+
+
 class RetireTicket(_Claims):
     """The right to remove one unpublished version."""
 
@@ -214,7 +231,7 @@ class RetireTicket(_Claims):
     version: Version
 
 
-_Ticket = TypeVar("_Ticket", ReadTicket, IngestTicket, StageTicket, FetchTicket, RetireTicket)
+_Ticket = TypeVar("_Ticket", ReadTicket, IngestTicket, StageTicket, FetchTicket, RetireTicket, KeyTicket)
 
 
 def load_public_key(file: Path) -> Ed25519PublicKey:
@@ -294,7 +311,19 @@ def verify_manifest(jws: str, control_key: Ed25519PublicKey) -> tuple[dict[str, 
     return manifest, float(claims["iat"])
 
 
-def _decode(token: str, key: Ed25519PublicKey, *, require: list[str]) -> dict[str, Any]:
+def verify_order(token: str, control_key: Ed25519PublicKey) -> KeyTicket:
+    """A kept order to shred: signed by control, whenever that was. Raises Problem."""
+    claims = _decode(token, control_key, require=["iss", "aud", "act"], expires=False)
+    try:
+        order = KeyTicket.model_validate(claims)
+    except ValidationError as error:
+        raise _refused("It is no order about keys.") from error
+    if order.operation != "shred":
+        raise _refused("It is no order to shred.")
+    return order
+
+
+def _decode(token: str, key: Ed25519PublicKey, *, require: list[str], expires: bool = True) -> dict[str, Any]:
     if len(token) > _MAX_TOKEN:
         raise _refused("It is too long.")
     try:
@@ -305,7 +334,7 @@ def _decode(token: str, key: Ed25519PublicKey, *, require: list[str]) -> dict[st
             audience=AUDIENCE,
             issuer=ISSUER,
             leeway=_CLOCK_LEEWAY,
-            options={"require": require},
+            options={"require": require, "verify_exp": expires},
         )
     except jwt.ExpiredSignatureError as error:
         raise _refused("It has expired.") from error

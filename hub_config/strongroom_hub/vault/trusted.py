@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from strongroom_hub.problems import MEDIA_TYPE, Problem
 from strongroom_hub.vault import memfd
 from strongroom_hub.vault.service import Vault, vault_full
-from strongroom_hub.vault.tickets import FetchTicket, IngestTicket, RetireTicket, StageTicket
+from strongroom_hub.vault.tickets import FetchTicket, IngestTicket, KeyTicket, RetireTicket, StageTicket
 from strongroom_hub.vault.uploads import Upload
 
 log = logging.getLogger(__name__)
@@ -78,6 +78,14 @@ def create_app(vault: Vault) -> FastAPI:
         ticket = vault.tickets.verify(_bearer(request), RetireTicket)
         _same((ticket.dataset, ticket.version), (f"{ns}/{name}", version))
         await run_in_threadpool(vault.store.retire, ticket.dataset, ticket.version)
+
+    @app.post("/v1/keys")
+    async def keys(request: Request) -> dict[str, Any]:
+        token = _bearer(request)
+        ticket = vault.tickets.verify(token, KeyTicket)
+        done = await run_in_threadpool(vault.key_operation, ticket, token)
+        log.info("keys: %s", ticket.operation)
+        return done
 
     @app.put("/v1/exports/{export}/{index}", status_code=201)
     async def stage(export: str, index: int, request: Request) -> dict[str, str]:
