@@ -62,6 +62,8 @@ def _warm_up() -> None:
 
 
 def _answer(job: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+    memory = int(job["memory"])
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))  # what asks for more ends, before the machine does
     try:
         return {"ok": True, **_JOBS[job["kind"]](job, fds[0] if fds else -1)}
     except Problem as problem:

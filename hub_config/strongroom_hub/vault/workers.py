@@ -7,6 +7,7 @@ started ahead, so a read does not wait for an interpreter.
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import signal
 import socket
@@ -55,8 +56,11 @@ class _Worker:
 class Workers:
     """Runs jobs, at most `limit` at a time, each at most `deadline` seconds."""
 
-    def __init__(self, *, limit: int = 4, deadline: float = 300.0, spares: int = 2) -> None:
-        """`spares`: processes that are started ahead, about 100 MB each."""
+    def __init__(self, *, limit: int = 4, deadline: float = 300.0, spares: int = 2, memory: int = 0) -> None:
+        """`spares`: processes that are started ahead, about 100 MB each. `memory`: bytes that one may allocate, beside
+        the memory file that it fills; 0: half of what the machine has.
+        """
+        self._memory = memory or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
         self._deadline = deadline
         self._slots = threading.BoundedSemaphore(limit)
         self._lock = threading.Lock()
@@ -109,7 +113,7 @@ class Workers:
         try:
             worker.socket.settimeout(self._deadline)
             frames.receive(worker.socket)  # it says when it has started
-            frames.send(worker.socket, job, fds, limit=MAX_JOB)
+            frames.send(worker.socket, {**job, "memory": self._memory}, fds, limit=MAX_JOB)
             answer, _ = frames.receive(worker.socket, limit=MAX_JOB)
         except TimeoutError as error:
             raise _died(f"It did not finish within {self._deadline:.0f} seconds.") from error
