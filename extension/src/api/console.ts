@@ -1,3 +1,4 @@
+import type { DatasetPage, Difference, DraftDecision, DraftLine, Relabelling, Version } from './catalogue.js';
 import { bytes, json, path, query, text, type Transport } from './transport.js';
 import {
   asLabel,
@@ -10,6 +11,7 @@ import {
   type ExportRequest,
   type ExportVote,
   type Grant,
+  type Label,
   type Me,
   type Policy,
   type PolicyAnswers,
@@ -135,6 +137,43 @@ export class ConsoleClient {
   async datasets(): Promise<readonly Dataset[]> {
     const answer = await this.#get<{ datasets: Dataset[] }>('datasets');
     return answer.datasets.map(dataset => ({ ...dataset, label: asLabel(dataset.label) }));
+  }
+
+  async drafts(): Promise<readonly DraftLine[]> {
+    return (await this.#get<{ drafts: DraftLine[] }>('drafts')).drafts;
+  }
+
+  datasetPage(name: string): Promise<DatasetPage> {
+    return this.#get(path('datasets', ...name.split('/')));
+  }
+
+  version(name: string, version: number): Promise<Version> {
+    return this.#get(path('datasets', ...name.split('/'), version));
+  }
+
+  difference(name: string, before: number, after: number): Promise<Difference> {
+    return this.#get(path('datasets', ...name.split('/'), 'diff') + query({ before, after }));
+  }
+
+  decideDraft(name: string, version: number, decision: DraftDecision): Promise<Version> {
+    return this.#post(path('datasets', ...name.split('/'), version, 'decision'), decision);
+  }
+
+  /** Hand a decided version to the vault once more, should that have failed. */
+  releaseVersion(name: string, version: number): Promise<Version> {
+    return this.#post(path('datasets', ...name.split('/'), version, 'release'), {});
+  }
+
+  retireVersion(name: string, version: number, why: string): Promise<DatasetPage> {
+    return this.#post(path('datasets', ...name.split('/'), version, 'retire'), { why });
+  }
+
+  relabel(name: string, version: number, label: Label, why: string): Promise<{ readonly state: string }> {
+    return this.#post(path('datasets', ...name.split('/'), version, 'relabel'), { label, why });
+  }
+
+  decideRelabelling(id: string, verdict: 'approve' | 'refuse'): Promise<Relabelling> {
+    return this.#post(path('relabellings', id, 'decision'), { verdict });
   }
 
   #get<T>(path: string): Promise<T> {

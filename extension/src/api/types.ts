@@ -26,6 +26,7 @@ export interface Column {
   readonly unit?: string;
   /** What coded values mean. */
   readonly codes?: Readonly<Record<string, string>>;
+  readonly nullable?: boolean;
 }
 
 export interface DatasetAccess {
@@ -49,6 +50,10 @@ export interface Dataset {
   readonly source: string;
   readonly licence: string;
   readonly columns: readonly Column[];
+  readonly legal_basis?: string;
+  readonly retained_until?: string | null;
+  readonly consent_column?: string | null;
+  readonly contact?: string;
   /** Absent where nobody's access is meant: the stewards' view of the catalogue. */
   readonly access?: DatasetAccess | null;
   /** The versions it was made from, and those that were made from it: `namespace/name@version`. */

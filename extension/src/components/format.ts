@@ -69,6 +69,9 @@ const STATE_WORDS: Readonly<Record<string, string>> = {
   released: 'released',
   open: 'waiting for a second person',
   activated: 'brought into force',
+  loaded: 'waits for its steward',
+  signed: 'decided, not visible yet',
+  arriving: 'file on its way',
   outdated: 'outdated'
 };
 
@@ -84,6 +87,11 @@ const TONES: Readonly<Record<string, Tone>> = {
   released: 'good',
   active: 'good',
   activated: 'good',
+  passed: 'good',
+  failed: 'bad',
+  unchecked: 'bad',
+  loaded: 'waiting',
+  signed: 'waiting',
   denied: 'bad',
   rejected: 'bad',
   blocked: 'bad',

@@ -6,7 +6,7 @@ import { Boundary } from '../Boundary.js';
 import { useLoad } from '../hooks.js';
 import { AccessRequestPage, AccessRequestsPage } from './AccessRequests.js';
 import { AuditPage, EntryPage } from './Audit.js';
-import { DatasetsPage } from './Datasets.js';
+import { DatasetsPages } from './Datasets.js';
 import { ExportPage, ExportsPage } from './Exports.js';
 import { GrantsPage } from './Grants.js';
 import { MachinePage } from './Machine.js';
@@ -117,7 +117,7 @@ function Content({
     case 'exports':
       return id === null ? <ExportsPage client={client} me={me} /> : <ExportPage client={client} me={me} id={id} />;
     case 'datasets':
-      return <DatasetsPage client={client} />;
+      return <DatasetsPages client={client} me={me} id={id} />;
     case 'audit':
       return id === null ? <AuditPage client={client} /> : <EntryPage client={client} index={Number(id)} />;
     case 'policy':
