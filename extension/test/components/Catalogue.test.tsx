@@ -115,9 +115,9 @@ describe('a draft', () => {
     expect(within(form).getByText('Still open: mail, sex')).toBeDefined();
     const publish = screen.getByRole('button', { name: 'Decide and publish' });
     expect((publish as HTMLButtonElement).disabled).toBe(true);
-    within(screen.getByRole('group', { name: 'Tags of mail' })).getByRole('radio', { name: 'As proposed' }).focus();
+    within(screen.getByRole('group', { name: 'Tags of mail' })).getByRole('radio', { name: 'Accept' }).focus();
     await user.keyboard(' ');
-    await user.click(within(screen.getByRole('group', { name: 'Tags of sex' })).getByRole('radio', { name: 'Other tags' }));
+    await user.click(within(screen.getByRole('group', { name: 'Tags of sex' })).getByRole('radio', { name: 'Change' }));
     const tags = screen.getByRole('textbox', { name: 'Other tags of sex' });
     await user.type(tags, ', sensitive');
     expect((screen.getByRole('combobox', { name: 'Label of the version' })).value).toBe('confidential');

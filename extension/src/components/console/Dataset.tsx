@@ -118,7 +118,7 @@ function Relabellings({
           <section key={one.id} className="sr-Section" aria-label="A lower label is proposed">
             <h2>A lower label is proposed</h2>
             <p>
-              {one.proposed_by} proposes that version {one.version} comes down from <LabelBadge label={one.before} /> to{' '}
+              {one.proposed_by.replace(/^user:/, '')} proposes that version {one.version} comes down from <LabelBadge label={one.before} /> to{' '}
               <LabelBadge label={one.after} />: “{one.why}”
             </p>
             {decide.problem !== null && <ProblemView problem={decide.problem} />}

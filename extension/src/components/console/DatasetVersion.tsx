@@ -81,7 +81,7 @@ function VersionFacts({ version }: { readonly version: Version }): JSX.Element {
           'Decided',
           decided === null ? null : (
             <span key="decided">
-              by {decided.by}, <Moment time={decided.at} />
+              by {decided.by.replace(/^user:/, '')}, <Moment time={decided.at} />
               {decided.comment !== '' && `: ${decided.comment}`}
             </span>
           )

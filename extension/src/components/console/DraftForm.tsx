@@ -11,7 +11,7 @@ interface Choice {
   readonly tags: string;
 }
 
-const WORDS: Readonly<Record<Verdict, string>> = { accept: 'As proposed', change: 'Other tags', refuse: 'No tags' };
+const WORDS: Readonly<Record<Verdict, string>> = { accept: 'Accept', change: 'Change', refuse: 'Refuse' };
 
 /** The steward's decision on a draft: each column about which something is proposed, and the label. */
 export function DraftForm({
