@@ -7,10 +7,11 @@ fields are described by `schemas/entry.v1.json`; they are only ever added to and
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -206,9 +207,12 @@ def encode(entry: Entry, index: int, time: str, payload: PayloadReference | None
     return data
 
 
-def parse(leaf: bytes) -> dict[str, Any]:
-    """The fields of a leaf. Raises ValueError when it is not one JSON object of a known version."""
-    value = json.loads(leaf)
+def parse(leaf: bytes, read: Callable[[bytes], Any] = json.loads) -> dict[str, Any]:
+    """The fields of a leaf. Raises ValueError when it is not one JSON object of a known version.
+
+    `read`: a faster reader of JSON, for who reads millions and may load one.
+    """
+    value = read(leaf)
     if not isinstance(value, dict) or value.get("v") != VERSION:
         raise ValueError(f"not an audit entry of version {VERSION}")
     return value
@@ -223,6 +227,17 @@ def payload_reference(fields: Mapping[str, Any]) -> PayloadReference | None:
         return PayloadReference(**payload)
     except TypeError as error:
         raise ValueError("the entry names its payload in a form that is not known") from error
+
+
+_SEARCHED = itemgetter(*SEARCH_COLUMNS)
+
+
+def are_columns(fields: Mapping[str, Any], values: tuple[Any, ...]) -> bool:
+    """Whether the search columns, in their order, say what the parsed leaf says."""
+    try:
+        return bool(_SEARCHED(fields) == values)
+    except KeyError:
+        return False
 
 
 def differing_columns(fields: Mapping[str, Any], columns: Mapping[str, Any]) -> list[str]:

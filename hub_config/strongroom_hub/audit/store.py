@@ -5,8 +5,9 @@ Nothing here needs the service, its settings or a secret.
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from strongroom_hub.audit.tree import HASH_BYTES, TILE_WIDTH, tile_width, tiles_
 from strongroom_hub.database import driver_of
 
 _LENGTH_BYTES = 2
+_NO_PAYLOAD = (float("inf"), b"", None)
 _TABLES = ("log_entries", "log_tiles", "log_head", "log_payloads", "log_payload_keys", "log_cosignatures")
 
 
@@ -28,14 +30,14 @@ class UnreadableLogError(Exception):
     """There is no log to verify at this place, in words for the person who named it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StoredEntry:
     """One entry as it lies in the store, believed in nothing."""
 
     index: int
     leaf: bytes
-    columns: Mapping[str, Any] | None = None
-    """The search columns; None where the store has none."""
+    columns: tuple[Any, ...] | None = None
+    """The search columns, in the order of `SEARCH_COLUMNS`; None where the store has none."""
     ciphertext: bytes | None = None
     subject: str | None = None
     """Of the stored payload."""
@@ -111,19 +113,17 @@ class DatabaseLog:
         return 0 if row is None or row[0] is None else int(row[0]) + 1
 
     def entries(self, size: int) -> Iterator[StoredEntry]:  # noqa: ARG002 - the database knows its own rows
-        columns = ", ".join(f'e."{name}"' for name in SEARCH_COLUMNS)
-        query = (
-            f'SELECT e."index", e.leaf, p.ciphertext, p.subject, {columns} FROM log_entries e '  # noqa: S608 - constants
-            'LEFT JOIN log_payloads p ON p.entry = e."index" ORDER BY e."index"'
-        )
-        for index, leaf, ciphertext, subject, *values in self._many(query):
-            yield StoredEntry(
-                index,
-                _bytes(leaf),
-                dict(zip(SEARCH_COLUMNS, values, strict=True)),
-                None if ciphertext is None else _bytes(ciphertext),
-                subject,
-            )
+        columns = ", ".join(f'"{name}"' for name in SEARCH_COLUMNS)
+        # Two sorted lists side by side: few entries have a payload, and a join would look for one at each.
+        payloads = self._many("SELECT entry, ciphertext, subject FROM log_payloads ORDER BY entry")
+        at, ciphertext, subject = next(payloads, _NO_PAYLOAD)
+        for index, leaf, *values in self._many(f'SELECT "index", leaf, {columns} FROM log_entries ORDER BY "index"'):  # noqa: S608 - constants
+            entry = StoredEntry(index, leaf if type(leaf) is bytes else _bytes(leaf), tuple(values))
+            while at < index:
+                at, ciphertext, subject = next(payloads, _NO_PAYLOAD)
+            if at == index:
+                entry.ciphertext, entry.subject = _bytes(ciphertext), subject
+            yield entry
 
     def leaf(self, index: int, size: int) -> bytes | None:  # noqa: ARG002 - the database knows its own rows
         row = self._one('SELECT leaf FROM log_entries WHERE "index" = ?', index)
@@ -154,11 +154,14 @@ class DatabaseLog:
         return next(self._rows(query, *values), None)
 
     def _rows(self, query: str, *values: object) -> Iterator[Any]:
-        yield from self._connection.execute(query, values)
+        return self._connection.execute(query, values)
 
     def _many(self, query: str) -> Iterator[Any]:
         """Rows of which there may be more than fit into memory."""
         return self._rows(query)
+
+
+_CURSORS = itertools.count()
 
 
 class PostgresLog(DatabaseLog):
@@ -174,7 +177,7 @@ class PostgresLog(DatabaseLog):
         yield from self._driver.execute(query.replace("?", "%s"), values)
 
     def _many(self, query: str) -> Iterator[Any]:
-        with self._driver.cursor(name="strongroom_entries") as cursor:
+        with self._driver.cursor(name=f"strongroom_{next(_CURSORS)}") as cursor:
             cursor.itersize = 20_000
             yield from cursor.execute(query)
 
