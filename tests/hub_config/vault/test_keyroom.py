@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-import errno
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from endings import STRIDES, EndError, How, limited
 from strongroom_hub.problems import Problem
 from strongroom_hub.vault import durable, views
 from strongroom_hub.vault.jobs import ViewJob
@@ -84,31 +83,28 @@ def test_old_keys_put_back_from_a_backup_do_not_open_after_the_old_key_is_gone(
     assert people.height == 60
 
 
-class _EndError(BaseException):
-    """Stands for the end of the process."""
-
-
+@pytest.mark.parametrize("stride", STRIDES)
 @pytest.mark.parametrize("how", ["end", "full"])
 def test_a_rotation_that_ends_anywhere_leaves_all_readable_and_can_be_done_again(
-    filled: Any, people: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, how: str
+    filled: Any, people: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, how: How, stride: int
 ) -> None:
     """Every write, rename and sync of a rotation is the last one once."""
     room, pseudonyms = filled, filled.vault.keys.project_key("cardio")
     start = room.instance.vault_dir.with_name("start")
     shutil.copytree(room.instance.vault_dir, start)
-    step, left = 0, 1
+    step, left = 1 - stride, 1
     while left:
-        step += 1
+        step += stride
         shutil.rmtree(room.instance.vault_dir)
         shutil.copytree(start, room.instance.vault_dir)
         vault = Vault(room.instance)
         with monkeypatch.context() as patch:
-            remaining = _limited(patch, step, how)
+            remaining = limited(patch, step, how)
             try:
                 vault.key_room.rotate()
                 vault.key_room.rekey()
                 vault.key_room.destroy("local:1")
-            except (_EndError, OSError, Problem):
+            except (EndError, OSError, Problem):
                 pass
             left = 0 if remaining[0] >= 0 else 1
         vault.close()
@@ -121,26 +117,6 @@ def test_a_rotation_that_ends_anywhere_leaves_all_readable_and_can_be_done_again
         everything_opens(room, again, people, pseudonyms)
         again.close()
     assert step > 10
-
-
-def _limited(patch: pytest.MonkeyPatch, steps: int, how: str) -> list[int]:
-    """Let `steps` system calls through; the next one and all after it fail."""
-    remaining = [steps]
-
-    def counted(call: Any) -> Any:
-        def attempt(*arguments: Any, **more: Any) -> Any:
-            remaining[0] -= 1
-            if remaining[0] < 0:
-                raise _EndError if how == "end" else OSError(errno.ENOSPC, "No space left on device")
-            return call(*arguments, **more)
-
-        return attempt
-
-    patch.setattr(os, "fsync", counted(os.fsync))
-    patch.setattr(Path, "rename", counted(Path.rename))
-    if how == "end":
-        patch.setattr(Path, "unlink", counted(Path.unlink))  # one that ended cleans nothing up
-    return remaining
 
 
 def test_nothing_is_destroyed_while_a_file_is_taken_in(filled: Any) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ import polars as pl
 import pyarrow.parquet.encryption as parquet_encryption
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from endings import STRIDES, EndError, How, limited
 from pyarrow import parquet
 from strongroom_hub.problems import Problem
 from strongroom_hub.vault import ingest, partwriter, views
@@ -356,6 +358,42 @@ def test_what_a_killed_vault_left_is_swept_and_a_whole_draft_is_kept(room: Any, 
     again.store.publish("health/people", 1, room.signer.manifest(manifest))
     assert again.store.datasets() == [("health/people", 1)]
     again.close()
+
+
+@pytest.mark.parametrize("stride", STRIDES)
+@pytest.mark.parametrize("how", ["end", "full"])
+def test_taking_in_and_publishing_can_end_anywhere(
+    room: Any, people: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, how: How, stride: int
+) -> None:
+    """At each durable write once: nothing half-visible, what was published stays, and doing it again works."""
+    room.publish("health/others", people)
+    vault, failed, step = room.vault, True, 0
+
+    def take_in() -> None:
+        folder = vault.store.begin("health/people", 1)
+        manifest, keys = ingest.write_parts([people], dict(people.schema), folder, "health/people", 1, "secret")
+        vault.store.complete(folder, manifest, wrap_all(vault.keys, "health/people", 1, {TABLE: keys}))
+        vault.store.publish("health/people", 1, room.signer.activate(manifest.model_dump()))
+
+    while failed:
+        shutil.rmtree(room.instance.vault_dir / "store" / "health" / "people", ignore_errors=True)
+        with monkeypatch.context() as patch:
+            remaining = limited(patch, step, how)
+            with contextlib.suppress(EndError, OSError, Problem):
+                take_in()
+            failed, step = remaining[0] < 0, step + stride
+        again = Vault(room.instance)
+        again.sweep()
+        assert again.store.verify("health/others", 1).rows == 60
+        there = ("health/people", 1) in again.store.datasets()
+        assert there or failed
+        if not there:
+            take_in()
+        assert again.store.verify("health/people", 1, active=room.signer.digest("health/people")).rows == 60
+        left = {path.name for path in (room.instance.vault_dir / "store" / "health" / "people").iterdir()}
+        assert left == {"1"}
+        again.close()
+    assert step > 8
 
 
 @pytest.mark.parametrize("name", ["../keys", "health", "health/../people", "Health/People", "a/b/c", "a/.ingest-1"])
