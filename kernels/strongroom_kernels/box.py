@@ -43,6 +43,8 @@ OWN_PROC_FILES = tuple(
 )
 """Of the kernel's own process. Never smaps, pagemap and numa_maps (who else maps a page of a shared library), schedstat
 (how busy the machine is) and mountinfo (names of the host)."""
+OWN_CGROUP = "/proc/self/cgroup"
+"""The kernel's own as well, where a cgroup namespace makes it say `/`: DuckDB does not start without it."""
 DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty"))
 
 
@@ -241,7 +243,7 @@ class Box:
             "execute": ["/usr", *real_system_folders(), PREFIX, *map(str, base_prefixes(self.prefix))],
             "read": ["/etc", "/opt/strongroom", HOME, *_readable_of_proc(), *(m.target for m in self.extra)],
             "list": ["/proc"],
-            "own": list(OWN_PROC_FILES),
+            "own": [*OWN_PROC_FILES, OWN_CGROUP],
             "files": ["/run/strongroom"],
             "write": [WORK],
             "scratch": ["/tmp", "/dev/shm"],  # noqa: S108 - names inside the box

@@ -109,3 +109,23 @@ def test_papermill_and_nbclient_run_inside_the_box(unprivileged: Callable[[Calla
     assert [content["evalue"] for kind, content in found if kind == "error"] == []
     printed = "".join(content["text"] for kind, content in found if kind == "stream" and content["name"] == "stdout")
     assert printed.split() == ["135", "130"]
+
+
+@pytest.mark.usefixtures("data_door")
+def test_duckdb_opens_and_reads_the_mapped_data(unprivileged: Callable[[Callable[[], Any]], Any]) -> None:
+    """It looks into /proc/self/cgroup when it starts, and gives up where that may not be read."""
+    opened = {"ok": True, "ticket": "t", "dataset": "health/randhie", "version": 2, "label": "confidential"}
+
+    async def handler(request: dict[str, Any]) -> dict[str, Any]:
+        return opened if request["op"] == "open" else {"ok": True}
+
+    code = (
+        "import duckdb, strongroom; people = strongroom.open('health/randhie')\n"
+        "print(duckdb.sql('select sum(age) from people').fetchall()[0][0], len(people.duckdb().fetchall()))\n"
+        "print({line.rpartition(':')[2].strip() for line in open('/proc/self/cgroup')})"
+    )
+    found = unprivileged(lambda: asyncio.run(cells(handler, code)))
+    assert [content["evalue"] for kind, content in found if kind == "error"] == []
+    printed = "".join(content["text"] for kind, content in found if kind == "stream")
+    assert printed.split()[:2] == ["130", "3"]
+    assert printed.endswith("{'/'}\n")  # nothing of the host's own names
