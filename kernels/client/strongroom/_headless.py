@@ -7,6 +7,7 @@ child shares the parent's doors, and what it reads is recorded under the parent'
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
 from typing import Any
 
@@ -26,6 +27,10 @@ class InnerProvisioner(LocalProvisioner):
             manager.transport, manager.ip = "ipc", f"{self._folder}/s"
         prepared: dict[str, Any] = await super().pre_launch(**kwargs)
         return prepared
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
+        """What it says beside Jupyter's channels (no TCP, no look at processes) is no output of the notebook."""
+        return await super().launch_kernel(cmd, **{**kwargs, "stderr": subprocess.DEVNULL})
 
     async def cleanup(self, restart: bool = False) -> None:
         await super().cleanup(restart=restart)
