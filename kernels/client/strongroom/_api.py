@@ -9,7 +9,7 @@ from strongroom import _complete, _dataset, _drafts, _files, _forms, _names, _sa
 from strongroom._catalog import Catalog
 from strongroom._dataset import Dataset
 from strongroom._drafts import DAYS, Draft
-from strongroom._errors import StrongroomError
+from strongroom._errors import StrongroomError, UnknownDataset
 from strongroom._files import Files
 from strongroom._save import Saved
 
@@ -122,8 +122,16 @@ def request(dataset: str = "", *, columns: list[str] | None = None, purpose: str
     if name and purpose.strip():
         used = _used.of(name) or _used.of(name, _columns_of(name))
         return _drafts.access(name, wanted or used or None, purpose, days, used)
+    datasets = catalog()
+    if name and name not in [one.get("name") for one in datasets]:
+        raise UnknownDataset(
+            "No such dataset",
+            f"There is no dataset {name!r} that you may know of.",
+            next_step="strongroom.catalog() lists what there is.",
+            slug="unknown-dataset",
+        )
     try:
-        return _forms.request(catalog(), name, wanted, purpose, days)
+        return _forms.request(datasets, name, wanted, purpose, days)
     except ImportError:
         raise _no_form('strongroom.request("namespace/name", columns=["..."], purpose="...", days=90)') from None
 

@@ -31,7 +31,7 @@ def request(datasets: Catalog, dataset: str, columns: list[str] | None, purpose:
         known = [] if which.value is None else [str(one["name"]) for one in datasets[which.value]["columns"]]
         used = [] if which.value is None else _used.of(which.value, known)
         chosen.options = known
-        chosen.value = tuple(columns or used or known)
+        chosen.value = tuple(column for column in columns or used or known if column in known)
         hint.value = (
             f"Chosen are the {len(used)} of {len(known)} columns that your code has used."
             if used and not columns

@@ -73,6 +73,13 @@ def test_the_form_proposes_what_was_used_and_prepares_it(server: Any) -> None:
     assert columns.value == ("bill",)
 
 
+def test_a_form_for_what_one_may_not_know_of_is_refused_in_words(server: Any) -> None:
+    with pytest.raises(strongroom.UnknownDataset, match=r"strongroom\.catalog"):
+        strongroom.request("health/secret")
+    form = strongroom.request("health/randhie", columns=["age", "no such column"])
+    assert form.children[1].value == ("age",)
+
+
 def test_forms_need_no_mouse(server: Any) -> None:
     """Every control is a native one with a label, in the order in which it is read; Enter sends."""
     form = strongroom.request("health/randhie")
