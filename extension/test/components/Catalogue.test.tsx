@@ -120,7 +120,7 @@ describe('a draft', () => {
     await user.click(within(screen.getByRole('group', { name: 'Tags of sex' })).getByRole('radio', { name: 'Change' }));
     const tags = screen.getByRole('textbox', { name: 'Other tags of sex' });
     await user.type(tags, ', sensitive');
-    expect((screen.getByRole('combobox', { name: 'Label of the version' })).value).toBe('confidential');
+    expect(screen.getByRole<HTMLSelectElement>('combobox', { name: 'Label of the version' }).value).toBe('confidential');
     await user.type(screen.getByRole('textbox', { name: /Comment/ }), 'Looked at.{Enter}');
     expect(asked.sent(`POST ${AT}/2/decision`)).toEqual([
       {

@@ -48,6 +48,13 @@ class Source:
     file: PackagedFile
     read: Callable[[bytes], pl.DataFrame]
     columns: Columns
+    legal_basis: str = ""
+    units: dict[str, str] = field(default_factory=dict)
+    codes: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By column: what its coded values mean."""
+    checks: list[dict[str, Any]] = field(default_factory=list)
+    retention: dict[str, Any] | None = None
+    contact: str = "data-office@strongroom.example"
     owner: str = "steward"
     stewards: list[str] = field(default_factory=lambda: ["steward", "steward2"])
 
@@ -63,8 +70,18 @@ class Source:
             "licence": self.licence,
             "owner": self.owner,
             "stewards": self.stewards,
+            "contact": self.contact,
+            "legal_basis": self.legal_basis,
+            "retention": self.retention,
+            "checks": self.checks,
             "columns": [
-                {"name": name, "description": description, "tags": tags}
+                {
+                    "name": name,
+                    "description": description,
+                    "tags": tags,
+                    "unit": self.units.get(name, ""),
+                    "codes": self.codes.get(name, {}),
+                }
                 for name, (description, tags) in self.columns.items()
             ],
         }
@@ -107,6 +124,9 @@ def _with_identifier(frame: pl.DataFrame, name: str, salt: str) -> pl.DataFrame:
     return frame.insert_column(0, pl.Series(name, [f"P-{number}" for number in numbers]))
 
 
+_YES_NO = {"0": "no", "1": "yes"}
+_LEFT_RIGHT = {"1": "far left", "4": "middle", "7": "far right", **{n: f"step {n}" for n in ("2", "3", "5", "6")}}
+_PENGUINS = {"Adelie": "adeliae", "Chinstrap": "antarcticus", "Gentoo": "papua"}
 _MADE_UP = "Synthetic identifier, made up for the demo from the row number; it belongs to nobody."
 
 SOURCES = [
@@ -124,6 +144,12 @@ SOURCES = [
             "f204db2c753b0937caac3cb35258562c14f073e4bbc76be24b4c51ce22767a93",
         ),
         read=_csv,
+        units={"bill_length_mm": "mm", "bill_depth_mm": "mm", "flipper_length_mm": "mm", "body_mass_g": "g"},
+        checks=[
+            {"kind": "codes", "columns": ["species"], "severity": "warn"},
+            {"kind": "not-null", "columns": ["year"]},
+        ],
+        codes={"species": {name: f"Pygoscelis {latin}" for name, latin in _PENGUINS.items()}},
         columns={
             "species": ("Adelie, Chinstrap or Gentoo", []),
             "island": ("Island where the nest is", []),
@@ -150,6 +176,10 @@ SOURCES = [
             archive_sha256="d9ef2f5cf1bebca7e30b4daf69dcd7a8fd71f25b7196f5dc489879ad7e3e8a37",
         ),
         read=_flights,
+        legal_basis="No personal data",
+        units={"dep_delay": "min", "arr_delay": "min", "air_time": "min", "distance": "mi"},
+        codes={"origin": {"EWR": "Newark Liberty", "JFK": "John F. Kennedy", "LGA": "LaGuardia"}},
+        checks=[{"kind": "codes", "columns": ["origin"]}, {"kind": "range", "columns": ["distance"], "min": 1}],
         columns={
             "year": ("Year of departure", []),
             "month": ("Month of departure", []),
@@ -186,6 +216,11 @@ SOURCES = [
             "9f6c87d05aef087a82cc4465310c8cd3f38327be6eafa43bd81fb98c4f3d088c",
         ),
         read=_randhie,
+        legal_basis="Public domain; for the demo as if: GDPR Art. 6(1)(e), 9(2)(j)",
+        retention={"days": 3650, "then": "review"},
+        units={"mdvis": "visits in the year"},
+        codes=dict.fromkeys(("idp", "physlm", "hlthg", "hlthf", "hlthp"), _YES_NO),
+        checks=[{"kind": "range", "columns": ["mdvis"], "min": 0}, {"kind": "not-null", "columns": ["person_id"]}],
         columns={
             "person_id": (_MADE_UP, [DIRECT, SYNTHETIC]),
             "mdvis": ("Number of outpatient visits to a doctor", [SENSITIVE]),
@@ -214,6 +249,15 @@ SOURCES = [
             "c124d8556d6f8c4329b1fea61e3dc6891c5e663f15b7fe5791235963420ba896",
         ),
         read=_anes96,
+        legal_basis="Public domain; for the demo as if: consent of the respondents",
+        units={"popul": "1000 people", "TVnews": "days a week", "age": "years"},
+        codes={
+            "vote": {"0": "Clinton", "1": "Dole"},
+            "selfLR": _LEFT_RIGHT,
+            "ClinLR": _LEFT_RIGHT,
+            "DoleLR": _LEFT_RIGHT,
+        },
+        checks=[{"kind": "codes", "columns": ["vote", "selfLR"]}, {"kind": "range", "columns": ["age"], "min": 18}],
         columns={
             "respondent_id": (_MADE_UP, [DIRECT, SYNTHETIC]),
             "popul": ("Population of the place of residence, in thousands", [QUASI]),
@@ -242,6 +286,9 @@ SOURCES = [
             "fd5f3f094a34fc35ca346a14c359e046ed27843038d6921efcd50a7ab21f6af0",
         ),
         read=_fair,
+        legal_basis="For the demo as if: consent of the respondents",
+        units={"age": "years", "yrs_married": "years", "educ": "years"},
+        codes={"rate_marriage": {"1": "very poor", "2": "poor", "3": "fair", "4": "good", "5": "very good"}},
         columns={
             "respondent_id": (_MADE_UP, [DIRECT, SYNTHETIC]),
             "rate_marriage": ("How she rates her marriage, 1 (very poor) to 5 (very good)", [SENSITIVE]),
@@ -269,6 +316,17 @@ SOURCES = [
             "e04343c3f26f193f787df61980495fb7c5d397d42a0cb6f46d1524c008fa337c",
         ),
         read=_lymph_node,
+        legal_basis="For the demo as if: GDPR Art. 9(2)(j), ethics vote",
+        retention={"until": "2036-12-31", "then": "review"},
+        units={"age": "years", "size": "mm", "nodes": "nodes", "rectime": "days", "survtime": "days"},
+        codes={
+            "menopause": {"1": "no", "2": "yes"},
+            "hormone": {"1": "no", "2": "yes"},
+            "grade": {"1": "well differentiated", "2": "moderately", "3": "poorly"},
+            "censrec": {"0": "without recurrence", "1": "recurrence"},
+            "censdead": {"0": "not known to be dead", "1": "dead"},
+        },
+        checks=[{"kind": "codes", "columns": ["grade", "menopause", "hormone"]}],
         columns={
             "patient_id": (_MADE_UP, [DIRECT, SYNTHETIC]),
             "diagdateb": ("Date of diagnosis", [QUASI]),
