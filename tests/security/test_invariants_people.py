@@ -180,6 +180,24 @@ def test_no_token_that_a_person_can_hold_opens_the_internal_api(running, people)
         assert httpx.get(url, headers={"Authorization": f"Bearer {operator_token}"}).status_code == 404
 
 
+def review_withheld_at_secret(people, server, entry):
+    """What the cell printed leaves by two others' votes, byte by byte, though its page never saw it."""
+    kept = next(one for one in server.panel("GET", "withheld")["withheld"] if one["entry"] == entry)
+    assert (kept["mime"], kept["bytes"]) == (None, None)
+    sent = server.panel("POST", "withheld/review", {"ids": [kept["id"]], "justification": WHY})
+    assert (sent["state"], sent["label"], sent["reviewers_needed"]) == ("in_review", "secret", 2)
+    files = people.at_console("steward").console("GET", f"exports/{sent['id']}")["files"]
+    # What it printed, and the value of its last line: one id stands for all that a cell at this label holds back.
+    assert [file["name"] for file in files] == [f"cell-{entry}-1.txt", f"cell-{entry}-2.txt"]
+    assert vote(people, "steward", sent["id"])["state"] == "in_review"
+    assert refused(server.panel, "GET", f"exports/{sent['id']}/download").status == 409
+    assert vote(people, "steward2", sent["id"])["state"] == "approved"
+    archive = zipfile.ZipFile(io.BytesIO(server.panel("GET", f"exports/{sent['id']}/download")))
+    left = [archive.read(file["name"]) for file in files]
+    assert [hashlib.sha256(raw).hexdigest() for raw in left] == [file["sha256"] for file in files]
+    assert b"never shown\n" in left
+
+
 def test_who_is_steward_and_analyst_decides_on_nothing_of_their_own(running, people):
     """Secret data takes two others; the policy that they approved under must still be in force."""
     server = people.server("analyst2", "cardio")
@@ -199,6 +217,7 @@ def test_who_is_steward_and_analyst_decides_on_nothing_of_their_own(running, peo
             )
             assert cell.seal["label"] == "secret", cell.error
             assert "never shown" not in cell.text
+        review_withheld_at_secret(people, server, cell.seal["entry"])
         export = server.panel("POST", "exports", {"paths": ["secret.csv"], "justification": WHY})
         assert (export["state"], export["label"], export["reviewers_needed"]) == ("in_review", "secret", 2)
         [file] = me.console("GET", f"exports/{export['id']}")["files"]

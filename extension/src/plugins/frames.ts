@@ -122,15 +122,18 @@ class FrameRenderer extends Widget implements IRenderMime.IRenderer {
   }
 
   #still(model: IRenderMime.IMimeModel, why: string): void {
-    const words = document.createElement('p');
-    words.className = 'sr-Quiet';
-    words.textContent = why;
-    this.node.append(words);
+    this.#say(why);
     if (STILL in model.data) {
       const plain = this.#around.registry.createRenderer(STILL);
       (this.layout as PanelLayout).addWidget(plain);
       void plain.renderModel(model);
     }
+  }
+
+  #say(text: string): void {
+    const words = document.createElement('p');
+    words.textContent = text;
+    (this.layout as PanelLayout).addWidget(new Widget({ node: words }));
   }
 
   readonly #hear = (event: MessageEvent<unknown>): void => {
@@ -140,9 +143,7 @@ class FrameRenderer extends Widget implements IRenderMime.IRenderer {
     if (!this.#pace.take(event.timeStamp)) {
       this.#close();
       this.#shown = 'stopped';
-      const words = document.createElement('p');
-      words.textContent = 'This output was stopped: it sent this page more messages than an output has reason to.';
-      this.node.append(words);
+      this.#say('This output was stopped: it sent this page more messages than an output has reason to.');
       return;
     }
     const word = frameWord(event.data);
