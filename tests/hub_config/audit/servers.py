@@ -54,12 +54,16 @@ class PostgresServer:
     def log(self) -> Path:
         return self.root / "log"
 
-    def start(self, **settings: str) -> None:
+    def start(self, *under: str, **settings: str) -> None:
+        """`under`: a program with its arguments that runs the server."""
         told = {"listen_addresses": "", "unix_socket_directories": str(self.root), "max_connections": "150", **settings}
         options = [word for name, value in told.items() for word in ("-c", f"{name}={value}")]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [self.programs / "postgres", "-D", self.data, *options], stdout=log, stderr=log, **self._as_user()
+                [*under, self.programs / "postgres", "-D", self.data, *options],
+                stdout=log,
+                stderr=log,
+                **self._as_user(),
             )
         deadline = time.monotonic() + 60
         while not self._ready():
@@ -70,7 +74,8 @@ class PostgresServer:
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """SIGINT: at once and in order; SIGQUIT: without writing anything down, as a power cut leaves it."""
         if self.process is not None:
-            self.process.send_signal(how)
+            # The server's own pid: what it runs under may keep signals for itself.
+            os.kill(int((self.data / "postmaster.pid").read_text().split()[0]), how)
             self.process.wait(60)
             self.process = None
 

@@ -23,6 +23,7 @@ import pytest
 from servers import PostgresServer
 from sqlalchemy import Engine
 from strongroom_hub import database as db
+from strongroom_hub import postgres as postgres_settings
 from strongroom_hub.audit import reader
 from strongroom_hub.audit.entries import Entry
 from strongroom_hub.audit.keys import LogKeys
@@ -185,13 +186,18 @@ def test_a_torn_write_ahead_log_gives_back_the_last_complete_transaction(
 # ---------------------------------------------------------------------------------- what is on disk before it is told
 
 
-def traced(program: str, trace: Path, calls: str) -> list[str]:
-    """The system calls of a program, in order. Skips the test where nobody may trace."""
+def may_trace() -> None:
+    """Skips the test where nobody may trace."""
     if not shutil.which("strace"):
         pytest.skip("strace is not installed: apt-get install strace")
-    may = subprocess.run(["strace", "-f", "-o", str(trace), "true"], capture_output=True, text=True, check=False)
+    may = subprocess.run(["strace", "-f", "-o", "/dev/null", "true"], capture_output=True, text=True, check=False)
     if may.returncode:
         pytest.skip(f"processes cannot be traced here (ptrace): {may.stderr.strip()[:200]}")
+
+
+def traced(program: str, trace: Path, calls: str) -> list[str]:
+    """The system calls of a program, in order."""
+    may_trace()
     command = ["strace", "-f", "-e", f"trace={calls}", "-o", str(trace), sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -225,3 +231,33 @@ def test_every_acknowledgement_comes_after_its_sync(engine: Engine, database: Pa
     weaker = "database._REQUIRED['synchronous'] = 0"
     told, missing = unsynced(traced(program.format(weaker), trace, calls))
     assert (told, missing > 50) == (60, True)
+
+
+@pytest.mark.parametrize("setting", ["on", "off"])
+def test_postgresql_syncs_before_it_acknowledges(
+    own_postgres: PostgresServer,
+    keys: LogKeys,
+    cell: Callable[..., Entry],
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str,
+) -> None:
+    """Each append sees a sync of the server begin and end in its time; with the setting that is refused, few do."""
+    may_trace()
+    monkeypatch.setitem(postgres_settings._REQUIRED, "synchronous_commit", {setting})
+    trace = own_postgres.root / "trace"
+    own_postgres.start(
+        "strace", "-f", "-ttt", "-e", "trace=fdatasync,fsync", "-o", str(trace), synchronous_commit=setting
+    )
+    with on_postgres(own_postgres, own_postgres.database(), keys) as (_, engine, _):
+        writer = open_writer(engine, keys)
+        times = []
+        for _ in range(20):
+            began = time.time()
+            writer.append(cell())
+            times.append((began, time.time()))
+        writer.close()
+    own_postgres.stop()
+    lines = trace.read_text().splitlines()
+    synced = [float(line.split()[1]) for line in lines if re.search(r"(fdatasync|fsync)\(", line)]
+    seen = sum(any(began <= at <= ended for at in synced) for began, ended in times)
+    assert seen == 20 if setting == "on" else seen < 15
