@@ -25,7 +25,7 @@ TEXT_LIMIT = 10_000
 DAYS_LIMIT = 3650
 PAUSE = 0.1
 """Seconds before a question that came too fast is refused."""
-HANDED_ON = ("ticket", "dataset", "version", "label", "columns", "masked", "filtered", "entry")
+HANDED_ON = ("ticket", "dataset", "version", "label", "columns", "masked", "filtered", "entry", "synthetic")
 
 Answer = dict[str, Any]
 
@@ -74,7 +74,12 @@ class Questions:
             raise _bad("Columns are a list of names.")
         mark = self._workspace.mark
         decided = await self._workspace.control.read(
-            kernel=self._kernel, cell=self._current()[0], dataset=dataset, version=version, columns=columns
+            kernel=self._kernel,
+            cell=self._current()[0],
+            dataset=dataset,
+            version=version,
+            columns=columns,
+            synthetic=request.get("synthetic") is True,
         )
         if not isinstance(decided.get("ticket"), str):
             raise Problem.from_json(None)

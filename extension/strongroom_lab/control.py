@@ -111,10 +111,12 @@ class Control:
         body = {"kernel": kernel, "kind": kind, "counts": counts, "text": text}
         return await self._call("POST", "violations", body)
 
-    async def read(self, *, kernel: str, cell: int, dataset: str, version: Any, columns: Any) -> dict[str, Any]:
+    async def read(
+        self, *, kernel: str, cell: int, dataset: str, version: Any, columns: Any, synthetic: bool = False
+    ) -> dict[str, Any]:
         """Decide on one dataset read; the answer carries the ticket and the label that it raises."""
         body = {"kernel": kernel, "cell": cell, "dataset": dataset, "version": version, "columns": columns}
-        return await self._call("POST", "reads", body)
+        return await self._call("POST", "reads", body | ({"synthetic": True} if synthetic else {}))
 
     async def display(self) -> dict[str, Any]:
         """The display rule, decided now."""

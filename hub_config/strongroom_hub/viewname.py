@@ -49,6 +49,7 @@ def view_name(
     masks: Mapping[str, Mapping[str, Any]],
     rows: Sequence[str] | None,
     project: str,
+    group: str = "table",
 ) -> str:
     """SHA-256 (hex) over everything that says which values are seen. Not over user, kernel or label.
 
@@ -63,5 +64,5 @@ def view_name(
         "masks": {column: dict(mask) for column, mask in masks.items()},
         "rows": None if rows is None else list(rows),
         "project": project,
-    }
+    } | ({} if group == "table" else {"group": group})
     return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

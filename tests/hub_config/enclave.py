@@ -333,6 +333,7 @@ class Enclave:
         tags: Mapping[str, list[str]] | None = None,
         rows: int = 100,
         types: Mapping[str, str] | None = None,
+        companions: Mapping[str, Any] | None = None,
     ) -> int:
         described = [{"name": c, "description": f"the {c}", "tags": (tags or {}).get(c, [])} for c in columns]
         body = {
@@ -356,6 +357,7 @@ class Enclave:
             "rows": rows,
             "columns": [{"name": c, "type": (types or {}).get(c, "Int64")} for c in columns],
             "parts": [],
+            "companions": companions or {},
         }
         self.operator("POST", f"datasets/{name}/{version}/publish", {"manifest": manifest})
         self.operator("POST", f"datasets/{name}/{version}/activate")

@@ -17,6 +17,7 @@ from strongroom_hub.access.rules import ASK, invalid_request
 from strongroom_hub.access.service import column_questions, may_discover
 from strongroom_hub.access.sources import add_source
 from strongroom_hub.access.training import check_training
+from strongroom_hub.access.twins import GROUP, LABEL, twin_columns
 from strongroom_hub.access.viewing import Sight, row_filters, subject_of
 from strongroom_hub.audit.entries import Action
 from strongroom_hub.audit.writer import AuditWriter, Tx
@@ -60,6 +61,8 @@ class Wanted:
     dataset: str
     version: int | None
     columns: list[str] | None
+    synthetic: bool = False
+    """The synthetic twin instead of the data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,9 @@ class _Allowed:
     view: View
     sight: Sight
     label: str
+    """Of what is read."""
     entry: int
+    synthetic: bool = False
 
 
 def read(writer: AuditWriter, context: Context, caller: ServerCaller, wanted: Wanted) -> dict[str, Any]:
@@ -92,12 +97,13 @@ def read(writer: AuditWriter, context: Context, caller: ServerCaller, wanted: Wa
             dataset=allowed.view.name,
             version=allowed.view.version.version,
             manifest=allowed.view.version.manifest_digest,
-            label=allowed.view.version.label,
+            label=allowed.label,
             columns=tuple(allowed.sight.columns),
             masks=allowed.sight.claims,
             rows=allowed.sight.rows,
             max_bytes=MAX_VIEW_BYTES,
             entry=allowed.entry,
+            group=GROUP if allowed.synthetic else "table",
         )
     )
     known = knowledge(context, caller)
@@ -111,7 +117,8 @@ def read(writer: AuditWriter, context: Context, caller: ServerCaller, wanted: Wa
         "entry": allowed.entry,
         **known.as_json(),
         "workspace_label": known.label,
-        "label": allowed.view.version.label,
+        "label": allowed.label,
+        "synthetic": allowed.synthetic,
     }
 
 
@@ -121,6 +128,8 @@ def _decide(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted) -> _
     try:
         check_member(tx.session, context, caller.user, caller.project)
         view = _known_view(tx.session, context, caller, wanted)
+        if wanted.synthetic:
+            return _twin(tx, context, caller, wanted, view)
         sources, owed = _sources(tx.session, context, caller, view)
         rulings = _allowed_columns(tx.session, context, caller, view, wanted.columns)
         _check_carried_out(view, [*rulings.values(), *owed])
@@ -136,6 +145,32 @@ def _decide(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted) -> _
         _record_denial(tx, caller, wanted, view, problem)
         return problem
     return _record_reading(tx, context, caller, wanted, view=view, sight=sight, sources=sources)
+
+
+def _twin(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted, view: View) -> _Allowed:
+    """Whoever may know of a dataset may read its twin. Raises Problem."""
+    columns = twin_columns(view, wanted.columns)
+    _check_names(view, columns)
+    entry = tx.record(
+        entry_of(
+            caller,
+            Action.READ_ALLOW,
+            kernel=wanted.kernel,
+            object=f"{view.name}@{view.version.version}",
+            label=LABEL,
+            sources=source_names(sources_of(tx.session, caller.workspace)),
+            detail={
+                "cell": wanted.cell,
+                "columns": columns,
+                "masks": {},
+                "filters": None,
+                "policy": context.policy.version,
+                "rows": (view.version.twin or {}).get("rows"),
+                "synthetic": True,
+            },
+        )
+    )
+    return _Allowed(view, Sight(columns, {}, None, None), LABEL, entry, synthetic=True)
 
 
 def _sight(context: Context, caller: ServerCaller, view: View, rulings: dict[str, Decision]) -> Sight:
@@ -414,4 +449,4 @@ def _record_reading(
                 detail={"from": before, "to": workspace.label, "read": entry},
             )
         )
-    return _Allowed(view, sight, workspace.label, entry)
+    return _Allowed(view, sight, view.version.label, entry)

@@ -27,6 +27,8 @@ class Read(BaseModel):
     dataset: Name
     version: Annotated[int, Field(ge=1)] | None = None
     columns: Columns | None = None
+    synthetic: bool = False
+    """The synthetic twin instead of the data."""
 
 
 class NewRequest(BaseModel):
@@ -68,7 +70,7 @@ def list_training(context: Ctx, user: Annotated[str | None, Query(max_length=64)
 
 @internal.post("/reads")
 def read(body: Read, context: Ctx, writer: Writer, caller: Caller) -> dict[str, Any]:
-    wanted = reads.Wanted(body.kernel, body.cell, body.dataset, body.version, body.columns)
+    wanted = reads.Wanted(body.kernel, body.cell, body.dataset, body.version, body.columns, body.synthetic)
     return reads.read(writer, context, caller, wanted)
 
 

@@ -79,6 +79,7 @@ class Action(StrEnum):
     POLICY_PROPOSE = "control:policy:propose"
     POLICY_REJECT = "control:policy:reject"
     POLICY_WITHDRAW = "control:policy:withdraw"
+    DATASET_TWIN = "control:dataset:twin"
     DATASET_DRAFT = "control:dataset:draft"
     DATASET_PUBLISH = "control:dataset:publish"
     DATASET_LOAD = "control:dataset:load"

@@ -11,7 +11,7 @@ from strongroom_policy.labels import Label
 from strongroom_hub.audit.entries import Action, Entry
 from strongroom_hub.audit.writer import AuditWriter, Tx
 from strongroom_hub.catalog import rules, service
-from strongroom_hub.catalog.models import DatasetVersion, Relabelling, VersionState
+from strongroom_hub.catalog.models import Dataset, DatasetVersion, Relabelling, VersionState
 from strongroom_hub.control.context import Context
 from strongroom_hub.control.times import iso, iso_or_none
 from strongroom_hub.problems import Problem
@@ -40,6 +40,20 @@ def retire(writer: AuditWriter, context: Context, dataset: str, version: int, *,
 
     writer.transact(work)
     context.policy.rebuild(writer)
+
+
+def allow_twin(writer: AuditWriter, dataset: str, *, allowed: bool, actor: str) -> None:
+    """Let whoever may discover the dataset read its synthetic twins, or withhold them. Raises Problem 404."""
+
+    def work(tx: Tx) -> None:
+        found = tx.session.get(Dataset, dataset)
+        if found is None:
+            raise rules.unknown_dataset(dataset)
+        found.twin_withheld = not allowed
+        tx.session.add(found)
+        tx.record(Entry(action=Action.DATASET_TWIN, actor=actor, object=dataset, detail={"allowed": allowed}))
+
+    writer.transact(work)
 
 
 def retire_outlived(writer: AuditWriter, context: Context) -> int:

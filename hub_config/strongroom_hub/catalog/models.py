@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+import jwt
 from sqlalchemy import JSON
 from sqlmodel import Field, SQLModel
 
@@ -37,6 +38,8 @@ class Dataset(SQLModel, table=True):
     """`schema.Retention`, for versions that became visible with it."""
     consent_column: str | None = None
     contact: str = ""
+    twin_withheld: bool = False
+    """Yes: nobody reads the synthetic twins of its versions."""
     created: datetime = Field(sa_type=UtcTime)
 
 
@@ -66,6 +69,15 @@ class DatasetVersion(SQLModel, table=True):
     retired: datetime | None = Field(default=None, sa_type=UtcTime)
     retired_by: str | None = None
     retired_why: str | None = None
+
+    @property
+    def twin(self) -> dict[str, Any] | None:
+        """The synthetic twin that lies beside the version, as its signed manifest says; None where there is none."""
+        if not self.manifest_jws:
+            return None
+        claims = jwt.decode(self.manifest_jws, options={"verify_signature": False})  # our own, from our own database
+        found: dict[str, Any] | None = claims["manifest"].get("companions", {}).get("synthetic")
+        return found
 
     @property
     def manifest_digest(self) -> str:

@@ -35,6 +35,14 @@ def check_steward(context: Context, user: str, dataset: str, version: int) -> No
         raise rules.unknown_dataset(f"{dataset}@{version}")
 
 
+def check_steward_of_newest(context: Context, user: str, dataset: str) -> None:
+    """Raises Problem 404 where the user has no say on the version that people see, or there is none."""
+    with context.reading() as session:
+        found = service.active_view(session, dataset)
+    if found is None or not may_steward(context, user, dataset, found.version.label):
+        raise rules.unknown_dataset(dataset)
+
+
 def stewards_of_relabelling(context: Context, user: str, relabelling: str) -> None:
     """Raises Problem 404 where the user has no say in this proposal of a label."""
     with context.reading() as session:

@@ -52,6 +52,10 @@ class OperatorDecision(BaseModel):
     """None: all as the vault proposes."""
 
 
+class Twin(BaseModel):
+    allowed: bool
+
+
 class Why(BaseModel):
     why: str = Field(max_length=2000)
 
@@ -123,6 +127,11 @@ def operator_retires(  # noqa: PLR0917
     changes.retire(writer, context, f"{namespace}/{name}", version, why=body.why, actor="operator")
 
 
+@internal.put("/{namespace}/{name}/synthetic", status_code=204)
+def allow_twin(namespace: str, name: str, body: Twin, writer: Writer) -> None:
+    changes.allow_twin(writer, f"{namespace}/{name}", allowed=body.allowed, actor="operator")
+
+
 @internal.post("/{namespace}/{name}/{version}/relabel")
 def operator_relabels(  # noqa: PLR0917
     namespace: str, name: str, version: int, body: NewLabel, context: Ctx, writer: Writer
@@ -191,6 +200,15 @@ def release(  # noqa: PLR0917
     pages.check_steward(context, person.user, dataset, version)
     decisions.release(writer, context, dataset, version, f"user:{person.user}")
     return pages.version(context, dataset, version, None)
+
+
+@public.put("/datasets/{namespace}/{name}/synthetic", status_code=204)
+def allow_twin_as_steward(  # noqa: PLR0917
+    namespace: str, name: str, body: Twin, context: Ctx, writer: Writer, person: Person
+) -> None:
+    dataset = f"{namespace}/{name}"
+    pages.check_steward_of_newest(context, person.user, dataset)
+    changes.allow_twin(writer, dataset, allowed=body.allowed, actor=f"user:{person.user}")
 
 
 @public.post("/datasets/{namespace}/{name}/{version}/retire")

@@ -80,6 +80,7 @@ class View:
             "consent_column": self.dataset.consent_column,
             "contact": self.dataset.contact,
             "sources": list(self.version.sources),
+            "synthetic": self.version.twin is not None and not self.dataset.twin_withheld,
             "columns": [column_json(column) for column in self.columns],
         }
 

@@ -59,6 +59,8 @@ class ReadView:
     """Row filters that all have to hold, bound to project and day."""
     max_bytes: int
     entry: int
+    group: str = "table"
+    """`synthetic`: the version's synthetic twin."""
 
     @property
     def name(self) -> str:
@@ -70,6 +72,7 @@ class ReadView:
             masks=self.masks,
             rows=self.rows,
             project=self.project,
+            group=self.group,
         )
 
 
@@ -110,6 +113,7 @@ class TicketSigner:
                 "masks": {column: dict(mask) for column, mask in view.masks.items()},
                 "rows": None if view.rows is None else list(view.rows),
                 "view": view.name,
+                "group": view.group,
                 "max_bytes": view.max_bytes,
                 "entry": view.entry,
             },

@@ -46,6 +46,8 @@ def _grouped(asked: Asked, groups: Mapping[str, frozenset[str]]) -> Asked:
 def _asked(session: Session, entry: Mapping[str, Any]) -> Asked | None:
     detail = entry["detail"]
     match entry["action"]:
+        case Action.READ_ALLOW if detail.get("synthetic"):
+            return None  # no rule about reading decided that
         case Action.READ_ALLOW:
             masks = {_column(entry, column): mask for column, mask in detail["masks"].items()}
             return _about(entry, _reading(session, entry, detail["columns"]), masks=masks)

@@ -19,7 +19,10 @@ from strongroom_hub.vault.formats.opening import Format, open_table
 from strongroom_hub.vault.formats.table import Table, bad_file
 from strongroom_hub.vault.manifest import FORMAT, Column, Manifest
 from strongroom_hub.vault.partwriter import new_keys, pieces, write_part
+from strongroom_hub.vault.synthetic_store import Sample, add_twin
 from strongroom_hub.vault.tickets import Plan
+
+IDENTIFIER = "direct-identifier"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class Taken:
 
     manifest: Manifest
     keys: dict[str, bytes]
+    twin_keys: dict[str, bytes]
+    """Of the synthetic twin; empty where there is none, and the report says why."""
     report: dict[str, Any]
 
 
@@ -47,8 +52,9 @@ def take_in(
     """The whole file. Raises Problem (422) in words that name row and column where they are known; OSError."""
     table = open_table(stream, file_format, plan.reading, plan.types)
     findings = Findings(table.schema, target.label, plan)
+    sample = Sample()
     manifest, keys = write_parts(
-        _looked_at(table, findings),
+        _looked_at(table, findings, sample),
         table.schema,
         target.folder,
         target.dataset,
@@ -56,7 +62,15 @@ def take_in(
         target.label,
         part_bytes=part_bytes,
     )
-    return Taken(manifest, keys, {**findings.report(), **_of_the_file(table)})
+    report = {**findings.report(), **_of_the_file(table)}
+    manifest, twin_keys, told = add_twin(manifest, keys, sample.frame(), target.folder, _identifying(plan, report))
+    return Taken(manifest, keys, twin_keys, {**report, "synthetic": told})
+
+
+def _identifying(plan: Plan, report: dict[str, Any]) -> set[str]:
+    """Columns that identify a person, by what was decided or is proposed."""
+    proposed = {name: one["tags"] for name, one in report["proposals"]["columns"].items()}
+    return {name for tags in (plan.tags, proposed) for name, several in tags.items() if IDENTIFIER in several}
 
 
 def write_parts(  # noqa: PLR0917 - the version that is written, in its own order
@@ -89,9 +103,10 @@ def write_parts(  # noqa: PLR0917 - the version that is written, in its own orde
     return manifest, keys
 
 
-def _looked_at(table: Table, findings: Findings) -> Iterator[pl.DataFrame]:
+def _looked_at(table: Table, findings: Findings, sample: Sample) -> Iterator[pl.DataFrame]:
     for batch in table.batches():
         findings.see(batch)
+        sample.see(batch)
         yield batch
 
 

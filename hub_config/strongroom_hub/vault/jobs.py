@@ -13,7 +13,7 @@ from strongroom_policy import filters
 
 from strongroom_hub.problems import Problem
 from strongroom_hub.vault.keys import Keys
-from strongroom_hub.vault.manifest import FOOTER, Manifest
+from strongroom_hub.vault.manifest import FOOTER, TABLE, Manifest, Table
 from strongroom_hub.vault.masks import is_keyed, needed_columns
 from strongroom_hub.vault.parts import Mark
 from strongroom_hub.vault.store import Published
@@ -37,6 +37,8 @@ class ViewJob:
     """Hex text; empty where no mask is keyed."""
     checked: dict[str, Mark] = field(default_factory=dict)
     """Parts that this vault found to be right before, with the marks they had then."""
+    group: str = TABLE
+    """Which table of the version."""
 
     @classmethod
     def prepare(
@@ -52,9 +54,10 @@ class ViewJob:
             columns=list(view.columns),
             masks=dict(view.masks),
             rows=list(view.rows or ()),
-            keys=published.unwrap(list(decrypted), keys),
+            keys=published.unwrap(list(decrypted), keys, view.group),
             project_key=keys.project_key(view.project) if keyed else "",
             checked=dict(checked or {}),
+            group=view.group,
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -67,6 +70,7 @@ class ViewJob:
             "keys": encode_keys(self.keys),
             "project_key": self.project_key,
             "checked": self.checked,
+            "group": self.group,
         }
 
     @classmethod
@@ -80,7 +84,12 @@ class ViewJob:
             keys=decode_keys(raw["keys"]),
             project_key=raw["project_key"],
             checked=marks(raw["checked"]),
+            group=raw["group"],
         )
+
+    @property
+    def table(self) -> Table:
+        return self.manifest.table(self.group)
 
     @property
     def footer_key(self) -> bytes:
@@ -110,10 +119,11 @@ _RANK = {"public": 0, "internal": 1, "confidential": 2, "secret": 3}
 
 def check_view(view: View, manifest: Manifest) -> None:
     """Raises Problem where the view is not of this version: an unknown column, a column twice, too low a label."""
-    if _rank(view.label) < _rank(manifest.label):
+    if view.group == TABLE and _rank(view.label) < _rank(manifest.label):  # a twin has a label of its own
         raise bad_view(f"It says label {view.label!r}, the stored version is labelled {manifest.label!r}.")
     subjects = {mask.subject for mask in view.masks.values() if mask.method == "shift-date"}
-    unknown = (set(view.columns) | set(view.masks) | subjects | filter_columns(view)) - set(manifest.column_names)
+    names = manifest.column_names if view.group == TABLE else manifest.table(view.group).column_names
+    unknown = (set(view.columns) | set(view.masks) | subjects | filter_columns(view)) - set(names)
     if unknown:
         raise bad_view(f"{view.dataset} version {view.version} has no column {min(unknown)!r}.")
     if len(set(view.columns)) != len(view.columns):

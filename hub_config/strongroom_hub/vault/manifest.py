@@ -21,6 +21,7 @@ FOOTER = ""
 """The name under which a table's footer key stands among its column keys (no column has an empty name)."""
 TABLE: Literal["table"] = "table"
 FILES: Literal["files"] = "files"
+SYNTHETIC: Literal["synthetic"] = "synthetic"
 """Groups of keys: those of the version's own table, and those of its files. A companion's group is its name."""
 
 _NAME = r"[a-z0-9][a-z0-9_-]{0,63}"

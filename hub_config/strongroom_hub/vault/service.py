@@ -16,7 +16,7 @@ from strongroom_hub.vault.exports import Exports
 from strongroom_hub.vault.jobs import decode_keys
 from strongroom_hub.vault.keyroom import KeyRoom
 from strongroom_hub.vault.keys import Keys
-from strongroom_hub.vault.manifest import FILES, Manifest
+from strongroom_hub.vault.manifest import FILES, SYNTHETIC, Manifest
 from strongroom_hub.vault.partwriter import BYTES_PER_PART
 from strongroom_hub.vault.places import Places
 from strongroom_hub.vault.reader import Reader
@@ -116,6 +116,8 @@ class Vault:
             )
             manifest = Manifest.parse(answer["manifest"])
             groups: dict[str, dict[str, bytes]] = {manifest.kind: decode_keys(answer["keys"])}
+            if SYNTHETIC in manifest.companions:
+                groups[SYNTHETIC] = decode_keys(answer["twin_keys"])
             wrapped = wrap_all(self.keys, ticket.dataset, ticket.version, groups)
             self.store.complete(folder, manifest, wrapped)
         except BaseException:

@@ -125,6 +125,8 @@ class View(_Claims):
     masks: dict[str, Mask]
     rows: Filters | None
     project: str
+    group: Literal["table", "synthetic"] = "table"
+    """The version's own table, or the synthetic twin beside it."""
 
     @property
     def name(self) -> str:
@@ -137,6 +139,7 @@ class View(_Claims):
             masks={column: mask.model_dump() for column, mask in self.masks.items()},
             rows=self.rows,
             project=self.project,
+            group=self.group,
         )
 
 

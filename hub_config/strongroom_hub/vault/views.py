@@ -28,7 +28,7 @@ def open_view(job: ViewJob, checked: dict[str, Mark] | None = None) -> Iterator[
     began = time.time_ns()
     with ExitStack() as stack:
         scans = []
-        for part in job.manifest.parts:
+        for part in job.table.parts:
             before = job.checked.get(part.name)
             fd = open_part(job.folder, job.manifest.dataset, job.manifest.version, part, before)
             stack.callback(os.close, fd)
@@ -60,10 +60,8 @@ def write_view(job: ViewJob, target: int, max_bytes: int) -> Written:
     if memfd.size(target) > max_bytes:
         raise too_large(max_bytes)
     rows = int(pl.scan_ipc(path).select(pl.len()).collect().item())
-    if rows != job.manifest.rows and not job.rows:
-        raise damaged(
-            job.manifest.dataset, job.manifest.version, "parts", f"{rows} rows instead of {job.manifest.rows}"
-        )
+    if rows != job.table.rows and not job.rows:
+        raise damaged(job.manifest.dataset, job.manifest.version, "parts", f"{rows} rows instead of {job.table.rows}")
     return Written(rows, checked)
 
 
@@ -104,7 +102,7 @@ def _seen(job: ViewJob, stored: pl.LazyFrame) -> pl.LazyFrame:
 
 def _nothing(job: ViewJob, kept: pl.LazyFrame) -> pl.LazyFrame:
     """As many rows, of nothing: where all columns are constants, polars would take any column to count them by."""
-    rows = job.manifest.rows
+    rows = job.table.rows
     if job.column_keys:
         try:
             rows = kept.select(next(iter(job.column_keys))).collect().height
@@ -117,7 +115,7 @@ def _nothing(job: ViewJob, kept: pl.LazyFrame) -> pl.LazyFrame:
             .filter([to_polars(filters.parse(text), {}) for text in job.rows])
             .height
         )
-    return pl.LazyFrame({job.manifest.columns[0].name: pl.repeat(None, rows, eager=True)})
+    return pl.LazyFrame({job.table.columns[0].name: pl.repeat(None, rows, eager=True)})
 
 
 def _caps(job: ViewJob, stored: pl.LazyFrame) -> dict[str, masks.Cap_]:
@@ -143,7 +141,7 @@ def _scan(job: ViewJob, part: Part, fd: int) -> pl.LazyFrame:
         schema = scan.collect_schema()
     except pl.exceptions.PolarsError as error:
         raise damaged(manifest.dataset, manifest.version, part.name, _kind(error)) from error
-    described = [(column.name, column.type) for column in manifest.columns]
+    described = [(column.name, column.type) for column in job.table.columns]
     if [(name, str(dtype)) for name, dtype in schema.items()] != described:
         raise damaged(manifest.dataset, manifest.version, part.name, "its columns are not those of the manifest")
     return scan

@@ -108,6 +108,7 @@ def _ingest(job: dict[str, Any], _: int) -> dict[str, Any]:
     return {
         "manifest": taken.manifest.model_dump(),
         "keys": encode_keys(taken.keys),
+        "twin_keys": encode_keys(taken.twin_keys),
         "report": taken.report,
         "peak_bytes": _peak(),
     }

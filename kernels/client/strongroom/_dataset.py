@@ -30,6 +30,8 @@ class Dataset:
     masked: dict[str, str]
     """Column -> how it is masked: "null", "redact" or "hash"."""
     _table: pa.Table
+    synthetic: bool = False
+    """Made-up rows of the same form, not the data."""
 
     def arrow(self) -> pa.Table:
         """As a pyarrow table, without a copy."""
@@ -115,13 +117,15 @@ class Dataset:
 
     def _facts(self) -> tuple[tuple[str, str], ...]:
         masks = ", ".join(f"{column} ({method})" for column, method in self.masked.items())
+        again = _names.spelt(self.name, self.version)
         return (
+            *((("SYNTHETIC", "made-up rows of the same form, not the data"),) if self.synthetic else ()),
             ("label", self.label),
             ("rows", f"{len(self):,}"),
             ("columns", ", ".join(self.columns)),
             *((("masked", masks),) if masks else ()),
             ("read it with", ".to_pandas()  .to_polars()  .arrow()  .duckdb()"),
-            ("the same again", f'strongroom.open("{_names.spelt(self.name, self.version)}")'),
+            ("the same again", f'strongroom.open("{again}"{", synthetic=True" if self.synthetic else ""})'),
         )
 
     def __repr__(self) -> str:
@@ -140,9 +144,10 @@ def _of(masks: dict[str, str], columns: Sequence[str]) -> dict[str, str]:
     return {column: mask for column, mask in masks.items() if column in columns}
 
 
-def read(name: str, version: int | None, columns: list[str] | None) -> Dataset:
+def read(name: str, version: int | None, columns: list[str] | None, *, synthetic: bool = False) -> Dataset:
     """Ask for a ticket, take the data, map it. Raises StrongroomError in words."""
-    answer = _wire.ask("open", dataset=name, version=version, columns=columns)
+    more = {"synthetic": True} if synthetic else {}
+    answer = _wire.ask("open", dataset=name, version=version, columns=columns, **more)
     if answer.get("ok") is not True:
         raise from_problem(answer.get("problem"), name)
     given, descriptor = _wire.fetch(str(answer.get("ticket", "")))
@@ -172,7 +177,10 @@ def read(name: str, version: int | None, columns: list[str] | None) -> Dataset:
         columns=tuple(table.column_names),
         masked=dict(answer.get("masked") or {}),
         _table=table,
+        synthetic=answer.get("synthetic") is True,
     )
+    if synthetic and not found.synthetic:
+        raise _broken("the server answered with the data instead of its synthetic twin")
     _used.opened(found.name, found.columns)
     if columns is not None:
         _used.touch(found.name, columns)

@@ -103,9 +103,10 @@ class Room:
             "rows": None,
             "max_bytes": 1 << 26,
             "entry": 1,
+            "group": "table",
             **changed,
         }
-        names = ("dataset", "version", "manifest", "columns", "masks", "rows", "project")
+        names = ("dataset", "version", "manifest", "columns", "masks", "rows", "project", "group")
         return {"view": view_name(**{name: claims[name] for name in names}), **claims}
 
     def read(self, dataset: str, columns: list[str], **changed: Any) -> Answer:
