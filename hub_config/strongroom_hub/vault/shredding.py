@@ -56,7 +56,9 @@ def slots_of(order: KeyTicket, manifest: Manifest) -> set[Slot]:
             f"{manifest.dataset} version {manifest.version} holds no {min(unknown)!r}.",
             next="See the catalogue.",
         )
-    return {(group, name) for name in order.columns}
+    # the synthetic twin's column was made from it
+    groups = [group, *(one for one in manifest.companions if group == TABLE)]
+    return {(one, name) for one in groups for name in order.columns}
 
 
 def write_order(folder: Path, order: str) -> None:
