@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Engine, delete, func
 from sqlmodel import col, select
 
-from strongroom_hub.audit import reader, rules
+from strongroom_hub.audit import reader, rules, words
 from strongroom_hub.audit.entries import Action, Entry
 from strongroom_hub.audit.models import LogErasure, LogPayload, LogPayloadKey
 from strongroom_hub.audit.rules import ErasureState, Verdict
@@ -112,6 +112,7 @@ def _nothing_to_erase(person: str) -> Problem:
 def _erase(tx: Tx, subject: str) -> int:
     """Delete the key; answers how many texts nobody can read any more. Ciphertexts stay: leaves name their hashes."""
     tx.session.exec(delete(LogPayloadKey).where(col(LogPayloadKey.subject) == subject))
+    words.forget(tx.connection, subject)
     return tx.session.exec(select(func.count()).select_from(LogPayload).where(LogPayload.subject == subject)).one()
 
 

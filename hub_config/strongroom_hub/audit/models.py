@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
 from strongroom_hub.control.times import UtcTime
@@ -13,6 +14,11 @@ class LogEntry(SQLModel, table=True):
     """One leaf. The columns beside it are derived from it, for search only; what is shown comes from the leaf."""
 
     __tablename__ = "log_entries"
+    __table_args__ = (
+        Index("ix_log_entries_actor_action", "actor", "action", "index"),
+        Index("ix_log_entries_project_action", "project", "action", "index"),
+        Index("ix_log_entries_object_action", "object", "action", "index"),
+    )
 
     index: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     leaf: bytes
@@ -99,3 +105,22 @@ class LogCosignature(SQLModel, table=True):
     line: str
     """The signature line, with its newline."""
     at: datetime = Field(sa_type=UtcTime)
+
+
+class LogWord(SQLModel, table=True):
+    """That a text holds a word, as a keyed hash (words.py)."""
+
+    __tablename__ = "log_words"
+    __table_args__ = (Index("ix_log_words_entry", "entry"), {"sqlite_with_rowid": False})
+
+    word: bytes = Field(primary_key=True)
+    entry: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+
+
+class LogSearch(SQLModel, table=True):
+    """How far texts are indexed."""
+
+    __tablename__ = "log_search"
+
+    id: int = Field(default=1, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    next: int

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, select
+from sqlalchemy import Connection, Engine, LargeBinary, RowMapping, SmallInteger, cast, func, literal_column, select
 
 from strongroom_hub.audit import entries as leaves
 from strongroom_hub.audit import payloads
@@ -26,7 +27,24 @@ from strongroom_hub.audit.tree import (
 from strongroom_hub.problems import Problem
 
 _ENTRIES, _TILES = LogEntry.__table__, LogTile.__table__  # type: ignore[attr-defined]
+_PLACE = _ENTRIES.c.index % literal_column(str(TILE_WIDTH))
+_WITH_HASH = select(
+    _ENTRIES,
+    func.substr(
+        _TILES.c.hashes,
+        cast(
+            _PLACE * literal_column(str(HASH_BYTES)) + literal_column("1"), SmallInteger
+        ),  # else PostgreSQL has no substr
+        literal_column(str(HASH_BYTES)),
+        type_=LargeBinary,
+    ).label("stored_hash"),
+).join(_TILES, (_TILES.c.level == 0) & (_TILES.c.number == _ENTRIES.c.index // TILE_WIDTH), isouter=True)
+"""Each entry with the hash that the tree stores for it: one query, however many tiles the entries are spread over."""
 _HEAD, _PAYLOADS, _KEYS = LogHead.__table__, LogPayload.__table__, LogPayloadKey.__table__  # type: ignore[attr-defined]
+
+
+JITTER = 10_000
+"""Entries within which times may be out of order, where several processes write."""
 
 
 class AlteredEntryError(Problem):
@@ -96,28 +114,45 @@ def entries(
 
     `since` (inclusive) and `until` (exclusive) are times as the log writes them. Raises AlteredEntryError.
     """
-    query = select(_ENTRIES).order_by(_ENTRIES.c.index.desc()).limit(limit)
+    query = _WITH_HASH.order_by(_ENTRIES.c.index.desc()).limit(limit)
     equal = {"actor": actor, "action": action, "object": object, "project": project, "label": label}
     for name, value in equal.items():
         if value is not None:
             query = query.where(_ENTRIES.c[name] == value)
-    if since is not None:
-        query = query.where(_ENTRIES.c.time >= since)
-    if until is not None:
-        query = query.where(_ENTRIES.c.time < until)
     if before is not None:
         query = query.where(_ENTRIES.c.index < before)
     with engine.connect() as connection:
-        tile_at = _tiles(connection)
-        return [_verified(row, tile_at) for row in connection.execute(query).mappings()]
+        query = _between(connection, query, since, until)
+        return [_verified(row) for row in connection.execute(query).mappings()]
+
+
+def _between(connection: Connection, query: Any, since: str | None, until: str | None) -> Any:
+    """Times as bounds of the index, so that another filter's own index can be used; then the exact times."""
+    time, index = _ENTRIES.c.time, _ENTRIES.c.index
+    if since is not None:
+        first = connection.execute(select(index).where(time >= since).order_by(time, index).limit(1)).scalar()
+        query = query.where(time >= since, index >= (2**62 if first is None else first - JITTER))
+    if until is not None:
+        last = connection.execute(
+            select(index).where(time < until).order_by(time.desc(), index.desc()).limit(1)
+        ).scalar()
+        query = query.where(time < until, index <= (-1 if last is None else last + JITTER))
+    return query
+
+
+def entries_at(engine: Engine, indexes: Sequence[int]) -> list[dict[str, Any]]:
+    """Verified leaves by their indexes, in that order. Raises AlteredEntryError."""
+    with engine.connect() as connection:
+        rows = connection.execute(_WITH_HASH.where(_ENTRIES.c.index.in_(indexes))).mappings()
+        found = {row["index"]: _verified(row) for row in rows}
+    return [found[index] for index in indexes if index in found]
 
 
 def following(engine: Engine, first: int, limit: int) -> list[tuple[bytes, dict[str, Any]]]:
     """Verified entries from `first` on, oldest first, each with its exact bytes. Raises AlteredEntryError."""
-    query = select(_ENTRIES).where(_ENTRIES.c.index >= first).order_by(_ENTRIES.c.index).limit(limit)
+    query = _WITH_HASH.where(_ENTRIES.c.index >= first).order_by(_ENTRIES.c.index).limit(limit)
     with engine.connect() as connection:
-        tile_at = _tiles(connection)
-        return [(_leaf(row), _verified(row, tile_at)) for row in connection.execute(query).mappings()]
+        return [(_leaf(row), _verified(row)) for row in connection.execute(query).mappings()]
 
 
 def entry(engine: Engine, index: int) -> ProvenEntry | None:
@@ -127,7 +162,7 @@ def entry(engine: Engine, index: int) -> ProvenEntry | None:
         if row is None:
             return None
         tile_at = _tiles(connection)
-        fields = _verified(row, tile_at)
+        fields = _verified(row)
         head = connection.execute(select(_HEAD.c.size, _HEAD.c.note)).one()
         try:
             path = inclusion_proof(index, head.size, nodes_from_tiles(tile_at))
@@ -183,7 +218,7 @@ def payload(engine: Engine, keys: LogKeys, index: int) -> str | None:
         row = _row(connection, index)
         if row is None:
             return None
-        reference = leaves.payload_reference(_verified(row, _tiles(connection)))
+        reference = leaves.payload_reference(_verified(row))
         if reference is None:
             return None
         ciphertext = connection.execute(
@@ -217,7 +252,7 @@ def _tiles(connection: Connection) -> TileAt:
 
 
 def _row(connection: Connection, index: int) -> RowMapping | None:
-    return connection.execute(select(_ENTRIES).where(_ENTRIES.c.index == index)).mappings().one_or_none()
+    return connection.execute(_WITH_HASH.where(_ENTRIES.c.index == index)).mappings().one_or_none()
 
 
 def _leaf(row: RowMapping) -> bytes:
@@ -226,10 +261,10 @@ def _leaf(row: RowMapping) -> bytes:
     return str(leaf).encode() if isinstance(leaf, str | int | float) else bytes(leaf or b"")
 
 
-def _verified(row: RowMapping, tile_at: TileAt) -> dict[str, Any]:
+def _verified(row: RowMapping) -> dict[str, Any]:
+    """The parsed leaf of a row of `_WITH_HASH`. Raises AlteredEntryError."""
     index, leaf = row["index"], _leaf(row)
-    number, place = divmod(index, TILE_WIDTH)
-    if leaf_hash(leaf) != tile_at(0, number)[place * HASH_BYTES : (place + 1) * HASH_BYTES]:
+    if leaf_hash(leaf) != bytes(row["stored_hash"] or b""):
         raise AlteredEntryError(index, "its content does not fit the hash in the tree")
     try:
         fields = leaves.parse(leaf)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,19 +13,18 @@ from strongroom_hub.access.service import stewarded_datasets
 from strongroom_hub.audit import erasure, reader, rules
 from strongroom_hub.audit.ends import with_ends
 from strongroom_hub.audit.entries import Action, Entry
+from strongroom_hub.audit.search import Asked, find
 from strongroom_hub.audit.writer import AuditWriter
 from strongroom_hub.control.callers import Caller, Ctx, Writer
 from strongroom_hub.control.context import Context
 from strongroom_hub.control.policykeeper import Question
 from strongroom_hub.control.session import Person
+from strongroom_hub.control.times import iso, parse
 from strongroom_hub.problems import Problem
 
 internal = APIRouter()
 public = APIRouter(prefix="/audit")
 
-PAGE = 200
-SCANNED = 5_000
-"""Entries that one call looks at: whoever may see few of them pages on with `next`."""
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Word = Annotated[str | None, Query(max_length=200)]
 Index = Annotated[int | None, Query(ge=0)]
@@ -61,35 +59,20 @@ def reach_of(context: Context, user: str) -> Reach:
     )
 
 
-def _page(
-    context: Context, visible: Callable[[dict[str, Any]], bool], filters: dict[str, Any], before: int | None, limit: int
-) -> dict[str, Any]:
-    found: list[dict[str, Any]] = []
-    scanned = 0
-    while len(found) < limit and scanned < SCANNED:
-        batch = reader.entries(context.engine, **filters, before=before, limit=PAGE)
-        for entry in batch:
-            before, scanned = entry["index"], scanned + 1
-            if visible(entry):
-                found.append(entry)
-            if len(found) == limit:
-                break
-        else:
-            if len(batch) < PAGE:
-                before = None
-                break
-    return {"entries": with_ends(context, found), "next": before or None, "size": reader.size(context.engine)}
+def _page(context: Context, reach: Reach, asked: Asked) -> dict[str, Any]:
+    found = find(context, asked, sees=reach.sees)
+    return found | {"entries": with_ends(context, found["entries"]), "size": reader.size(context.engine)}
 
 
-def _record_reading(writer: AuditWriter, actor: str, detail: dict[str, Any]) -> None:
-    writer.append(Entry(action=Action.LOG_READ, actor=actor, object="log", detail=detail))
+def _record_reading(writer: AuditWriter, actor: str, detail: dict[str, Any], text: str | None = None) -> None:
+    writer.append(Entry(action=Action.LOG_READ, actor=actor, object="log", detail=detail, payload=text or None))
 
 
 @internal.get("/audit")
 def own_entries(context: Ctx, writer: Writer, caller: Caller, limit: Limit = 100) -> dict[str, Any]:
     _record_reading(writer, caller.actor, {"own": True, "limit": limit})
-    filters = {"actor": caller.actor, "project": caller.project}
-    return _page(context, lambda _: True, filters, None, limit)
+    asked = Asked({"actor": caller.actor, "project": caller.project}, None, None, limit)
+    return _page(context, Reach(caller.actor, everything=False, datasets=frozenset()), asked)
 
 
 @public.get("/entries")
@@ -101,14 +84,41 @@ def entries(  # noqa: PLR0917 - FastAPI passes them by name
     action: Word = None,
     object: Word = None,  # noqa: A002 - the wire's name
     project: Word = None,
+    label: Word = None,
+    since: Word = None,
+    until: Word = None,
+    text: Word = None,
     before: Index = None,
     limit: Limit = 100,
 ) -> dict[str, Any]:
     reach = reach_of(context, person.user)
-    filters = {"actor": actor, "action": action, "object": object, "project": project}
-    asked: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
-    _record_reading(writer, person.actor, {**asked, "before": before, "limit": limit})
-    return _page(context, reach.sees, filters, before, limit)
+    filters = {"actor": actor, "action": action, "object": object, "project": project, "label": label}
+    filters |= {"since": _time(since), "until": _time(until)}
+    given: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
+    # What somebody searched for in others' texts is itself what they typed: kept as one.
+    _record_reading(writer, person.actor, {**given, "before": before, "limit": limit}, text)
+    if not reach.everything and (text or not reach.datasets):
+        filters["actor"] = _own(reach, actor)
+    return _page(context, reach, Asked(filters, text, before, limit))
+
+
+def _own(reach: Reach, actor: str | None) -> str:
+    """Who sees their own entries alone asks for those; for others' they get none."""
+    return reach.actor if actor in {None, reach.actor} else ""
+
+
+def _time(given: str | None) -> str | None:
+    """As the log writes times. Raises Problem 422."""
+    try:
+        return None if given is None else iso(parse(given))
+    except ValueError:
+        raise Problem(
+            422,
+            "no-time",
+            "This is not a time",
+            "Times are written like 2026-11-21 or 2026-11-21T05:00:00Z.",
+            next="Write the time so and ask again.",
+        ) from None
 
 
 @public.get("/entries/{index}")

@@ -50,6 +50,7 @@ class PushSettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSettings:
     erasure: str = OFF
+    text_search: bool = True
     witness_alarm_minutes: int = 10
     witness_required: bool = False
     witnesses: tuple[WitnessSettings, ...] = ()

@@ -24,6 +24,7 @@ from strongroom_hub.audit.erasure import clear_up
 from strongroom_hub.audit.keys import LogKeys
 from strongroom_hub.audit.push import Pusher, PushRounds
 from strongroom_hub.audit.witnessing import Witnessing, WitnessRounds
+from strongroom_hub.audit.words import BATCH, WordIndex
 from strongroom_hub.audit.writer import AuditWriter, open_writer
 from strongroom_hub.boxes.rates import Bounds
 from strongroom_hub.boxes.service import record_unread
@@ -46,6 +47,7 @@ from strongroom_hub.projects.cell_door import CellDoor
 
 log = logging.getLogger("strongroom.control")
 POLL_SECONDS = 1.0
+WORD_BATCHES = 5
 KEEP_ALIVE_SECONDS = 120
 """Longer than any caller keeps an idle connection: a call must not meet one that was just closed here."""
 
@@ -67,6 +69,7 @@ def open_context(instance: Instance) -> Context:
         clock=utc_now,
         bounds=Bounds.of(utc_now),
         witnessing=Witnessing(instance.audit, engine, log_keys, folder=instance.control_dir, clock=utc_now),
+        words=WordIndex(engine, log_keys) if instance.audit.text_search else None,
         push=_pusher(instance, engine, log_keys),
     )
 
@@ -113,10 +116,18 @@ class Housekeeper:
             retire_outlived(self._writer, self._context)
             record_unread(self._writer, self._context)
             clear_up(self._writer, self._context)
+            self._index_words()
         except Problem as problem:
             log.error("housekeeping: %s", problem)  # noqa: TRY400 - told, not traced
         except Exception:
             log.exception("housekeeping failed")
+
+    def _index_words(self) -> None:
+        """A few batches at most: what else there is to do must not wait for a long history."""
+        words = self._context.words
+        for _ in range(WORD_BATCHES):
+            if words is None or words.step(self._writer) < BATCH:
+                return
 
 
 def listen_unix(path: Path) -> socket.socket:

@@ -17,6 +17,7 @@ from sqlmodel import Session
 from strongroom_hub.audit.keys import LogKeys
 from strongroom_hub.audit.push import Pusher
 from strongroom_hub.audit.witnessing import Witnessing
+from strongroom_hub.audit.words import WordIndex
 from strongroom_hub.boxes.rates import Bounds
 from strongroom_hub.config import Instance
 from strongroom_hub.control.policykeeper import PolicyKeeper
@@ -39,6 +40,8 @@ class Context:
     clock: Callable[[], datetime]
     bounds: Bounds
     witnessing: Witnessing
+    words: WordIndex | None = None
+    """Finds text in what people typed, where the operator allows that."""
     push: Pusher | None = None
     """Where entries are sent on to a SIEM."""
 

@@ -74,7 +74,7 @@ def test_the_migrated_tables_are_those_of_the_models(engine: Engine, database: P
         finally:
             connection.close()
 
-    assert len(tables) == 7
+    assert len(tables) == 9
     assert shape(database) == shape(tmp_path / "fresh.sqlite")
 
 

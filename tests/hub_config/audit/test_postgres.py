@@ -21,6 +21,7 @@ from strongroom_hub.audit.entries import Entry, EntryRefusedError
 from strongroom_hub.audit.keys import LogKeys
 from strongroom_hub.audit.models import LogPayloadKey
 from strongroom_hub.audit.verify import verify
+from strongroom_hub.audit.words import WordIndex
 from strongroom_hub.audit.writer import AuditUnavailableError, Tx, open_writer
 from strongroom_hub.config import Instance
 
@@ -185,6 +186,24 @@ def test_an_erased_key_is_gone_from_the_table(engine: Engine, keys: LogKeys, cel
     writer.append(cell(payload="x"))
     writer.close()
     assert erasure._forget_deleted(engine)
+
+
+def test_searching_and_texts(engine: Engine, keys: LogKeys, cell: CellMaker) -> None:
+    writer = open_writer(engine, keys)
+    for number in range(300):
+        writer.append(cell(payload="needle in hay" if number % 100 == 0 else "hay", object=f"o{number % 2}"))
+    index = WordIndex(engine, keys)
+    while index.step(writer):
+        pass
+    with engine.connect() as connection:
+        assert index.candidates(connection, {"needle", "hay"}, None, 10) == [200, 100, 0]
+        assert index.candidates(connection, {"needle"}, 200, 1) == [100]
+    found = reader.entries(engine, object="o1", limit=3)
+    assert [entry["index"] for entry in found] == [299, 297, 295]
+    assert [entry["index"] for entry in reader.entries_at(engine, [5, 299, 7])] == [5, 299, 7]
+    proven = reader.proof(engine, 42)
+    assert proven.check(keys.verifier)["index"] == 42
+    writer.close()
 
 
 @pytest.mark.parametrize("setting", ["fsync", "full_page_writes", "synchronous_commit"])

@@ -1,0 +1,124 @@
+"""Searching the log: by person, project, dataset, label, time, action and text, within what somebody may see.
+
+What is found is shown from the verified leaf. One call looks at a bounded number of entries; whoever sees few of them
+goes on with `next`.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlmodel import select
+
+from strongroom_hub.audit import reader
+from strongroom_hub.audit.reader import PayloadUnreadableError
+from strongroom_hub.audit.words import words_of
+from strongroom_hub.catalog.models import DatasetVersion
+from strongroom_hub.control.context import Context
+from strongroom_hub.problems import Problem
+
+PAGE = 200
+SCANNED = 5_000
+Sees = Callable[[dict[str, Any]], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is looked for. `filters`: of `reader.entries`; those that are None say nothing."""
+
+    filters: Mapping[str, Any]
+    text: str | None
+    before: int | None
+    limit: int
+
+    def matches(self, entry: dict[str, Any]) -> bool:
+        """Whether an entry that was found by its text passes the other filters."""
+        exact = {name: self.filters.get(name) for name in ("actor", "action", "project", "label")}
+        since, until, thing = (self.filters.get(name) for name in ("since", "until", "object"))
+        return (
+            all(value is None or entry[name] == value for name, value in exact.items())
+            and (thing is None or entry["object"] == thing or str(entry["object"]).startswith(f"{thing}@"))
+            and (since is None or entry["time"] >= since)
+            and (until is None or entry["time"] < until)
+        )
+
+
+def find(context: Context, asked: Asked, *, sees: Sees) -> dict[str, Any]:
+    """`{"entries","next"}`, newest first. `sees`: which entries may be shown.
+
+    Texts are searched of all entries that `asked` allows: who may not read others' asks for an actor's, their own.
+    """
+    source = _by_filters(context, asked) if not asked.text else _by_text(context, asked)
+    found: list[dict[str, Any]] = []
+    last: int | None = None
+    scanned = 0
+    for index, entry in source:
+        last, scanned = index, scanned + 1
+        if entry is not None and sees(entry):
+            found.append(entry)
+        if len(found) == asked.limit or scanned == SCANNED:
+            return {"entries": found, "next": last or None}
+    return {"entries": found, "next": None}
+
+
+def _by_filters(context: Context, asked: Asked) -> Iterator[tuple[int, Any]]:
+    """A dataset named without its version is looked for in all its versions at once."""
+    versions = _versions(context, asked.filters.get("object"))
+    if not versions:
+        yield from _one_by_one(context, asked.filters, asked.before)
+        return
+    streams = [_one_by_one(context, {**asked.filters, "object": name}, asked.before) for name in versions]
+    yield from heapq.merge(*streams, key=lambda found: found[0], reverse=True)
+
+
+def _versions(context: Context, name: str | None) -> list[str]:
+    """`NAME@VERSION` for each version of the dataset of that name; nothing where there is none."""
+    if name is None or "/" not in name or "@" in name:
+        return []
+    with context.reading() as session:
+        found = session.exec(select(DatasetVersion.version).where(DatasetVersion.dataset == name)).all()
+    return [f"{name}@{version}" for version in found]
+
+
+def _one_by_one(context: Context, filters: Mapping[str, Any], before: int | None) -> Iterator[tuple[int, Any]]:
+    while True:
+        batch = reader.entries(context.engine, **filters, before=before, limit=PAGE)
+        for entry in batch:
+            before = entry["index"]
+            yield before, entry
+        if len(batch) < PAGE:
+            return
+
+
+def _by_text(context: Context, asked: Asked) -> Iterator[tuple[int, Any]]:
+    """Each candidate's index, with its entry where it passes and the text itself, decrypted, holds all the words."""
+    if context.words is None:
+        raise Problem(
+            409,
+            "text-search-off",
+            "Texts are not searched here",
+            "This instance runs with text_search = false: no index of what people typed is made.",
+            next="Search by person, project, object, action or time.",
+        )
+    wanted = words_of(asked.text or "")
+    before = asked.before
+    while wanted:
+        with context.engine.connect() as connection:
+            indexes = context.words.candidates(connection, wanted, before, PAGE, actor=asked.filters.get("actor"))
+        for entry in reader.entries_at(context.engine, indexes):
+            before = entry["index"]
+            good = asked.matches(entry) and _holds(context, entry, wanted)
+            yield before, entry if good else None
+        if len(indexes) < PAGE:
+            return
+
+
+def _holds(context: Context, entry: dict[str, Any], wanted: set[str]) -> bool:
+    try:
+        text = reader.payload(context.engine, context.log_keys, entry["index"])
+    except PayloadUnreadableError:
+        return False
+    return text is not None and wanted <= words_of(text)
