@@ -9,6 +9,7 @@ import typer
 
 from strongroom_hub.cli.common import InstanceOption, fail, load_instance
 from strongroom_hub.cli.dataset_words import JsonOption, control, reference, show_json, waiting_lines
+from strongroom_hub.config import Instance
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -156,13 +157,36 @@ def _told(name: str, version: int, label: str, *, as_json: bool) -> None:
         typer.echo(f"{name} version {version} is there, labelled {label}")
 
 
+def _check_readable(root: Path) -> None:
+    try:
+        next(root.iterdir(), None)
+    except OSError as error:
+        fail(f"{root} cannot be read: {error.strerror}. Run this as root or as the vault's user.")
+
+
+def _active_manifests(place: Instance) -> dict[tuple[str, int], str]:
+    """The digests of the manifests that control signed last; none, and a word of it, where it cannot be asked."""
+    from strongroom_hub.internal import ControlClient  # noqa: PLC0415
+    from strongroom_hub.problems import Problem  # noqa: PLC0415
+
+    try:
+        listed = ControlClient(place.control_socket, place.operator_token_file).call("GET", "datasets")["datasets"]
+    except (Problem, OSError):
+        typer.echo("control does not answer: an older version put back whole would not be noticed", err=True)
+        return {}
+    return {(str(one["name"]), int(one["version"])): str(one["manifest"]) for one in listed if one.get("manifest")}
+
+
 @app.command()
 def verify(
     name: Annotated[str | None, typer.Argument(help="The dataset: namespace/name (default: all).")] = None,
     as_json: JsonOption = False,
     instance: InstanceOption = None,
 ) -> None:
-    """Check every stored file against its signed manifest; needs to read the vault's folder, but no key."""
+    """Check every stored file against its signed manifest; needs to read the vault's folder, but no key.
+
+    Where control answers, an older version put back whole is noticed too. What was shredded must have no key left.
+    """
     from strongroom_hub.problems import Problem  # noqa: PLC0415
     from strongroom_hub.vault.places import Places  # noqa: PLC0415
     from strongroom_hub.vault.store import Store  # noqa: PLC0415
@@ -170,17 +194,19 @@ def verify(
 
     place = load_instance(instance)
     store = Store(Places.of(place).store, load_public_key(place.public_dir / "control.pub.pem"))
-    try:
-        next(store.root.iterdir(), None)
-    except OSError as error:
-        fail(f"{store.root} cannot be read: {error.strerror}. Run this as root or as the vault's user.")
+    _check_readable(store.root)
     chosen = [(dataset, version) for dataset, version in store.datasets() if name in (None, dataset)]
     if not chosen:
         fail(f"the vault holds no published version of {name}" if name else "the vault holds no datasets")
+    active = _active_manifests(place)
+    if active is None:
+        typer.echo(
+            "control does not answer: whether these are the versions that it made active is not checked", err=True
+        )
     bad, lines = 0, []
     for dataset, version in chosen:
         try:
-            manifest = store.verify(dataset, version)
+            manifest = store.verify(dataset, version, active=active.get((dataset, version)))
         except Problem as problem:
             bad += 1
             lines.append({"dataset": dataset, "version": version, "good": False, "detail": problem.detail})

@@ -137,9 +137,14 @@ def test_a_draft_waits_until_somebody_decides_and_each_command_speaks_json(insta
     assert shown["columns"][0]["tags"] == ["direct-identifier"]
     assert "email: String  (direct-identifier)" in run(instance, "show", "health/small@1").stdout
     assert "missing 0.0%" in run(instance, "profile", "health/small@1").stdout
+    before_relabel = (Places.of(instance).store / "health" / "small" / "1" / "manifest.jws").read_text()
     relabelled = run(instance, "relabel", "health/small@1", "--label", "secret", "--why", "It names people.")
     assert relabelled.exit_code == 0, relabelled.output
     assert run(instance, "verify", "health/small").exit_code == 0
+    manifest = Places.of(instance).store / "health" / "small" / "1" / "manifest.jws"
+    manifest_now, _ = manifest.read_text(), manifest.write_text(before_relabel)
+    assert "not the one that control made active" in run(instance, "verify", "health/small").output
+    manifest.write_text(manifest_now)
     assert run(instance, "retire", "health/small@1", "--why", "Replaced.").exit_code == 0
     listed = json.loads(run(instance, "list", "--json", "--state", "retired").stdout)["datasets"]
     assert [(one["version"], one["label"]) for one in listed] == [(1, "secret")]
