@@ -15,12 +15,13 @@ LABEL = Label.PUBLIC
 
 def twin_columns(view: View, wanted: list[str] | None) -> list[str]:
     """The columns to read. Raises Problem 404 `no-twin` or 403 `twin-withheld`."""
-    if view.dataset.twin_withheld:
+    if not view.twin_allowed:
         raise Problem(
             403,
             "twin-withheld",
             "The synthetic twin of this dataset is withheld",
-            f"Who looks after {view.name} has decided that its synthetic twin is not read.",
+            f"Who looks after {view.name} has decided that its synthetic twin is not read, "
+            "or, since it is secret, has not opened it.",
             next=f"Write your code by the columns in the catalogue. {ASK}",
         )
     if view.version.twin is None:

@@ -49,7 +49,7 @@ def allow_twin(writer: AuditWriter, dataset: str, *, allowed: bool, actor: str) 
         found = tx.session.get(Dataset, dataset)
         if found is None:
             raise rules.unknown_dataset(dataset)
-        found.twin_withheld = not allowed
+        found.twin_allowed = allowed
         tx.session.add(found)
         tx.record(Entry(action=Action.DATASET_TWIN, actor=actor, object=dataset, detail={"allowed": allowed}))
 

@@ -38,8 +38,8 @@ class Dataset(SQLModel, table=True):
     """`schema.Retention`, for versions that became visible with it."""
     consent_column: str | None = None
     contact: str = ""
-    twin_withheld: bool = False
-    """Yes: nobody reads the synthetic twins of its versions."""
+    twin_allowed: bool | None = None
+    """Whether its synthetic twins may be read; None where nobody has decided (`rules.twin_allowed`)."""
     created: datetime = Field(sa_type=UtcTime)
 
 

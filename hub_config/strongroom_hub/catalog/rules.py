@@ -170,6 +170,11 @@ def _has_texts(column: object, keys: Sequence[str]) -> bool:
     return isinstance(column, dict) and all(isinstance(column.get(key), str) for key in keys)
 
 
+def twin_allowed(label: str, decided: bool | None) -> bool:
+    """Whether the synthetic twin of a version may be read: as a steward decided, else up to `confidential`."""
+    return Label.parse(label) < Label.SECRET if decided is None else decided
+
+
 def invalid(why: str) -> Problem:
     return Problem(
         422,

@@ -80,9 +80,13 @@ class View:
             "consent_column": self.dataset.consent_column,
             "contact": self.dataset.contact,
             "sources": list(self.version.sources),
-            "synthetic": self.version.twin is not None and not self.dataset.twin_withheld,
+            "synthetic": self.version.twin is not None and self.twin_allowed,
             "columns": [column_json(column) for column in self.columns],
         }
+
+    @property
+    def twin_allowed(self) -> bool:
+        return rules.twin_allowed(self.version.label, self.dataset.twin_allowed)
 
     @property
     def retained_until(self) -> datetime | None:

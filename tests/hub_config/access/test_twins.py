@@ -79,6 +79,18 @@ def test_a_steward_withholds_it_and_lets_it_be_read_again(twinned: Enclave) -> N
     assert actors == [("user:steward", False), ("operator", True)]
 
 
+def test_of_secret_data_there_is_none_until_a_steward_opens_it(enclave: Enclave) -> None:
+    enclave.project()
+    enclave.dataset(NAME, "secret", companions={"synthetic": {"rows": 50, "columns": COLUMNS, "parts": []}})
+    enclave.add_policy('\np, X1, user:analyst, discover, health/**, *, , , allow, "may know of it"\n')
+    server = enclave.server()
+    kernel = enclave.kernel(server)
+    assert refused(twin, server, kernel).slug == "twin-withheld"
+    assert not server("GET", "catalog")["datasets"][0]["synthetic"]
+    enclave.person("steward")("PUT", f"datasets/{NAME}/synthetic", {"allowed": True})
+    assert twin(server, kernel)["synthetic"]
+
+
 def test_only_stewards_have_a_say(twinned: Enclave) -> None:
     for name in ("analyst", "auditor"):
         problem = refused(twinned.person(name), "PUT", f"datasets/{NAME}/synthetic", {"allowed": False})

@@ -1,4 +1,4 @@
-"""Stewards may withhold the synthetic twin of a dataset."""
+"""Stewards open or withhold the synthetic twin of a dataset."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = "0014"
 
 
 def upgrade() -> None:
-    op.add_column("dataset", sa.Column("twin_withheld", sa.Boolean, nullable=False, server_default=sa.false()))
+    op.add_column("dataset", sa.Column("twin_allowed", sa.Boolean, nullable=True))
 
 
 def downgrade() -> None:
