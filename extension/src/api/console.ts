@@ -16,6 +16,8 @@ import {
   type Policy,
   type PolicyAnswers,
   type PolicyProposal,
+  type PolicyReplay,
+  type PolicyStanding,
   type PolicyVerdict,
   type PolicyVersion,
   type Preview,
@@ -110,6 +112,15 @@ export class ConsoleClient {
     const asked = query({ user, action, object, project });
     const answer = await this.#get<{ answers: { text: string }[] }>('policy/explain' + asked);
     return answer.answers.map(one => one.text);
+  }
+
+  /** The newest `last` decisions of the log, under the files in the policy folder. Looking is itself an entry. */
+  whatIf(last: number): Promise<PolicyReplay> {
+    return this.#post('policy/what-if', { last });
+  }
+
+  recertify(months: number): Promise<PolicyStanding> {
+    return this.#get('policy/recertify' + query({ months }));
   }
 
   propose(why: string): Promise<PolicyProposal> {

@@ -485,6 +485,42 @@ export interface PolicyAnswers {
   readonly answers_in_all: number;
 }
 
+/** A recorded decision that would have been another one. */
+export interface PolicyReplayed {
+  readonly entry: number;
+  readonly time: string;
+  readonly user: string;
+  /** Empty: outside projects. */
+  readonly project: string;
+  readonly action: string;
+  readonly was: boolean;
+  readonly would_be: boolean;
+  /** What differs and by which rules, in sentences. */
+  readonly differs: readonly string[];
+}
+
+export interface PolicyReplay {
+  /** Of the files that were tried. */
+  readonly version: string;
+  readonly looked_at: number;
+  readonly not_by_rules: number;
+  readonly changes: readonly PolicyReplayed[];
+}
+
+/** Rows in force, and those that nobody stood for in so many months. */
+export interface PolicyStanding {
+  readonly months: number;
+  readonly rows: number;
+  readonly overdue: readonly {
+    readonly place: string;
+    /** As the file names them; `nobody` where it names none. */
+    readonly owner: string;
+    /** null: nobody knows since when. */
+    readonly on: string | null;
+    readonly text: string;
+  }[];
+}
+
 export interface Status {
   readonly mode: 'separate-uids' | 'one-uid';
   /** What this installation leaves out, in words. */

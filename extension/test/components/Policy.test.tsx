@@ -156,6 +156,117 @@ describe('questions', () => {
   });
 });
 
+describe('what if', () => {
+  const change = {
+    entry: 41, time: '2026-11-21T05:00:00.000Z', user: 'analyst', project: 'cardio', action: 'read',
+    was: true, would_be: false,
+    differs: ['health/randhie#age would be denied: rule STOP (policy.csv:99)', 'b', 'c', 'd', 'e', 'f', 'g']
+  };
+
+  it('decides the newest once more, by keyboard, and shows what would be otherwise and why', async () => {
+    const { world, user } = show({});
+    const masked = { ...change, entry: 40, project: '', would_be: true, differs: ['open/data#x: mask none would be redact'] };
+    world.on('POST policy/what-if', { version: 'cccccccccccc', looked_at: 7, not_by_rules: 3, changes: [change, masked] });
+    const form = await screen.findByRole('form', { name: 'What if' });
+    const field = within(form).getByLabelText('Decisions, the newest (1 to 2,000)');
+    expect(field).toHaveProperty('value', '100');
+    await user.clear(field);
+    await user.type(field, '500{Enter}');
+    const table = await screen.findByRole('table', { name: 'Decisions that would be others' });
+    expect(world.sent('POST policy/what-if')).toEqual([{ last: 500 }]);
+    expect(screen.getByText(/^2 of 7 decisions would be others under/).textContent).toContain(
+      'cccccccccccc. 3 more were not decided by rules.'
+    );
+    const [denied, other] = within(table).getAllByRole('row').slice(1).map(row =>
+      within(row).getAllByRole('cell').map(cell => cell.textContent)
+    );
+    expect(denied?.slice(1, 6)).toEqual(['analyst', 'read', 'cardio', 'allowed', 'denied']);
+    expect(denied?.[6]).toContain('rule STOP (policy.csv:99)');
+    expect(denied?.[6]).toContain('and 2 more lines');
+    expect(other?.slice(3, 6)).toEqual(['outside projects', 'allowed', 'allowed otherwise']);
+    expect(within(table).getByRole('link', { name: '41' }).getAttribute('href')).toBe('#/audit/41');
+  });
+
+  it('asks about nothing by itself, and about no number that the service would refuse', async () => {
+    const { world, user } = show({});
+    const form = await screen.findByRole('form', { name: 'What if' });
+    const field = within(form).getByLabelText('Decisions, the newest (1 to 2,000)');
+    for (const wrong of ['0', '2001', '1.5', '-3']) {
+      await user.clear(field);
+      await user.type(field, `${wrong}{Enter}`);
+      expect(within(form).getByRole('button', { name: 'Decide once more' })).toHaveProperty('disabled', true);
+      expect(field.getAttribute('aria-invalid')).toBe('true');
+    }
+    await user.clear(field);
+    await user.keyboard('{Enter}');
+    expect(world.sent('POST policy/what-if')).toEqual([]);
+  });
+
+  it('takes an earlier answer away when the folder’s files are refused', async () => {
+    const { world, user } = show({});
+    world.on(
+      'POST policy/what-if',
+      { version: 'cccccccccccc', looked_at: 1, not_by_rules: 0, changes: [] },
+      refusal(422, 'This cannot come into force')
+    );
+    const form = await screen.findByRole('form', { name: 'What if' });
+    await user.click(within(form).getByRole('button', { name: 'Decide once more' }));
+    expect(await screen.findByText(/^0 of 1 decision would be others under/)).toBeDefined();
+    expect(screen.queryByRole('table', { name: 'Decisions that would be others' })).toBeNull();
+    await user.click(within(form).getByRole('button', { name: 'Decide once more' }));
+    expect((await screen.findByRole('alert')).textContent).toContain('This cannot come into force');
+    expect(screen.queryByText(/would be others under/)).toBeNull();
+  });
+
+  it('says how many it does not list', async () => {
+    const { world, user } = show({});
+    const changes = Array.from({ length: 103 }, (_, index) => ({ ...change, entry: 1000 - index, differs: ['a'] }));
+    world.on('POST policy/what-if', { version: 'cccccccccccc', looked_at: 300, not_by_rules: 0, changes });
+    await user.click(await screen.findByRole('button', { name: 'Decide once more' }));
+    expect(await screen.findByText(/3 older ones/)).toBeDefined();
+    expect(screen.getByText('901')).toBeDefined();
+    expect(screen.queryByText('898')).toBeNull();
+  });
+});
+
+describe('recertify', () => {
+  it('lists old rows to their owners', async () => {
+    const { world, user } = show({}, AUDITOR);
+    const row = (place: string, owner: string, on: string | null) => ({ place, owner, on, text: `${place}: N since ${on ?? '?'}` });
+    world.on('GET policy/recertify?months=6', {
+      months: 6,
+      rows: 12,
+      overdue: [row('policy.csv:9', 'user:dora', '2026-01-02'), row('policy.csv:3', 'nobody', null), row('policy.csv:11', 'user:dora', '2026-01-02')]
+    });
+    const form = await screen.findByRole('form', { name: 'Recertify' });
+    const field = within(form).getByLabelText('Months (1 to 1,200)');
+    expect(field).toHaveProperty('value', '12');
+    await user.clear(field);
+    await user.type(field, '6{Enter}');
+    expect(await screen.findByText('3 of 12 rows are older than 6 months.')).toBeDefined();
+    const of = (owner: string) =>
+      within(screen.getByRole('region', { name: `Rows of ${owner}` })).getAllByRole('listitem').map(item => item.textContent);
+    expect(of('user:dora')).toEqual(['policy.csv:9: N since 2026-01-02', 'policy.csv:11: N since 2026-01-02']);
+    expect(of('nobody')).toEqual(['policy.csv:3: N since ?']);
+    expect(screen.getByRole('heading', { name: 'dora' })).toBeDefined();
+  });
+
+  it('says so where none is old, and shows a refusal', async () => {
+    const { world, user } = show({});
+    world.on(
+      'GET policy/recertify?months=12',
+      { months: 12, rows: 12, overdue: [] },
+      refusal(409, 'No policy is in force')
+    );
+    const button = await screen.findByRole('button', { name: 'List old rows' });
+    await user.click(button);
+    expect(await screen.findByText('None of 12 rows is older than 12 months.')).toBeDefined();
+    await user.click(button);
+    expect((await screen.findByRole('alert')).textContent).toContain('No policy is in force');
+    expect(screen.queryByText(/None of 12 rows/)).toBeNull();
+  });
+});
+
 describe('two people', () => {
   const two = { activation: 'two-person', draft: { version: 'dddddddddddd', differs: true, problems: [] } } as const;
 
