@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 
@@ -13,9 +13,11 @@ from strongroom_hub.access.service import stewarded_datasets
 from strongroom_hub.audit import erasure, reader, rules
 from strongroom_hub.audit.ends import with_ends
 from strongroom_hub.audit.entries import Action, Entry
+from strongroom_hub.audit.replay import Notebook, replayed
 from strongroom_hub.audit.search import Asked, find
+from strongroom_hub.audit.texts import text_of
 from strongroom_hub.audit.writer import AuditWriter
-from strongroom_hub.control.callers import Caller, Ctx, Writer
+from strongroom_hub.control.callers import Caller, Ctx, Writer, require_operator
 from strongroom_hub.control.context import Context
 from strongroom_hub.control.policykeeper import Question
 from strongroom_hub.control.session import Person
@@ -73,6 +75,20 @@ def own_entries(context: Ctx, writer: Writer, caller: Caller, limit: Limit = 100
     _record_reading(writer, caller.actor, {"own": True, "limit": limit})
     asked = Asked({"actor": caller.actor, "project": caller.project}, None, None, limit)
     return _page(context, Reach(caller.actor, everything=False, datasets=frozenset()), asked)
+
+
+@internal.get("/audit/replay", dependencies=[Depends(require_operator)])
+def replay(  # noqa: PLR0917 - FastAPI passes them by name
+    context: Ctx,
+    writer: Writer,
+    notebook: Annotated[str, Query(min_length=1, max_length=1024)],
+    user: Word = None,
+    project: Word = None,
+    before: Index = None,
+    limit: Limit = 100,
+) -> dict[str, Any]:
+    asked = Notebook(name=notebook, user=user, project=project)
+    return replayed(writer, context, asked, before=before, limit=limit)
 
 
 @public.get("/entries")
@@ -137,32 +153,9 @@ def entry(index: int, context: Ctx, writer: Writer, person: Person) -> dict[str,
     return {
         **with_ends(context, [proven.fields])[0],
         "payload_reference": proven.fields.get("payload"),
-        **_text_of(context, proven.fields, may_read=reach.reads_payload(proven.fields)),
+        **text_of(context, proven.fields, may_read=reach.reads_payload(proven.fields)),
         "proof": proven.proof(),
     }
-
-
-def _text_of(context: Context, fields: dict[str, Any], *, may_read: bool) -> dict[str, Any]:
-    """The decrypted text where it may be shown, and in every case why it is there or not."""
-    answer: dict[str, Any] = {"payload": None, "payload_state": "none", "erased": None}
-    reference = fields.get("payload")
-    if reference is None:
-        return answer
-    erased = erasure.carried_out(context, reference["subject"])
-    if erased is not None:
-        return answer | {
-            "payload_state": "erased",
-            "erased": {"entry": erased["index"], "time": erased["time"], "actor": erased["actor"]},
-        }
-    if not may_read:
-        return answer | {"payload_state": "not-yours"}
-    try:
-        return answer | {
-            "payload": reader.payload(context.engine, context.log_keys, fields["index"]),
-            "payload_state": "shown",
-        }
-    except reader.PayloadUnreadableError:
-        return answer | {"payload_state": "unreadable"}
 
 
 @public.get("/checkpoint", response_class=PlainTextResponse)

@@ -18,6 +18,7 @@ from strongroom_hub.cli import (
     doctor,
     keys,
     policy,
+    replay,
     sandbox,
     training,
     witness,
@@ -52,6 +53,7 @@ dataset.app.command("diff")(dataset_look.diff)
 dataset.app.command("profile")(dataset_look.profile)
 dataset.app.command("relabel")(dataset_look.relabel)
 dataset.app.command("retire")(dataset_look.retire)
+audit.app.command()(replay.replay)
 app.command()(doctor.doctor)
 
 

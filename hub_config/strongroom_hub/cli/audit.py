@@ -1,4 +1,7 @@
-"""`strongroom audit`: verify, show and export the audit log, offline and without any secret."""
+"""`strongroom audit`: verify, show and export the audit log, offline and without any secret.
+
+`replay` alone, which shows what people typed, asks the service (`cli/replay.py`).
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ class Form(StrEnum):
     PARQUET = "parquet"
 
 
-app = typer.Typer(no_args_is_help=True, help="Verify, show and export the audit log. Needs no service and no secret.")
+app = typer.Typer(no_args_is_help=True, help="Verify, show and export the audit log. Only replay needs the service.")
 
 EXIT_ALTERED = 1
 EXIT_UNREADABLE = 2
