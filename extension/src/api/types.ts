@@ -370,11 +370,25 @@ export interface Entry {
   /** Dataset versions, as `NS/NAME@VERSION`. */
   readonly sources?: readonly string[] | null;
   readonly detail?: Readonly<Record<string, unknown>> | null;
+  /** Of begins alone. */
+  readonly end?: CellEnd;
+}
+
+/** What became of what began. */
+export interface CellEnd {
+  readonly state: 'ended' | 'running' | 'missing';
+  /** The entry that says how it ended. */
+  readonly entry: number | null;
+  /** Why there is none. */
+  readonly why: string;
 }
 
 /** One entry with what belongs to it: the decrypted text where the caller may, and the proof that it is in the log. */
 export interface EntryDetail extends Entry {
   readonly payload?: string | null;
+  readonly payload_state: 'none' | 'shown' | 'not-yours' | 'erased' | 'unreadable';
+  /** The entry by which two people had it erased. */
+  readonly erased: { readonly entry: number; readonly time: string; readonly actor: string } | null;
   readonly proof?: unknown;
 }
 
@@ -525,11 +539,36 @@ export interface Status {
   readonly mode: 'separate-uids' | 'one-uid';
   /** What this installation leaves out, in words. */
   readonly weaker: readonly string[];
-  readonly log: { readonly size: number };
+  readonly log: LogStatus;
   /** What the hub found on its machine at its last start. */
   readonly machine?: readonly Check[];
   /** Violations of the last day, by kind. */
   readonly violations?: Readonly<Record<string, number>>;
+}
+
+export interface LogStatus {
+  readonly size: number;
+  /** `WITNESS: words`. */
+  readonly alarms: readonly string[];
+  /** This machine's own memory first. */
+  readonly witnesses: readonly Witness[];
+  /** null: entries are not sent on. */
+  readonly push: {
+    readonly next: number;
+    readonly waiting: number;
+    readonly state: 'fine' | 'failing';
+    readonly text: string;
+  } | null;
+}
+
+/** How it stands with one who co-signs checkpoints of the log. */
+export interface Witness {
+  readonly witness: string;
+  readonly state: 'waiting' | 'fine' | 'silent' | 'refused' | 'rolled-back' | 'split';
+  readonly text: string;
+  /** Entries of the checkpoint that it co-signed last. */
+  readonly size: number;
+  readonly at: string | null;
 }
 
 /** One thing that `strongroom doctor` looks at. */

@@ -29,8 +29,8 @@ function formatted(format: Intl.DateTimeFormat, time: string): string {
 }
 
 /** A whole number with its noun: `1 file`, `3 files`. */
-export function count(number: number, noun: string): string {
-  return `${number.toLocaleString()} ${noun}${number === 1 ? '' : 's'}`;
+export function count(number: number, noun: string, nouns = `${noun}s`): string {
+  return `${number.toLocaleString()} ${number === 1 ? noun : nouns}`;
 }
 
 const MASK_WORDS: Readonly<Record<string, (parameter: string) => string>> = {

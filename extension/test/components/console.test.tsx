@@ -285,7 +285,9 @@ describe('the audit log', () => {
 
   it('shows one entry with its code', async () => {
     show(
-      world().on('GET me', auditor).on('GET audit/entries/7', { ...entry, payload: 'print(1)', proof: { size: 8 } }),
+      world()
+        .on('GET me', auditor)
+        .on('GET audit/entries/7', { ...entry, payload: 'print(1)', payload_state: 'shown', erased: null, proof: { size: 8 } }),
       '#/audit/7'
     );
     expect(await screen.findByText('print(1)')).toBeDefined();

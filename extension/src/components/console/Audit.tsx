@@ -1,6 +1,6 @@
 import { useId, useState, type JSX } from 'react';
 import type { ConsoleClient } from '../../api/console.js';
-import type { AuditFilter, Entry } from '../../api/types.js';
+import type { AuditFilter, CellEnd, Entry, EntryDetail } from '../../api/types.js';
 import { asLabel } from '../../api/types.js';
 import { Await, Button, Code, Details, Empty, Facts, LabelBadge } from '../basics.js';
 import { useLoad } from '../hooks.js';
@@ -117,6 +117,11 @@ function EntryRow({ entry }: { readonly entry: Entry }): JSX.Element {
       <td>{entry.actor}</td>
       <td>
         <code>{entry.action}</code>
+        {entry.end !== undefined && entry.end.state !== 'ended' && (
+          <span className="sr-Block">
+            <EndView end={entry.end} />
+          </span>
+        )}
       </td>
       <td>{entry.object}</td>
       <td>{entry.project}</td>
@@ -159,6 +164,7 @@ export function EntryPage({ client, index }: { readonly client: ConsoleClient; r
                 facts={[
                   ['Time (UTC)', utc(entry.time)],
                   ['Action', <code key="action">{entry.action}</code>],
+                  ['End', entry.end === undefined ? null : <EndView key="end" end={entry.end} />],
                   ['Who', entry.actor],
                   ['Object', entry.object],
                   ['Project', entry.project],
@@ -170,10 +176,10 @@ export function EntryPage({ client, index }: { readonly client: ConsoleClient; r
               />
               {entry.detail != null && <Details values={entry.detail} />}
             </section>
-            {entry.payload != null && (
+            {entry.payload_state !== 'none' && (
               <section className="sr-Section" aria-labelledby="payload">
                 <h2 id="payload">What was written</h2>
-                <Code name={`Text of entry ${index}`}>{entry.payload}</Code>
+                <Payload entry={entry} />
               </section>
             )}
             {entry.proof != null && (
@@ -186,6 +192,53 @@ export function EntryPage({ client, index }: { readonly client: ConsoleClient; r
         )}
       </Await>
     </Page>
+  );
+}
+
+/** What became of what began: a cell without an end is what an auditor looks for. */
+function EndView({ end }: { readonly end: CellEnd }): JSX.Element {
+  switch (end.state) {
+    case 'ended':
+      return end.entry === null ? <>recorded</> : <a href={href('audit', end.entry)}>entry {end.entry}</a>;
+    case 'running':
+      return (
+        <span className="sr-State" data-tone="waiting">
+          still runs
+        </span>
+      );
+    case 'missing':
+      return (
+        <>
+          <span className="sr-State" data-tone="bad">
+            no end
+          </span>{' '}
+          <span className="sr-Quiet">{end.why}</span>
+        </>
+      );
+  }
+}
+
+/** The text, or why it is not there. The entry verifies without it. */
+function Payload({ entry }: { readonly entry: EntryDetail }): JSX.Element {
+  if (entry.erased !== null) {
+    return (
+      <p className="sr-Note">
+        Erased on {utc(entry.erased.time)} by <a href={href('audit', entry.erased.entry)}>entry {entry.erased.entry}</a>{' '}
+        ({entry.erased.actor.replace(/^user:/, '')}). The entry itself stays and verifies, with the hash and the commitment
+        of the text.
+      </p>
+    );
+  }
+  if (entry.payload != null) {
+    return <Code name={`Text of entry ${entry.index}`}>{entry.payload}</Code>;
+  }
+  return entry.payload_state === 'not-yours' ? (
+    <p className="sr-Quiet">Encrypted. Only auditors and whoever wrote it may read it.</p>
+  ) : (
+    <p className="sr-Note">
+      It cannot be read, and no entry says that it was erased: its key or its ciphertext is gone, or was changed. Run{' '}
+      <code>strongroom audit verify</code>.
+    </p>
   );
 }
 

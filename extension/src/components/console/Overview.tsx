@@ -4,6 +4,7 @@ import type { AccessRequest, ExportRequest, Me, Status } from '../../api/types.j
 import { Await, Empty, LabelBadge, Moment, StateBadge } from '../basics.js';
 import { count } from '../format.js';
 import { useLoad } from '../hooks.js';
+import { LogSection } from './LogHealth.js';
 import { Page } from './Page.js';
 import { href } from './route.js';
 
@@ -15,7 +16,7 @@ export function OverviewPage({ client, me }: { readonly client: ConsoleClient; r
       {approve_access && <AccessQueue client={client} me={me} />}
       {approve_exports && <ExportQueue client={client} me={me} />}
       {(administer || audit) && <PolicyLine client={client} />}
-      {administer && <StatusLine client={client} />}
+      {(administer || audit) && <StatusLines client={client} administer={administer} />}
       {!approve_access && !approve_exports && !administer && !audit && (
         <Empty>Nothing: your roles take no decisions. You find your own requests in JupyterLab, in the side panels.</Empty>
       )}
@@ -130,27 +131,31 @@ function PolicyLine({ client }: { readonly client: ConsoleClient }): JSX.Element
   );
 }
 
-function StatusLine({ client }: { readonly client: ConsoleClient }): JSX.Element {
+function StatusLines({ client, administer }: { readonly client: ConsoleClient; readonly administer: boolean }): JSX.Element {
   const status = useLoad(() => client.status(), 'status');
+  return (
+    <Await loaded={status} what="the status">
+      {value => (
+        <>
+          <LogSection log={value.log} />
+          {administer && <Installation status={value} />}
+        </>
+      )}
+    </Await>
+  );
+}
+
+function Installation({ status }: { readonly status: Status }): JSX.Element {
   return (
     <section className="sr-Section" aria-labelledby="status-line">
       <h2 id="status-line">Installation</h2>
-      <Await loaded={status} what="the status">
-        {value => (
-          <>
-            <p>
-              {value.mode === 'one-uid' ? 'All parts run under one uid.' : 'Each part runs under a uid of its own.'} The log
-              holds {value.log.size.toLocaleString()} entries.
-            </p>
-            <MachineSummary status={value} />
-            {value.weaker.map(line => (
-              <p key={line} className="sr-Note">
-                {line}
-              </p>
-            ))}
-          </>
-        )}
-      </Await>
+      <p>{status.mode === 'one-uid' ? 'All parts run under one uid.' : 'Each part runs under a uid of its own.'}</p>
+      <MachineSummary status={status} />
+      {status.weaker.map(line => (
+        <p key={line} className="sr-Note">
+          {line}
+        </p>
+      ))}
     </section>
   );
 }

@@ -128,10 +128,14 @@ function Replay({ told }: { readonly told: PolicyReplay }): JSX.Element {
     <>
       <p>
         {told.changes.length.toLocaleString()} of {count(told.looked_at, 'decision')} would be others under{' '}
-        <code>{told.version}</code>.{told.not_by_rules > 0 && ` ${told.not_by_rules.toLocaleString()} more were not decided by rules.`}
+        <code>{told.version}</code>.
+        {told.not_by_rules > 0 && ` ${told.not_by_rules.toLocaleString()} more were not decided by rules.`}
       </p>
       {told.changes.length > 0 && (
-        <Table caption="Decisions that would be others" head={['Entry', 'Time', 'Who', 'Action', 'In', 'Was', 'Would be', 'Why']}>
+        <Table
+          caption="Decisions that would be others"
+          head={['Entry', 'Time', 'Who', 'Action', 'In', 'Was', 'Would be', 'Why']}
+        >
           {told.changes.slice(0, SHOWN_CHANGES).map(change => (
             <ChangeRow key={change.entry} change={change} />
           ))}
