@@ -1,5 +1,7 @@
+import proven from '../../tests/vectors/proof-v1.json' with { type: 'json' };
+import type { InclusionProof } from '../src/api/proof.js';
 import type { Call, Transport } from '../src/api/transport.js';
-import type { AccessDraft, AccessRequest, Dataset, ExportDraft, ExportRequest, Me, Session } from '../src/api/types.js';
+import type { AccessDraft, AccessRequest, Dataset, Entry, ExportDraft, ExportRequest, Me, Session } from '../src/api/types.js';
 
 export type Answer = { readonly status: number; readonly body: unknown } | (() => unknown);
 
@@ -169,3 +171,6 @@ export const SESSION: Session = {
   mode: 'one-uid',
   console_url: '/services/control/'
 };
+
+/** An entry of the log in tests/vectors/log-v1, with its proof. */
+export const PROVEN = proven as { readonly entry: Entry; readonly proof: InclusionProof };

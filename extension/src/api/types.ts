@@ -4,6 +4,8 @@
  * Times are RFC 3339 UTC, sizes are bytes. Fields are only ever added: readers ignore what they do not know.
  */
 
+import type { InclusionProof } from './proof.js';
+
 export const LABELS = ['public', 'internal', 'confidential', 'secret'] as const;
 export type Label = (typeof LABELS)[number];
 
@@ -389,7 +391,7 @@ export interface EntryDetail extends Entry {
   readonly payload_state: 'none' | 'shown' | 'not-yours' | 'erased' | 'unreadable';
   /** The entry by which two people had it erased. */
   readonly erased: { readonly entry: number; readonly time: string; readonly actor: string } | null;
-  readonly proof?: unknown;
+  readonly proof?: InclusionProof | null;
 }
 
 export interface EntryPage {

@@ -1,10 +1,10 @@
-import { act, render, screen, within } from '@testing-library/react';
+import { act, cleanup, render, screen, within } from '@testing-library/react';
 import userEvent from '@testing-library/user-event';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { ConsoleClient } from '../../src/api/console.js';
 import { App } from '../../src/components/console/App.js';
 import { href, parseRoute } from '../../src/components/console/route.js';
-import { EXPORT, refusal, REQUEST, STEWARD, World } from '../world.js';
+import { EXPORT, PROVEN, refusal, REQUEST, STEWARD, World } from '../world.js';
 
 function show(world: World, hash: string) {
   window.location.hash = hash;
@@ -287,10 +287,23 @@ describe('the audit log', () => {
     show(
       world()
         .on('GET me', auditor)
-        .on('GET audit/entries/7', { ...entry, payload: 'print(1)', payload_state: 'shown', erased: null, proof: { size: 8 } }),
+        .on('GET audit/entries/7', { ...entry, payload: 'print(1)', payload_state: 'shown', erased: null }),
       '#/audit/7'
     );
     expect(await screen.findByText('print(1)')).toBeDefined();
     expect(screen.getByText('c1')).toBeDefined();
+  });
+
+  it('verifies an entry on click, and says so when something else is shown', async () => {
+    const { entry: leaf, proof } = PROVEN;
+    const held = { ...leaf, payload: null, payload_state: 'none', erased: null };
+    const asked = world().on('GET me', auditor).on('GET audit/entries/2', { ...held, proof });
+    const user = show(asked, '#/audit/2');
+    await user.click(await screen.findByRole('button', { name: 'Verify in this browser' }));
+    expect(await screen.findByText(/^Verified: this entry is in the log of 5 entries/)).toBeDefined();
+    cleanup();
+    show(world().on('GET me', auditor).on('GET audit/entries/2', { ...held, object: 'other.ipynb', proof }), '#/audit/2');
+    await user.click(await screen.findByRole('button', { name: 'Verify in this browser' }));
+    expect(await screen.findByText(/^NOT VERIFIED\. What is shown is not what the log holds \(object\)/)).toBeDefined();
   });
 });

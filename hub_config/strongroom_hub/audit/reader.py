@@ -80,6 +80,8 @@ class ProvenEntry:
     """A verified leaf with the proof that it is part of the log."""
 
     fields: dict[str, Any]
+    leaf: bytes
+    """Its exact bytes, which are what is hashed."""
     index: int
     size: int
     hashes: tuple[bytes, ...]
@@ -88,10 +90,11 @@ class ProvenEntry:
     """The signed note whose root the path leads to."""
 
     def proof(self) -> dict[str, Any]:
-        """The proof as the wire carries it; hashes in base64."""
+        """The proof as the wire carries it; leaf and hashes in base64."""
         return {
             "index": self.index,
             "size": self.size,
+            "leaf": base64.b64encode(self.leaf).decode(),
             "hashes": [base64.b64encode(value).decode() for value in self.hashes],
             "checkpoint": self.checkpoint,
         }
@@ -168,7 +171,7 @@ def entry(engine: Engine, index: int) -> ProvenEntry | None:
             path = inclusion_proof(index, head.size, nodes_from_tiles(tile_at))
         except ValueError as error:
             raise AlteredEntryError(index, str(error)) from error
-        return ProvenEntry(fields, index, head.size, tuple(path), head.note)
+        return ProvenEntry(fields, _leaf(row), index, head.size, tuple(path), head.note)
 
 
 def proof(engine: Engine, index: int) -> Proof:
@@ -176,9 +179,7 @@ def proof(engine: Engine, index: int) -> Proof:
     proven = entry(engine, index)
     if proven is None:
         raise LookupError(f"the log has no entry {index}")
-    with engine.connect() as connection:
-        leaf = connection.execute(select(_ENTRIES.c.leaf).where(_ENTRIES.c.index == index)).scalar_one()
-    return Proof(index, bytes(leaf), proven.hashes, proven.checkpoint)
+    return Proof(index, proven.leaf, proven.hashes, proven.checkpoint)
 
 
 def checkpoint(engine: Engine) -> str:

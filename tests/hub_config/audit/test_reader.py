@@ -66,6 +66,7 @@ def test_an_entry_comes_with_a_proof_that_anybody_can_check(
         leaf = connection.exec_driver_sql('SELECT leaf FROM log_entries WHERE "index" = 260').scalar_one()
     path = [base64.b64decode(value) for value in wire["hashes"]]
     assert (checkpoint.size, wire["size"], wire["index"]) == (300, 300, 260)
+    assert base64.b64decode(wire["leaf"]) == leaf
     assert verify_inclusion(260, 300, leaf_hash(leaf), path, checkpoint.root)
     assert wire["checkpoint"] == reader.checkpoint(engine)
     assert reader.entry(engine, 300) is None

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import base64
+import json
+
 import pytest
 from desk import export, reading
 from enclave import Enclave
@@ -61,6 +64,11 @@ def test_payloads_are_for_auditors_and_their_authors(day: Enclave) -> None:
     index = day.entries("server:cell:begin")[0]["index"]
     for user in ("auditor", "analyst"):
         shown = day.person(user)("GET", f"audit/entries/{index}")
+        leaf = json.loads(base64.b64decode(shown["proof"]["leaf"]))
+        # the browser compares what it shows with the leaf, as JSON and so in this order
+        assert json.dumps({name: shown[name] for name in leaf if name != "payload"}) == json.dumps(
+            {name: leaf[name] for name in leaf if name != "payload"}
+        )
         assert shown["payload"] == "secret code"
         assert shown["proof"]["index"] == index
     assert day.person("steward")("GET", f"audit/entries/{index}")["payload"] is None

@@ -1,9 +1,10 @@
 import { useId, useState, type JSX } from 'react';
 import type { ConsoleClient } from '../../api/console.js';
+import { checkEntry, type InclusionProof, type Verdict } from '../../api/proof.js';
 import type { AuditFilter, CellEnd, Entry, EntryDetail } from '../../api/types.js';
 import { asLabel } from '../../api/types.js';
 import { Await, Button, Code, Details, Empty, Facts, LabelBadge } from '../basics.js';
-import { useLoad } from '../hooks.js';
+import { useAction, useLoad } from '../hooks.js';
 import { Page, Table } from './Page.js';
 import { href } from './route.js';
 
@@ -185,7 +186,8 @@ export function EntryPage({ client, index }: { readonly client: ConsoleClient; r
             {entry.proof != null && (
               <section className="sr-Section" aria-labelledby="proof">
                 <h2 id="proof">Proof of inclusion</h2>
-                <Code name="Text of the proof">{pretty(entry.proof)}</Code>
+                <Verified entry={entry} proof={entry.proof} />
+                <Code name="Text of the proof">{JSON.stringify(entry.proof, null, 2)}</Code>
               </section>
             )}
           </>
@@ -242,6 +244,24 @@ function Payload({ entry }: { readonly entry: EntryDetail }): JSX.Element {
   );
 }
 
-function pretty(value: unknown): string {
-  return typeof value === 'string' ? value : JSON.stringify(value, null, 2);
+/** Checks on click, in this browser, that what stands above is in the log that the checkpoint fixes. */
+function Verified({ entry, proof }: { readonly entry: Entry; readonly proof: InclusionProof }): JSX.Element {
+  const [verdict, setVerdict] = useState<Verdict | null>(null);
+  const check = useAction(async () => {
+    setVerdict(await checkEntry(entry, proof));
+  });
+  return (
+    <>
+      <div className="sr-Actions">
+        <Button busy={check.busy} onClick={() => void check.run()}>
+          Verify in this browser
+        </Button>
+      </div>
+      <p role="status">
+        {verdict?.ok === true &&
+          `Verified: this entry is in the log of ${verdict.size.toLocaleString()} entries with the root ${verdict.root}. Compare that with a checkpoint that you kept.`}
+        {verdict?.ok === false && `NOT VERIFIED. ${verdict.why} Tell the auditor, and run: strongroom audit verify`}
+      </p>
+    </>
+  );
 }
