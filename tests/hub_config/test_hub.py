@@ -280,7 +280,12 @@ def test_home_says_what_each_profile_has(running, analyst):
 
 
 def test_the_chosen_profile_reaches_control_and_server(running, large):
-    assert running.calls("register")[-1] == {"user": "analyst", "project": "cardio", "profile": "large"}
+    assert running.calls("register")[-1] == {
+        "user": "analyst",
+        "project": "cardio",
+        "profile": "large",
+        "groups": ["role:analyst"],
+    }
     told = large["environment"]
     assert json.loads(told["STRONGROOM_PROFILE"])["memory_bytes"] == 2 << 30
     assert [one["name"] for one in json.loads(told["STRONGROOM_PROFILES"])] == ["standard", "large", "sealed"]

@@ -122,7 +122,7 @@ def check_view(view: View, manifest: Manifest) -> None:
     if view.group == TABLE and _rank(view.label) < _rank(manifest.label):  # a twin has a label of its own
         raise bad_view(f"It says label {view.label!r}, the stored version is labelled {manifest.label!r}.")
     subjects = {mask.subject for mask in view.masks.values() if mask.method == "shift-date"}
-    names = manifest.column_names if view.group == TABLE else manifest.table(view.group).column_names
+    names = manifest.visible_names if view.group == TABLE else manifest.table(view.group).column_names
     unknown = (set(view.columns) | set(view.masks) | subjects | filter_columns(view)) - set(names)
     if unknown:
         raise bad_view(f"{view.dataset} version {view.version} has no column {min(unknown)!r}.")

@@ -127,12 +127,12 @@ class LocalKeyService:
 
     def _read(self, file: Path) -> bytes:
         content = _read_private(file, of_others=self._fixed)
-        if not content.startswith(b"{"):
-            if len(content) != KEY_BYTES:
-                raise _refuse(f"{file} does not hold exactly {KEY_BYTES} bytes.", "Restore it from backup.")
+        if len(content) == KEY_BYTES:  # whatever they are: a random key may begin like a sealed one
             if self._secret is not None:  # the passphrase was only now set: from here on the file needs it
                 replace_durably(file, seal_master(content, self._secret))
             return content
+        if not content.startswith(b"{"):
+            raise _refuse(f"{file} does not hold exactly {KEY_BYTES} bytes.", "Restore it from backup.")
         if self._secret is None:
             raise _refuse(f"{file} is sealed under a passphrase.", 'Say where it is: passphrase = "credential:NAME".')
         return _unseal(file, content, self._secret)

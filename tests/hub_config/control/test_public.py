@@ -109,6 +109,16 @@ WRITES = [
     ("POST", "policy/proposals/x/decision"),
     ("POST", "policy/rollback"),
     ("POST", "policy/what-if"),
+    ("PUT", "datasets/x/x/synthetic"),
+    ("POST", "datasets/x/x/x/decision"),
+    ("POST", "datasets/x/x/x/release"),
+    ("POST", "datasets/x/x/x/relabel"),
+    ("POST", "datasets/x/x/x/retire"),
+    ("POST", "relabellings/x/decision"),
+    ("POST", "shreds"),
+    ("POST", "shreds/x/decision"),
+    ("POST", "audit/erasures"),
+    ("POST", "audit/erasures/x/decision"),
 ]
 
 

@@ -151,7 +151,8 @@ def test_no_call_without_its_own_ticket(running: Running, room: Any) -> None:
     assert problem(running.call("GET", f"/v1/exports/e1/{'0' * 64}", "fetch", **fetch), 404)
     assert problem(running.call("POST", "/v1/datasets/a/b/1/publish", content=b"rubbish"), 401)
     assert problem(running.call("POST", "/v1/datasets/a/b/x/publish", content=b""), 422)
-    assert problem(running.call("GET", "/v1/keys"), 404)
+    assert problem(running.call("GET", "/v1/keys"), 405)
+    assert problem(running.call("POST", "/v1/keys"), 401)
     assert problem(running.call("GET", "/openapi.json"), 404)
     assert problem(running.call("POST", "/v1/health"), 405)
 
