@@ -37,7 +37,7 @@ def test_every_example_of_the_guide_runs(running: RunningInstance, people: Peopl
     assert drafts["access-request"]["columns"] == ["mdvis", "lncoins"]
     assert drafts["export"]["paths"] == ["species.csv"]
     datasets = {one["name"]: one for one in server.panel("GET", "datasets")["datasets"]}
-    assert datasets["cardio/species"]["sources"] == ["public/penguins@1"]
+    assert "public/penguins@1" in datasets["cardio/species"]["sources"]  # and what else the workspace has read
     assert datasets["public/penguins"]["used_by"] == ["cardio/species@1"]
     assert {"species", "body_mass_g"} <= set(datasets["public/penguins"]["used"])
     export = server.panel(

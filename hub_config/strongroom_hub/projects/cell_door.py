@@ -40,7 +40,7 @@ Count = Annotated[int, Field(ge=0, le=1 << 50)]
 
 class Hello(BaseModel):
     v: Literal[1]
-    credential: Annotated[str, Field(max_length=256)]
+    credential: Annotated[str, Field(max_length=8192)]
 
 
 class Begin(BaseModel):
