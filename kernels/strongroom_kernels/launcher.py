@@ -295,19 +295,14 @@ def run_commands_by_pipe() -> None:
 def run_kernel(arguments: list[str]) -> None:
     """Become the kernel whose connection file is named, without what no page can reach.
 
-    The debugger (the gate refuses its messages, and the box its socket) would be a quarter of the start. For subshells,
-    which the gate refuses too, a thread would stand between socket and cell: a twentieth of each round trip. History
-    is the kernel's own and ends with it.
+    The debugger (the gate refuses its messages, and the box its socket) would be a quarter of the start. History is
+    the kernel's own and ends with it. The thread for subshells stays, although the gate refuses them: without it
+    ipykernel 7 cannot run a cell that awaits.
     """
     from ipykernel.kernelapp import IPKernelApp  # noqa: PLC0415
 
-    class Kernel(IPKernelApp):
-        def init_kernel(self) -> None:
-            self.shell_channel_thread = None  # as ipykernel has it where there are no subshells
-            super().init_kernel()  # type: ignore[no-untyped-call]
-
     sys.argv = ["ipykernel_launcher", "-f", *arguments, "--HistoryManager.hist_file=:memory:"]
-    kernel = Kernel.instance()
+    kernel = IPKernelApp.instance()
     debugger: Any = {"debugpy": None}  # as if it were not installed, while ipykernel looks for it
     sys.modules.update(debugger)
     kernel.initialize()  # type: ignore[no-untyped-call]
