@@ -143,9 +143,7 @@ def test_what_the_caller_cannot_carry_out_is_told(make, noon) -> None:
     )
     rows, training = owed.unmet("read", (*SAFE, "mask"))
     assert rows == "rows year >= 2020 is owed by rule F2 (policy.csv:4), but that is not carried out here"
-    assert training == (
-        "training ethics gdpr=90 is owed by rule T2 (policy.csv:6), but that is not carried out here"
-    )
+    assert training == ("training ethics gdpr=90 is owed by rule T2 (policy.csv:6), but that is not carried out here")
 
 
 def test_beside_a_denial_no_row_is_read() -> None:

@@ -43,7 +43,9 @@ def test_a_master_key_is_exchanged_without_touching_data(filled: Any, people: pl
     key_room = room.vault.key_room
     in_use = key_room.status()
     assert in_use["current"] == "local:1"
-    assert in_use["wrapped"] == {"local:1": 17}  # three footers (a twin's too), four columns each, the staged file, the root
+    assert in_use["wrapped"] == {
+        "local:1": 17
+    }  # three footers (a twin's too), four columns each, the staged file, the root
     assert key_room.rotate() == {"before": "local:1", "current": "local:2"}
     everything_opens(room, room.vault, people, pseudonyms)
     with pytest.raises(Problem, match="could never be opened again") as refused:
