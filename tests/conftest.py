@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # The first draw of text in a fresh checkout builds tables of all of Unicode, which takes a second or more.
@@ -13,3 +14,13 @@ settings.load_profile("strongroom")
 # A shell starts what runs in the background with Ctrl-C ignored, and what tests start would inherit it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _folders_open_to_other_uids(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The folders above every `tmp_path`, which pytest closes: parts of an instance run under uids of their own."""
+    base = tmp_path_factory.getbasetemp()
+    for folder in (base, *base.parents):
+        if not folder.name.startswith(("pytest-", "popen-")):
+            return
+        folder.chmod(0o755)

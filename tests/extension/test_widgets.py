@@ -185,7 +185,7 @@ import ipywidgets, traitlets
 class Evil(ipywidgets.DOMWidget):
     _model_module = traitlets.Unicode('evil').tag(sync=True)
     _model_name = traitlets.Unicode('EvilModel').tag(sync=True)
-    data = traitlets.Unicode('d' * 1000).tag(sync=True)
+    data = traitlets.Unicode('Evil data. ' * 100).tag(sync=True)
 s = ipywidgets.IntSlider(description='n')
 s.observe(lambda c: print('now', c['new']), 'value')
 display(s)
@@ -198,7 +198,7 @@ display(ipywidgets.Video(value=b'v' * 100))
         model = slider["content"]["data"][VIEW]["model_id"]
         assert all(VIEW not in message["content"]["data"] for message in others)
         assert any("widget" in message["content"]["data"]["text/plain"] for message in others)
-        assert "ddd" not in json.dumps(messages[2:]).replace(code, "")
+        assert "Evil data" not in json.dumps(messages[2:]).replace(code, "")
         data = {"method": "update", "state": {"value": 7}, "buffer_paths": []}
         moved = await page.until_idle(await page.send("comm_msg", {"comm_id": model, "data": data}))
         assert "now 7" in text_of(moved)

@@ -28,8 +28,7 @@ def place(tmp_path):
     run = tmp_path / "run"
     uids = UIDS if os.geteuid() == 0 else None
     if uids:
-        for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-            parent.chmod(0o755)
+        tmp_path.chmod(0o755)
     instance = Instance(
         data=tmp_path / "data",
         run=run,

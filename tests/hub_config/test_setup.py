@@ -18,8 +18,7 @@ AS_ROOT = os.geteuid() == 0
 
 @pytest.fixture
 def place(tmp_path):
-    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        parent.chmod(0o755)
+    tmp_path.chmod(0o755)
     instance = setup.new_instance(tmp_path / "data", RUNTIME, port=8443)
     setup.create(instance)
     return instance
