@@ -6,6 +6,8 @@ line, or the check that failed) and what to do next (`next`).
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
 from typing import Any
 
 MEDIA_TYPE = "application/problem+json"
@@ -71,3 +73,10 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word, and what the pers
             why=tuple(str(line) for line in why) if isinstance(why, list) else (),
             next=str(body.get("next", "")),
         )
+
+
+def unforeseen(error: Exception) -> str:
+    """What a log says of an error that nobody foresaw where its text may quote an address or a secret: type, places."""
+    frames = reversed(traceback.extract_tb(error.__traceback__))
+    places = ", from ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
+    return f"{type(error).__name__} at {places or 'no known place'}"

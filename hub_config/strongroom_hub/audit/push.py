@@ -29,7 +29,7 @@ from strongroom_hub.audit.durable import write_durably
 from strongroom_hub.audit.exports import to_line
 from strongroom_hub.audit.ocsf import event
 from strongroom_hub.audit.settings import PushSettings
-from strongroom_hub.problems import Problem
+from strongroom_hub.problems import Problem, unforeseen
 
 log = logging.getLogger("strongroom.push")
 CURSOR_FILE = "push-cursor"
@@ -199,8 +199,8 @@ class PushRounds:
             except (NotTakenError, Problem) as error:
                 log.error("the SIEM gets nothing now: %s", error)  # noqa: TRY400 - told, not traced
                 pause = min(pause * 2, LONGEST_PAUSE)
-            except Exception:
-                log.exception("sending to the SIEM failed")
+            except Exception as error:  # noqa: BLE001 - the next round may work
+                log.error("sending to the SIEM failed: %s", unforeseen(error))  # noqa: TRY400 - its text may quote the address
                 pause = min(pause * 2, LONGEST_PAUSE)
             self._stop.wait(pause)
 

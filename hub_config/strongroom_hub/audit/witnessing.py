@@ -33,7 +33,7 @@ from strongroom_hub.audit.note import SIGNATURE_PREFIX, Checkpoint, NoteError
 from strongroom_hub.audit.settings import AuditSettings, WitnessSettings
 from strongroom_hub.audit.writer import AuditWriter, Tx
 from strongroom_hub.control.times import iso_or_none
-from strongroom_hub.problems import Problem
+from strongroom_hub.problems import Problem, unforeseen
 
 log = logging.getLogger("strongroom.witness")
 ROUND_SECONDS = 15.0
@@ -285,8 +285,8 @@ class WitnessRounds:
                 self._witnessing.round(self._writer)
             except Problem as problem:
                 log.error("no round of the witnesses: %s", problem)  # noqa: TRY400 - told, not traced
-            except Exception:
-                log.exception("no round of the witnesses")
+            except Exception as error:  # noqa: BLE001 - the next round may work
+                log.error("no round of the witnesses: %s", unforeseen(error))  # noqa: TRY400 - its text may quote the address
             if self._stop.wait(ROUND_SECONDS):
                 return
 

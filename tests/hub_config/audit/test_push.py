@@ -271,5 +271,31 @@ def test_the_thread_goes_on_after_an_outage(
     assert len(hook.taken) == 2
 
 
+def test_no_log_line_quotes_the_webhooks_address(
+    writer: AuditWriter,
+    push: Callable[..., Pusher],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A webhook's path is often its password: an error that nobody foresaw must not write it to the log."""
+    fill(writer, 1)
+    pusher = push("http://127.0.0.1:9/hooks/T0KEN")
+    tried = threading.Event()
+
+    def broken(url: str, **_: object) -> None:
+        tried.set()
+        raise RuntimeError(f"cannot make sense of {url}")
+
+    monkeypatch.setattr("strongroom_hub.audit.push.httpx.post", broken)
+    rounds = PushRounds(pusher)
+    rounds.start()
+    try:
+        assert tried.wait(30)
+    finally:
+        rounds.close()
+    assert "RuntimeError at test_push.py" in caplog.text
+    assert "T0KEN" not in caplog.text + json.dumps(pusher.as_json())
+
+
 def test_the_status_says_where_it_stands(cardio: Enclave) -> None:
     assert cardio.operator("GET", "status")["log"]["push"] is None
