@@ -111,8 +111,8 @@ def test_a_filter_looks_at_what_is_stored_and_not_at_what_is_shown(visits: Any) 
         (["sit = 'A'"], "no column 'sit'"),
         (["age = 'A'"], "age"),
         (["age >"], "cannot be read"),
-        (["day < today()"], "not bound"),
-        (["site = user.project"], "not bound"),
+        (["day < today()"], "not bound to a day and a project"),
+        (["site = user.project"], "not bound to a day and a project"),
         (["__import__('os')"], "cannot be read"),
     ],
 )
