@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
+from sys import intern
 from typing import Any
 
 from strongroom_policy.errors import Finding
@@ -135,9 +136,17 @@ def _quoted(line: str, start: int) -> tuple[str, int]:
     return "".join(text).strip(), end
 
 
+def shared(row: Row) -> Row:
+    """The same row, its words kept once however many rows say them.
+
+    A decision then meets the few words of a large policy in the processor's cache, and compares them by identity.
+    """
+    return Row(intern(row.ptype), tuple(map(intern, row.fields)), row.origin, row.line)
+
+
 def read_rows(raw: bytes, file: str, findings: list[Finding]) -> list[Row]:
     """All rows of a policy file, not yet understood."""
-    return [Row(found[0], tuple(found[1:]), file, number) for number, found in csv_lines(raw, file, findings)]
+    return [shared(Row(found[0], tuple(found[1:]), file, number)) for number, found in csv_lines(raw, file, findings)]
 
 
 def built_in_rows() -> list[Row]:

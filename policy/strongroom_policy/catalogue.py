@@ -36,6 +36,11 @@ class Dataset:
     label: Label
     columns: Mapping[str, Column] = field(default_factory=dict)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Itself and its columns, as objects."""
+        return self.name, *(f"{self.name}#{column}" for column in self.columns)
+
 
 def catalogue_findings(policy: Policy, datasets: Sequence[Dataset]) -> tuple[Finding, ...]:
     """What in the files does not fit `datasets`, in file order. A dataset that is still to come is no mistake."""

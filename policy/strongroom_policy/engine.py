@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from strongroom_policy import times
-from strongroom_policy.adapter import built_in_rows, check_model, read_rows
+from strongroom_policy.adapter import built_in_rows, check_model, read_rows, shared
 from strongroom_policy.cases import Case, read_cases
 from strongroom_policy.catalogue import Dataset
 from strongroom_policy.checks import check
@@ -177,7 +177,7 @@ class Policy:
     needs: tuple[Need, ...]
     """All `g3` rows."""
     _sources: Sources
-    _casbin_rows: tuple[list[str], ...]
+    _casbin_rows: tuple[tuple[str, ...], ...]
     _rule_index: Index
     _duty_index: Index
     _subjects: Subjects
@@ -191,7 +191,7 @@ class Policy:
     def build(cls, sources: Sources, extra: Iterable[Row], now: datetime) -> Policy:
         """Join the files' rows with those of the database. Raises PolicyError."""
         reader = Reader(sources.settings, sources.masks)
-        rows = reader.read([*built_in_rows(), *sources.rows, *extra])
+        rows = reader.read([*built_in_rows(), *sources.rows, *map(shared, extra)])
         _refuse(reader.findings)
         _refuse(check(rows, sources.settings, [profile.name for profile in sources.profiles]))
         instant = times.canonical(now)
@@ -375,7 +375,7 @@ class Policy:
         owed = self._owed(self._binding(request, who, around))
         return Decision(True, request, self.version, rules, path(who, rules[0].subject), obligations=owed)
 
-    def _ask(self, request: Request, who: Mapping[str, str], rows: list[list[str]]) -> tuple[bool, list[int]]:
+    def _ask(self, request: Request, who: Mapping[str, str], rows: list[tuple[str, ...]]) -> tuple[bool, list[int]]:
         what = (request.object, _marks(request), str(request.label), request.action, times.canonical(request.now))
         return self._matcher.ask((who, request.purpose, *what), rows)
 

@@ -1,15 +1,15 @@
 """guards.toml: what no policy here may ever allow, whatever its rows say; with a counterexample where one does.
 
 A guard looks at decisions and memberships, not at rows, so it holds against rules that nobody thought of when it was
-written. It is asked about all that is known by name and about examples of the rest (universe.py); grants of the
-database play no part, as in tests.csv.
+written. It is asked about all that is known by name and about examples of the rest (universe.py). Files are tried
+without the grants of the database, as in tests.csv; a grant, and a dataset, is tried when it is made.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice, pairwise, product
@@ -20,7 +20,7 @@ from strongroom_policy.adapter import read_toml
 from strongroom_policy.errors import Finding
 from strongroom_policy.index import path
 from strongroom_policy.reach import Classes, People, Reach, Things, edges
-from strongroom_policy.rows import Member, Rule
+from strongroom_policy.rows import Member, Row, Rule
 from strongroom_policy.universe import Universe
 from strongroom_policy.values import Value, read_value, stricter
 from strongroom_policy.vocabulary import (
@@ -209,10 +209,13 @@ _SECTION = re.compile(rb"\s*\[\s*[\"']?([^\]\"']+?)[\"']?\s*\]")
 # -- asking -----------------------------------------------------------------------------------------------------------
 
 
-def broken(guards: Iterable[Guard], policy: Policy, universe: Universe, now: datetime) -> tuple[Finding, ...]:
+def broken(
+    guards: Iterable[Guard], policy: Policy, universe: Universe, now: datetime, extra: Sequence[Row] = ()
+) -> tuple[Finding, ...]:
     """What `policy` allows against `guards`, now and when rows of its files begin or end; at most three of each guard.
 
-    `universe`: with things. Raises PolicyError where the policy cannot be built for a later moment.
+    `universe`: with things. `extra`: the rows of the database in `policy`. Raises PolicyError where the policy cannot
+    be built for a later moment.
     """
     guards = tuple(guards)
     found = list(_unknown(guards, policy))
@@ -221,7 +224,7 @@ def broken(guards: Iterable[Guard], policy: Policy, universe: Universe, now: dat
     rows: list[Rule | Member] = [*policy.rules, *policy.members]
     left = dict.fromkeys(guards)
     for instant in (now, *edges((row for row in rows if row.row.line), now)):
-        there = policy if policy.holds_at(instant) else policy.rebuilt(now=instant)
+        there = policy if policy.holds_at(instant) else policy.rebuilt(extra, now=instant)
         for guard in list(left):
             told = list(islice(_ASKED[guard.kind](guard, there, universe, instant), _SHOWN))
             if told:

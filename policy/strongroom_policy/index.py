@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from functools import lru_cache
+from itertools import islice
 
 from strongroom_policy.rows import Member, Tagging
 from strongroom_policy.vocabulary import ANYONE
@@ -14,34 +13,36 @@ _REMEMBERED = 8192
 """Subjects and objects whose closure is kept; bounded, because anybody may ask about any name."""
 _REMEMBERED_GROUPED = 1024
 """The same for subjects with groups of the identity provider, of which each may have hundreds."""
+_NONE: frozenset[str] = frozenset()
 
 
 class Index:
-    """Row numbers by subject and object, both as they are written in the row."""
+    """Row numbers by object and subject, both as they are written in the row.
+
+    The object comes first: it is few things (itself, its namespaces, its marks), somebody may be hundreds, and each
+    step into a table of a million rows waits for memory.
+    """
 
     def __init__(self, keys: Iterable[tuple[str, str]]) -> None:
-        self._by_subject: dict[str, dict[str, list[int]]] = {}
-        self._by_object: dict[str, list[int]] = {}
+        self._by_object: dict[str, dict[str, list[int]]] = {}
         for number, (subject, what) in enumerate(keys):
-            self._by_subject.setdefault(subject, {}).setdefault(what, []).append(number)
-            self._by_object.setdefault(what, []).append(number)
+            self._by_object.setdefault(what, {}).setdefault(subject, []).append(number)
 
-    def find(self, subjects: Mapping[str, str], objects: AbstractSet[str]) -> list[int]:
+    def find(self, subjects: Mapping[str, str], objects: Iterable[str]) -> list[int]:
         """Numbers, ascending, of all rows whose subject and object are among these."""
         found: list[int] = []
-        for subject in subjects.keys() & self._by_subject.keys():
-            by_object = self._by_subject[subject]
-            for what in by_object.keys() & objects:
-                found += by_object[what]
+        for what in objects:
+            by_subject = self._by_object.get(what)
+            if by_subject is not None:
+                for subject in by_subject.keys() & subjects.keys():  # walks the smaller of the two
+                    found += by_subject[subject]
         found.sort()
         return found
 
     def about(self, objects: Iterable[str], limit: int) -> list[int]:
         """Numbers of rows about any of `objects`, whoever they are for; at most `limit`."""
-        found: list[int] = []
-        for what in sorted(objects):
-            found += self._by_object.get(what, ())[: limit - len(found)]
-        return sorted(found)
+        rows = (self._by_object[what] for what in sorted(objects) if what in self._by_object)
+        return sorted(islice((number for by_subject in rows for each in by_subject.values() for number in each), limit))
 
 
 class Subjects:
@@ -62,10 +63,12 @@ class Subjects:
         return self._grouped(name, groups) if groups else self._alone(name)
 
     def _closure(self, name: str, groups: frozenset[str] = frozenset()) -> Mapping[str, str]:
-        through = {name: "", ANYONE: ""} | dict.fromkeys(sorted(groups - {name}), name)
-        queue = deque([name, *through.keys() - {name, ANYONE}])
-        while queue:
-            low = queue.popleft()
+        through = {name: "", ANYONE: ""}
+        queue = [name]
+        if groups:
+            through |= dict.fromkeys(sorted(groups - {name}), name)
+            queue += through.keys() - {name, ANYONE}
+        for low in queue:  # grows below
             for high in self._above.get(low, ()):
                 if high not in through:
                     through[high] = low
@@ -94,14 +97,10 @@ class Objects:
         self.closure = lru_cache(maxsize=_REMEMBERED)(self._closure)
 
     def _closure(self, name: str) -> frozenset[str]:
-        above = ancestors(name)
-        return frozenset(above) | self._tags_of(above)
-
-    def _tags_of(self, names: Iterable[str]) -> frozenset[str]:
-        return frozenset(tag for name in names for tag in self._tags.get(name, ()))
+        return self.tags(name).union(ancestors(name))
 
     def tags(self, name: str) -> frozenset[str]:
-        return self._tags_of(ancestors(name))
+        return _NONE.union(*[self._tags[each] for each in ancestors(name) if each in self._tags])
 
 
 def ancestors(name: str) -> tuple[str, ...]:
@@ -109,6 +108,11 @@ def ancestors(name: str) -> tuple[str, ...]:
     dataset, hash_sign, _ = name.partition("#")
     found = [name, dataset] if hash_sign else [name]
     if "/" in dataset:
-        parts = dataset.split("/")
-        found += ["/".join(parts[:count]) + "/**" for count in range(len(parts), -1, -1)]
-    return (*found, ANYONE)
+        found.append(dataset + "/**")
+        end = dataset.rfind("/")
+        while end >= 0:
+            found.append(dataset[:end] + "/**")
+            end = dataset.rfind("/", 0, end)
+        found.append("/**")
+    found.append(ANYONE)
+    return tuple(found)

@@ -106,7 +106,7 @@ class Matcher:
             self.functions.add_function(name, function)
         self._conjuncts = conjuncts(model["m"]["m"].value, words.functions())
 
-    def ask(self, request: Sequence[Any], rows: Sequence[list[str]]) -> tuple[bool, list[int]]:
+    def ask(self, request: Sequence[Any], rows: Sequence[tuple[str, ...]]) -> tuple[bool, list[int]]:
         """Casbin's verdict over `rows` (at least one), and the numbers of those that matched.
 
         Casbin stops at the first deny that matches; put denies first to be told of it.
@@ -157,7 +157,7 @@ class _Recorder:
 class _View(CoreEnforcer):  # type: ignore[misc]
     """An enforcer that holds the candidate rows of one request and borrows everything else."""
 
-    def __init__(self, matcher: Matcher, rows: Sequence[list[str]], recorder: _Recorder) -> None:
+    def __init__(self, matcher: Matcher, rows: Sequence[tuple[str, ...]], recorder: _Recorder) -> None:
         # not CoreEnforcer's own: that one loads, logs and builds role managers; the words answer for roles here
         assertion = SimpleNamespace(tokens=matcher.tokens, policy=rows)
         self.model = {"r": matcher.request, "p": {"p": assertion}, "m": matcher.matchers, "e": matcher.effects}

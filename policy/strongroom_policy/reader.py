@@ -40,6 +40,8 @@ class Reader:
         self.findings: list[Finding] = []
         self._settings = settings
         self._masks = masks
+        self._tidy: dict[str, frozenset[str]] = {}
+        """Lists of actions that are in order: most rows say one of a few."""
 
     def read(self, rows: Iterable[Row]) -> list[Typed]:
         """Every row that could be understood in full; what was wrong with the others stands in `findings`."""
@@ -169,13 +171,20 @@ class Reader:
         return word
 
     def _actions(self, row: Row, text: str) -> frozenset[str]:
+        known = self._tidy.get(text)
+        if known is not None:
+            return known
+        before = len(self.findings)
         words = [word.strip() for word in text.split("|")]
         for word in words:
             if word not in self._settings.actions:
                 self._unknown(row, "unknown action", word, self._settings.actions, ACTIONS)
         if len(set(words)) < len(words) or text != "|".join(words):
             self.report(row, f"actions {text!r} are not tidy", "name each once, divided by | without blanks")
-        return frozenset(words)
+        actions = frozenset(words)
+        if len(self.findings) == before:
+            self._tidy[text] = actions
+        return actions
 
     def _pattern(self, row: Row, word: str) -> str:
         if word == ANYONE or is_object(word) or NAMESPACE.fullmatch(word):

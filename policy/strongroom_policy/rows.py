@@ -88,10 +88,10 @@ class Rule(_Named):
         since, until = self.row.fields[5:7]
         return (f" from {since}" if since else "") + (f" until {until}" if until else "")
 
-    def casbin_row(self) -> list[str]:
+    def casbin_row(self) -> tuple[str, ...]:
         """In the order of model.conf's policy_definition, instants canonical."""
         effect = "allow" if self.allows else "deny"
-        return [self.id, self.subject, self.acts, self.object, self.purpose, self.since, self.until, effect, self.why]
+        return self.id, self.subject, self.acts, self.object, self.purpose, self.since, self.until, effect, self.why
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The ways in which raw Casbin 2.8 allows what was meant to be denied, or falls over: each closed here.
 
 1-2 rows silently ignored, 3-4 timed memberships, 5 reloading, 6 recursion, 7 deep chains, 8 the empty policy,
-9 wildcards, 10 quotes and brackets, 11 evaluation, 12 (FastEnforcer is not used), 13-14 cost, 15 explanations.
+9 wildcards, 10 quotes and brackets, 11 evaluation, 12 the fast enforcer, 13-14 cost, 15 explanations.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 
 import casbin
 import pytest
+from casbin import FastEnforcer
+from casbin.model import FastModel
 from casbin.persist.adapters import StringAdapter
 from strongroom_policy.adapter import MODEL
 from strongroom_policy.decision import Request
@@ -121,6 +123,37 @@ def test_11_nothing_in_a_row_or_a_request_is_ever_evaluated(problems, make, noon
     policy = make('p, A, *, read, "lab/d#!a && b || c", *, , , allow, "!x"\n')
     assert policy.decide(ask(noon, "lab/d#!a && b || c")).allowed
     assert not policy.decide(ask(noon, "lab/d#not a and b or c")).allowed
+
+
+def test_12_what_the_fast_enforcer_loses_is_kept(make, noon) -> None:
+    """It finds rows by exact keys alone, and forgets the second kinds of rows: namespaces, tags and roles are lost."""
+    fast = FastModel([0])
+    fast.load_model_from_text(MODEL)
+    assert ("p2" in fast["p"], "g2" in fast["g"]) == (False, False)  # the trap is real: obligations and tags are gone
+    plain = (
+        "[request_definition]\nr = sub, obj\n[policy_definition]\np = sub, obj, eft\n[role_definition]\ng = _, _\n"
+        "[policy_effect]\ne = some(where (p.eft == allow)) && !some(where (p.eft == deny))\n"
+        "[matchers]\nm = g(r.sub, p.sub) && r.obj == p.obj\n"
+    )
+    rows = "p, user:a, lab/d, allow\np, role:r, lab/d, deny\ng, user:a, role:r"
+    models = [casbin.Model(), FastModel([0])]
+    for model in models:
+        model.load_model_from_text(plain)
+    asked = [
+        casbin.Enforcer(models[0], StringAdapter(rows)),
+        FastEnforcer(models[1], StringAdapter(rows), False, None, [0]),
+    ]
+    assert [one.enforce("user:a", "lab/d") for one in asked] == [False, True]  # and so is the deny of a role
+    policy = make(
+        "g, user:a, role:r\ng2, lab/d#name, tag:direct-identifier\n"
+        "p, A, *, read, lab/**, *, , , allow,\n"
+        "p, N, role:r, read, lab/closed/**, *, , , deny,\np, T, role:r, read, tag:direct-identifier, *, , , deny,\n"
+        "p2, O, *, read, lab/**, *, mask, hash, ,\n"
+    )
+    for what, denied_by in (("lab/d", []), ("lab/closed/d", ["N"]), ("lab/d#name", ["T"]), ("lab/d#age", [])):
+        decision = policy.decide(ask(noon, what))
+        assert (decision.allowed, [rule.id for rule in decision.rules if not rule.allows]) == (not denied_by, denied_by)
+    assert policy.decide(ask(noon, "lab/d#age")).obligations.mask.value == "hash"
 
 
 def test_13_three_thousand_links_load_and_answer_quickly(make, noon) -> None:

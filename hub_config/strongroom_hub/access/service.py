@@ -16,7 +16,7 @@ from strongroom_hub.access.rules import GrantState, RequestState
 from strongroom_hub.audit.entries import Action, Entry
 from strongroom_hub.audit.writer import AuditWriter, Tx
 from strongroom_hub.catalog.kinds import kind_of
-from strongroom_hub.catalog.rules import unknown_dataset
+from strongroom_hub.catalog.rules import guards_forbid, unknown_dataset
 from strongroom_hub.catalog.service import View, active_view, active_views
 from strongroom_hub.control.callers import ServerCaller
 from strongroom_hub.control.context import Context
@@ -300,7 +300,8 @@ def may_steward(session: Session, context: Context, user: str, dataset: str) -> 
 def decide(writer: AuditWriter, context: Context, *, user: str, request_id: str, decision: Decision) -> dict[str, Any]:
     """Approve (which makes a grant that acts at once) or deny.
 
-    Raises Problem 403 (own request, not a steward of it), 404, 409 (decided already: who and when) or 422.
+    Raises Problem 403 (own request, not a steward of it), 404, 409 (decided already: who and when; or a guard of the
+    policy forbids the grant) or 422.
     """
 
     def work(tx: Tx) -> tuple[AccessRequest, Grant | None]:
@@ -360,6 +361,9 @@ def _grant(tx: Tx, context: Context, view: View, request: AccessRequest, *, user
     )
     tx.session.flush()  # the request before the grant that points to it
     tx.session.add(grant)
+    tx.session.flush()
+    if broken := context.policy.broken_guards(tx.session, view.known, user=request.user):
+        raise guards_forbid("this grant", tuple(str(one) for one in broken))
     tx.record(
         Entry(
             action=Action.GRANT_CREATE,

@@ -17,6 +17,9 @@ from strongroom_hub.control.times import iso, iso_or_none
 from strongroom_hub.problems import Problem
 from strongroom_hub.projects.models import Source, Workspace
 
+_TOLD = 500
+"""Characters of a broken guard in an entry."""
+
 
 def retire(writer: AuditWriter, context: Context, dataset: str, version: int, *, why: str, actor: str) -> None:
     """End reading of a version; its data stays until it is shredded. Raises Problem 404, 409, 422."""
@@ -79,15 +82,18 @@ def relabel(
 ) -> dict[str, Any]:
     """A higher label acts at once; a lower one waits for a second person. Raises Problem 404, 409, 422.
 
-    The same label again hands the signed manifest to the vault once more, should that have failed.
+    A higher label holds even where a guard of the policy is broken by it: the data is what it is, and under the lower
+    label more would be possible. The answer and the entry say which. The same label again hands the signed manifest to
+    the vault once more, should that have failed.
     """
     rules.check_label(label)
     rules.check_why(why)
 
-    def work(tx: Tx) -> Relabelling | None:
+    def work(tx: Tx) -> tuple[Relabelling | None, tuple[str, ...]]:
         found = _active(tx, dataset, version)
         if label == found.label:
-            return None
+            return None, ()
+        broken: tuple[str, ...] = ()
         open_one = tx.session.exec(
             select(Relabelling).where(
                 Relabelling.dataset == dataset, Relabelling.version == version, Relabelling.state == "open"
@@ -111,23 +117,23 @@ def relabel(
             if open_one is not None:
                 open_one.state, open_one.decided_by, open_one.decided_at = "outdated", actor, context.clock()
                 tx.session.add(open_one)
-            _apply(tx, context, found, change, actor)
+            broken = _apply(tx, context, found, change, actor)
         else:
             _record(tx, change, actor, "proposed")
         tx.session.add(change)
-        return change
+        return change, broken
 
-    change = writer.transact(work)
+    change, broken = writer.transact(work)
     if change is None or change.state == "done":
         _hand_over(context, dataset, version)
         context.policy.rebuild(writer)
-    return {"state": "unchanged"} if change is None else relabelling_json(change)
+    return {"state": "unchanged"} if change is None else relabelling_json(change) | {"broken_guards": list(broken)}
 
 
 def decide_relabelling(
     writer: AuditWriter, context: Context, relabelling: str, *, approve: bool, user: str
 ) -> dict[str, Any]:
-    """A second person agrees to a lower label, or does not. Raises Problem 403, 404, 409."""
+    """A second person agrees to a lower label, or does not. Raises Problem 403, 404, 409 (a guard forbids it, too)."""
     actor = f"user:{user}"
 
     def work(tx: Tx) -> Relabelling:
@@ -175,14 +181,22 @@ def _active(tx: Tx, dataset: str, version: int) -> DatasetVersion:
     return found
 
 
-def _apply(tx: Tx, context: Context, found: DatasetVersion, change: Relabelling, actor: str) -> None:
-    """The new label, signed; who has read the version is raised with it, and never lowered."""
+def _apply(tx: Tx, context: Context, found: DatasetVersion, change: Relabelling, actor: str) -> tuple[str, ...]:
+    """The new label, signed; who has read the version is raised with it, and never lowered.
+
+    Returns the guards that a higher label breaks, as sentences. Raises Problem 409 where a lower one breaks any.
+    """
     manifest = {**context.tickets.manifest_of(found.manifest_jws or ""), "label": change.after}
     found.label, found.manifest_jws = change.after, context.tickets.manifest(manifest)
     tx.session.add(found)
-    entry = _record(tx, change, actor, "done")
-    if Label.parse(change.after) <= Label.parse(change.before):
-        return
+    tx.session.flush()
+    raised = Label.parse(change.after) > Label.parse(change.before)
+    broken = service.broken_guards(tx.session, context, found.dataset, found.version)
+    if broken and not raised:
+        raise rules.guards_forbid(f"the label {change.after} on {found.dataset} version {found.version}", broken)
+    entry = _record(tx, change, actor, "done", broken)
+    if not raised:
+        return ()
     readers = tx.session.exec(
         select(Source, Workspace)
         .join(Workspace, col(Workspace.id) == col(Source.workspace))
@@ -205,9 +219,10 @@ def _apply(tx: Tx, context: Context, found: DatasetVersion, change: Relabelling,
                     detail={"from": before, "to": change.after, "relabel": entry},
                 )
             )
+    return broken
 
 
-def _record(tx: Tx, change: Relabelling, actor: str, stage: str) -> int:
+def _record(tx: Tx, change: Relabelling, actor: str, stage: str, broken: tuple[str, ...] = ()) -> int:
     return tx.record(
         Entry(
             action=Action.DATASET_RELABEL,
@@ -221,6 +236,7 @@ def _record(tx: Tx, change: Relabelling, actor: str, stage: str) -> int:
                 "after": change.after,
                 "why": change.why,
                 "proposed_by": change.proposed_by,
+                "broken_guards": tuple(told[:_TOLD] for told in broken),
             },
         )
     )

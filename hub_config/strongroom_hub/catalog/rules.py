@@ -229,6 +229,18 @@ def unknown_relabelling() -> Problem:
     )
 
 
+def guards_forbid(what: str, broken: tuple[str, ...]) -> Problem:
+    return Problem(
+        409,
+        "guard-broken",
+        "A guard of the policy forbids this",
+        f"Nothing was changed: with {what}, what the guard rules out would be possible.",
+        why=broken,
+        next="Ask an administrator to mend the rule that is named (or the guard), or choose another label, other tags "
+        "or other columns; then try again.",
+    )
+
+
 def own_relabelling() -> Problem:
     return Problem(
         403,

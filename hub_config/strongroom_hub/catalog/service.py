@@ -8,10 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlmodel import Session, col, func, select
+from strongroom_policy import catalogue
+from strongroom_policy.labels import Label
 
 from strongroom_hub.audit.entries import Action, Entry
 from strongroom_hub.audit.writer import AuditWriter, Tx
 from strongroom_hub.catalog import rules
+from strongroom_hub.catalog.kinds import kind_of
 from strongroom_hub.catalog.models import Column, Dataset, DatasetVersion, VersionState
 from strongroom_hub.catalog.schema import About, ColumnAbout
 from strongroom_hub.control.context import Context
@@ -83,6 +86,15 @@ class View:
             "synthetic": self.version.twin is not None and self.twin_allowed,
             "columns": [column_json(column) for column in self.columns],
         }
+
+    @property
+    def known(self) -> catalogue.Dataset:
+        """As the policy knows it."""
+        columns = {
+            column.name: catalogue.Column(kind_of(column.type), frozenset(f"tag:{tag}" for tag in column.tags))
+            for column in self.columns
+        }
+        return catalogue.Dataset(self.name, Label.parse(self.version.label), columns)
 
     @property
     def twin_allowed(self) -> bool:
@@ -229,7 +241,7 @@ def sign_manifest(
 
 
 def activate(writer: AuditWriter, context: Context, *, dataset: str, version: int, actor: str = "operator") -> None:
-    """Make a signed version the visible one. Raises Problem 404 or 409."""
+    """Make a signed version the visible one. Raises Problem 404, or 409 (its state, a guard of the policy)."""
 
     def work(tx: Tx) -> None:
         found = version_of(tx.session, dataset, version)
@@ -241,6 +253,9 @@ def activate(writer: AuditWriter, context: Context, *, dataset: str, version: in
         for field in TOLD:
             setattr(about, field, found.described[field])
         tx.session.add_all((found, about))
+        tx.session.flush()
+        if broken := broken_guards(tx.session, context, dataset, version):
+            raise rules.guards_forbid(f"{dataset} version {version}", broken)
         tx.record(
             Entry(
                 action=Action.DATASET_PUBLISH,
@@ -252,6 +267,12 @@ def activate(writer: AuditWriter, context: Context, *, dataset: str, version: in
         )
 
     writer.transact(work)
+
+
+def broken_guards(session: Session, context: Context, dataset: str, version: int) -> tuple[str, ...]:
+    """What the policy's guards rule out and would be possible with this active version, each in a sentence."""
+    view = active_view(session, dataset, version)
+    return () if view is None else tuple(str(one) for one in context.policy.broken_guards(session, view.known))
 
 
 def check_tags(context: Context, column: str, tags: list[str]) -> None:

@@ -125,6 +125,8 @@ def relabel(
         "unchanged": f"{name} version {number} is {label} already; its manifest was handed to the vault again",
     }
     typer.echo(words[done["state"]])
+    for broken in done.get("broken_guards", ()):
+        typer.echo(f"  but now {broken}", err=True)
 
 
 def retire(

@@ -20,13 +20,16 @@ from typing import Any
 
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
+from strongroom_policy.catalogue import Dataset
 from strongroom_policy.decision import Decision, Request
 from strongroom_policy.engine import Policy, Sources, parse_sources
 from strongroom_policy.errors import Finding, PolicyError
 from strongroom_policy.files import digest_of, rank, read_folder
+from strongroom_policy.guards import broken
 from strongroom_policy.labels import Label
 from strongroom_policy.obligations import CLOSED, Obligations, strictest
 from strongroom_policy.profiles import Profile
+from strongroom_policy.universe import things_called, universe
 from strongroom_policy.vocabulary import UNCLEARED_ACTIONS, resembles
 
 from strongroom_hub.audit.entries import Action, Entry
@@ -267,6 +270,32 @@ class PolicyKeeper:
                 with Session(self._engine) as session:
                     policy = self._force.policy.rebuilt(grant_rows(session, now), now=now)
                 self._force = replace(self._force, policy=policy)
+
+    def broken_guards(self, session: Session, dataset: Dataset, *, user: str | None = None) -> tuple[Finding, ...]:
+        """What guards rule out and the policy, with the grants that `session` has, allows on `dataset`.
+
+        `user`: what this person may do alone, for a grant. Without a policy, or where one cannot be built with these
+        grants, that is what is found. Takes as long as `rebuild`, and once more for each future edge of the files.
+        """
+        force = self._force
+        if force is None:
+            return (Finding("policy", 0, "no valid policy is in force, so its guards cannot be asked"),)
+        # memberships do not change with a grant or a dataset, and nobody loses what they may do by a grant
+        aside = {"apart"} if user is None else {"apart", "somebody"}
+        guards = [guard for guard in force.sources.guards if guard.kind not in aside]
+        if not guards:
+            return ()
+        now = self._clock()
+        rows, known = grant_rows(session, now), self._known(session)
+        things = [one for name in dataset.names for one in things_called(name, [dataset])]
+        try:
+            policy = force.policy.rebuilt(rows, now=now)
+            asked = universe([policy], known.users, known.projects, things)
+            if user is not None:
+                asked = replace(asked, people=tuple(one for one in asked.people if one.user == f"user:{user}"))
+            return broken(guards, policy, asked, now, rows)
+        except PolicyError as error:
+            return error.problems
 
     def take_groups(self, user: str) -> None:
         """Take in what the database says about this person's groups now: call after it changed, before answering."""
