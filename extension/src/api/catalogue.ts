@@ -37,6 +37,20 @@ export interface Relabelling {
   readonly may_approve: boolean;
 }
 
+/** The synthetic twin of the version that people see. */
+export interface Twin {
+  readonly version: number;
+  /** null: there is none, and `why` says why. */
+  readonly rows: number | null;
+  readonly made: string | null;
+  readonly why: string;
+  /** Read by whoever may discover the dataset, or withheld. */
+  readonly allowed: boolean;
+  /** No: it follows from the label. */
+  readonly decided: boolean;
+  readonly may_decide: boolean;
+}
+
 export interface DatasetPage {
   readonly name: string;
   readonly title: string;
@@ -46,6 +60,8 @@ export interface DatasetPage {
   readonly grants: readonly Grant[];
   readonly relabellings: readonly Relabelling[];
   readonly used_by: readonly string[];
+  /** null while no version is visible. */
+  readonly twin: Twin | null;
 }
 
 export interface Proposal {

@@ -179,6 +179,15 @@ export class ConsoleClient {
     return this.#post(path('datasets', ...name.split('/'), version, 'retire'), { why });
   }
 
+  /** Let whoever may discover the dataset read its synthetic twin, or withhold it. */
+  allowTwin(name: string, allowed: boolean): Promise<DatasetPage> {
+    return json(this.#transport, {
+      method: 'PUT',
+      path: path('datasets', ...name.split('/'), 'synthetic'),
+      body: { allowed }
+    });
+  }
+
   relabel(name: string, version: number, label: Label, why: string): Promise<{ readonly state: string }> {
     return this.#post(path('datasets', ...name.split('/'), version, 'relabel'), { label, why });
   }

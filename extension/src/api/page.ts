@@ -13,7 +13,7 @@ export function pageTransport(root: URL, cookies: () => string = () => document.
       cache: 'no-store',
       // A lost session redirects to the hub's log-in page: not an answer to follow in the background.
       redirect: 'manual',
-      ...(call.method === 'POST'
+      ...(call.method !== 'GET'
         ? {
             headers: { 'Content-Type': 'application/json', 'X-XSRFToken': cookieValue(cookies(), XSRF_COOKIE) },
             body: JSON.stringify(call.body)

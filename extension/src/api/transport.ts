@@ -1,7 +1,7 @@
 import { ProblemError, problemFrom } from './problem.js';
 
 export interface Call {
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'POST' | 'PUT';
   /** Relative to the API's root, without a leading slash. */
   readonly path: string;
   readonly body?: unknown;

@@ -63,6 +63,8 @@ export interface Dataset {
   readonly used_by?: readonly string[];
   /** Set for what a project saved. `quiet`: saved where nothing may be shown, so pages are told its name alone. */
   readonly derived?: { readonly project: string; readonly user: string; readonly quiet: boolean; readonly entry: number } | null;
+  /** Whether it has a synthetic twin that may be read: by whoever sees this, without access. */
+  readonly synthetic?: boolean;
   /** Columns that code says it used: a hint. */
   readonly used?: readonly string[];
 }

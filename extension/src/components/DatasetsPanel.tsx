@@ -2,9 +2,9 @@ import { useId, useState, type JSX } from 'react';
 import type { EnclaveClient } from '../api/enclave.js';
 import type { AccessDraft, AccessRequest, Column, Dataset } from '../api/types.js';
 import { AccessRequestForm } from './AccessRequestForm.js';
-import { Await, Button, Day, Empty, Facts, LabelBadge, Moment, ProblemView, StateBadge, Tags } from './basics.js';
+import { Await, Button, Code, Day, Empty, Facts, LabelBadge, Moment, ProblemView, StateBadge, Tags } from './basics.js';
 import { DraftCard } from './Drafts.js';
-import { count, HABITS, loadCode, maskWord, type Habit } from './format.js';
+import { count, HABITS, loadCode, maskWord, openCode, type Habit } from './format.js';
 import { useAction, useLoad } from './hooks.js';
 
 const CODES_SHOWN = 6;
@@ -102,10 +102,11 @@ export function DatasetsPanel({
                       dataset={dataset}
                       client={client}
                       changed={reload}
-                      insert={() => {
+                      insert={synthetic => {
+                        const what = synthetic ? `the synthetic twin of ${dataset.name}` : dataset.name;
                         setSaid(
-                          insert(loadCode(dataset.name, habit))
-                            ? `The code that loads ${dataset.name} is in your notebook. Run the cell to read it.`
+                          insert(loadCode(dataset.name, habit, synthetic))
+                            ? `The code that loads ${what} is in your notebook. Run the cell to read it.`
                             : 'Open a notebook first: the code goes into its active cell.'
                         );
                       }}
@@ -200,7 +201,7 @@ function DatasetItem({
 }: {
   readonly dataset: Dataset;
   readonly client: EnclaveClient;
-  readonly insert: () => void;
+  readonly insert: (synthetic: boolean) => void;
   readonly changed: () => void;
 }): JSX.Element {
   const [asking, setAsking] = useState(false);
@@ -222,7 +223,13 @@ function DatasetItem({
         <p>{dataset.description}</p>
         <div className="sr-Actions">
           {readable && (
-            <Button tone="primary" name={`Insert load code for ${dataset.name}`} onClick={insert}>
+            <Button
+              tone="primary"
+              name={`Insert load code for ${dataset.name}`}
+              onClick={() => {
+                insert(false);
+              }}
+            >
               Insert load code
             </Button>
           )}
@@ -247,6 +254,14 @@ function DatasetItem({
               if (sent) {
                 changed();
               }
+            }}
+          />
+        )}
+        {dataset.synthetic === true && (
+          <Twin
+            dataset={dataset}
+            insert={() => {
+              insert(true);
             }}
           />
         )}
@@ -288,6 +303,25 @@ function DatasetItem({
   );
 }
 
+/** For code that is written before access is granted. */
+function Twin({ dataset, insert }: { readonly dataset: Dataset; readonly insert: () => void }): JSX.Element {
+  return (
+    <section aria-label={`Synthetic twin of ${dataset.name}`}>
+      <h3>Synthetic twin</h3>
+      <p>
+        Made-up rows with these columns and types, to try code on. No access is needed and no label rises. Never take a
+        result from them.
+      </p>
+      <Code name={`Code that opens the synthetic twin of ${dataset.name}`}>{openCode(dataset.name, true)}</Code>
+      <div className="sr-Actions">
+        <Button name={`Insert code for the synthetic twin of ${dataset.name}`} onClick={insert}>
+          Insert code for the twin
+        </Button>
+      </div>
+    </section>
+  );
+}
+
 function names(versions: readonly string[] | undefined): string | null {
   return versions === undefined || versions.length === 0 ? null : versions.join(', ');
 }
@@ -326,7 +360,7 @@ function AccessLine({ dataset }: { readonly dataset: Dataset }): JSX.Element {
     </span>
   ) : (
     <span className="sr-Card-access" data-tone="quiet">
-      No access yet
+      No access yet{dataset.synthetic === true && '; its synthetic twin may be read'}
     </span>
   );
 }

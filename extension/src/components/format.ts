@@ -87,6 +87,7 @@ const TONES: Readonly<Record<string, Tone>> = {
   released: 'good',
   active: 'good',
   activated: 'good',
+  readable: 'good',
   passed: 'good',
   failed: 'bad',
   unchecked: 'bad',
@@ -110,9 +111,14 @@ export function stateTone(state: string): Tone {
 export const HABITS = ['pandas', 'polars', 'duckdb', 'arrow'] as const;
 export type Habit = (typeof HABITS)[number];
 
-/** The cell that reads a dataset; a JSON string of a dataset name is a Python string, too. */
-export function loadCode(dataset: string, habit: Habit): string {
-  const opened = `strongroom.open(${JSON.stringify(dataset)})`;
+/** What opens a dataset, or its synthetic twin; a JSON string of a dataset name is a Python string, too. */
+export function openCode(dataset: string, synthetic: boolean): string {
+  return `strongroom.open(${JSON.stringify(dataset)}${synthetic ? ', synthetic=True' : ''})`;
+}
+
+/** The cell that reads a dataset, or its synthetic twin. */
+export function loadCode(dataset: string, habit: Habit, synthetic = false): string {
+  const opened = openCode(dataset, synthetic);
   const lines: Readonly<Record<Habit, string>> = {
     pandas: `df = ${opened}.to_pandas()`,
     polars: `df = ${opened}.to_polars()`,

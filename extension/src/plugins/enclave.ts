@@ -17,7 +17,7 @@ function labTransport(settings: ServerConnection.ISettings): Transport {
   return ({ method, path, body }: Call) =>
     ServerConnection.makeRequest(
       URLExt.join(settings.baseUrl, ROOT, '/') + path,
-      { method, ...(method === 'POST' ? { body: JSON.stringify(body) } : {}) },
+      { method, ...(method !== 'GET' ? { body: JSON.stringify(body) } : {}) },
       settings
     );
 }

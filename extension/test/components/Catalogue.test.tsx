@@ -63,7 +63,8 @@ const PAGE = {
   versions: [{ ...LINE, state: 'active' }, { ...LINE, version: 1, state: 'retired', retired_why: 'Replaced.' }],
   grants: [],
   relabellings: [],
-  used_by: ['cardio/cohort@1']
+  used_by: ['cardio/cohort@1'],
+  twin: null
 };
 const AT = 'datasets/health/visits';
 
@@ -198,6 +199,31 @@ describe('the page of a dataset', () => {
       'sex, tags: none → quasi-identifier',
       'sex, missing: 10.0 % → —'
     ]);
+  });
+
+  it('shows the synthetic twin with its limits, and lets a steward withhold and open it', async () => {
+    const twin = { version: 2, rows: 119, made: LINE.created, why: '', allowed: true, decided: false, may_decide: true };
+    const withheld = { ...PAGE, twin: { ...twin, allowed: false, decided: true } };
+    const asked = world().on(`GET ${AT}`, { ...PAGE, twin }, withheld).on(`PUT ${AT}/synthetic`, withheld);
+    const user = show(asked, '#/datasets/health%2Fvisits');
+    const section = await screen.findByRole('region', { name: /^Synthetic twin/ });
+    expect(section.textContent).toContain('119, all made up');
+    expect(section.textContent).toContain('by its label; nobody has decided');
+    const button = within(section).getByRole('button', { name: 'Withhold the twin' });
+    const limits = document.getElementById(button.getAttribute('aria-describedby') ?? '');
+    expect(limits?.textContent).toContain('no anonymity by proof');
+    await user.click(button);
+    expect(asked.sent(`PUT ${AT}/synthetic`)).toEqual([{ allowed: false }]);
+    await user.click(await within(section).findByRole('button', { name: 'Open the twin' }));
+    expect(asked.sent(`PUT ${AT}/synthetic`)).toEqual([{ allowed: false }, { allowed: true }]);
+  });
+
+  it('says why there is no twin, and offers nothing to who has no say', async () => {
+    const none = { version: 2, rows: null, made: null, why: 'Too few rows.', allowed: true, decided: false, may_decide: false };
+    show(world().on(`GET ${AT}`, { ...PAGE, twin: none }), '#/datasets/health%2Fvisits');
+    const section = await screen.findByRole('region', { name: /^Synthetic twin/ });
+    expect(section.textContent).toContain('Too few rows.');
+    expect(within(section).queryByRole('button')).toBeNull();
   });
 
   it('lets a second person agree to a lower label, and nobody else', async () => {

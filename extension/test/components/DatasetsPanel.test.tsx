@@ -106,6 +106,25 @@ describe('DatasetsPanel', () => {
     expect(screen.getByLabelText<HTMLTextAreaElement>('Purpose').value).toBe('Does cost sharing lower visits?');
   });
 
+  it('offers the synthetic twin to those who have no access yet', async () => {
+    const { user, insert } = show(world().on('GET datasets', { datasets: [{ ...DATASET, synthetic: true }] }));
+    expect(await screen.findByText('No access yet; its synthetic twin may be read')).toBeDefined();
+    await user.click(screen.getByText(DATASET.title));
+    expect(screen.getByText('strongroom.open("health/randhie", synthetic=True)')).toBeDefined();
+    await user.selectOptions(screen.getByRole('combobox', { name: 'Insert code for' }), 'polars');
+    await user.click(screen.getByRole('button', { name: 'Insert code for the synthetic twin of health/randhie' }));
+    expect(insert).toHaveBeenCalledWith(
+      'import strongroom\ndf = strongroom.open("health/randhie", synthetic=True).to_polars()'
+    );
+    expect(screen.getByText(/loads the synthetic twin of health\/randhie/)).toBeDefined();
+  });
+
+  it('says nothing of a twin where none may be read', async () => {
+    const { user } = show(world().on('GET datasets', { datasets: [{ ...DATASET, synthetic: false }] }));
+    await user.click(await screen.findByText(DATASET.title));
+    expect(screen.queryByText('Synthetic twin')).toBeNull();
+  });
+
   it('inserts the code that loads a readable dataset, or says what is missing', async () => {
     const readable = {
       ...DATASET,

@@ -19,6 +19,7 @@ from strongroom_hub.control.times import iso, iso_or_none
 from strongroom_hub.problems import Problem
 
 _UNDECIDED = (VersionState.DRAFT, VersionState.LOADED, VersionState.SIGNED)
+_NO_TWIN = "There is no synthetic twin: the version is older than twins are, holds files, or was derived in a project."
 
 
 def may_steward(context: Context, user: str, dataset: str, label: str) -> bool:
@@ -95,7 +96,26 @@ def page(context: Context, name: str, user: str | None) -> dict[str, Any]:
                 for one in changes
             ],
             "used_by": _used_by(session, name),
+            "twin": _twin(view) | {"may_decide": _may_decide(context, view, user)} if view is not None else None,
         }
+
+
+def _twin(view: service.View) -> dict[str, Any]:
+    """TWIN of the wire formats without `may_decide`: of the version that people see."""
+    twin = view.version.twin
+    report = view.version.report or {}
+    return {
+        "version": view.version.version,
+        "rows": None if twin is None else twin["rows"],
+        "made": None if twin is None else iso(view.version.created),
+        "why": "" if twin is not None else report.get("synthetic", {}).get("why", _NO_TWIN),
+        "allowed": view.twin_allowed,
+        "decided": view.dataset.twin_allowed is not None,
+    }
+
+
+def _may_decide(context: Context, view: service.View, user: str | None) -> bool:
+    return user is None or may_steward(context, user, view.name, view.version.label)
 
 
 def version(context: Context, name: str, number: int | None, user: str | None) -> dict[str, Any]:

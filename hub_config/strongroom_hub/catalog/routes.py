@@ -202,13 +202,14 @@ def release(  # noqa: PLR0917
     return pages.version(context, dataset, version, None)
 
 
-@public.put("/datasets/{namespace}/{name}/synthetic", status_code=204)
+@public.put("/datasets/{namespace}/{name}/synthetic")
 def allow_twin_as_steward(  # noqa: PLR0917
     namespace: str, name: str, body: Twin, context: Ctx, writer: Writer, person: Person
-) -> None:
+) -> dict[str, Any]:
     dataset = f"{namespace}/{name}"
     pages.check_steward_of_newest(context, person.user, dataset)
     changes.allow_twin(writer, dataset, allowed=body.allowed, actor=f"user:{person.user}")
+    return pages.page(context, dataset, person.user)
 
 
 @public.post("/datasets/{namespace}/{name}/{version}/retire")

@@ -1,4 +1,4 @@
-"""`strongroom dataset list|show|diff|profile|relabel|retire`: look at versions, and change what can be changed."""
+"""`strongroom dataset list|show|diff|profile|twin|relabel|retire`: look at versions, change what can be changed."""
 
 from __future__ import annotations
 
@@ -102,6 +102,38 @@ def profile(version: VersionArgument, as_json: JsonOption = False, instance: Ins
             typer.echo("    " + "  ".join(f"{float(q):.0%}: {value}" for q, value in one["quantiles"].items()))
         for value, count in one.get("values", []):
             typer.echo(f"    {value}: {count if isinstance(count, int) else _share(count)}")
+
+
+def twin(
+    name: Annotated[str, typer.Argument(help="The dataset: namespace/name.")],
+    allowed: Annotated[
+        bool | None,
+        typer.Option("--open/--withhold", help="Let whoever may discover the dataset read it, or nobody."),
+    ] = None,
+    as_json: JsonOption = False,
+    instance: InstanceOption = None,
+) -> None:
+    """The synthetic twin of a dataset: whether there is one and who reads it; open it or withhold it.
+
+    What it keeps of the data, and what it was attacked with: docs/stewards/synthetic.md. Read that before you open one.
+    """
+    caller = control(load_instance(instance))
+    if allowed is not None:
+        caller.call("PUT", f"datasets/{name}/synthetic", {"allowed": allowed})
+    told = caller.call("GET", f"datasets/{name}")["twin"]
+    if as_json:
+        show_json({"dataset": name, "twin": told})
+    elif told is None:
+        typer.echo(f"{name} has no version that people see, and so no twin")
+    else:
+        by = "as decided" if told["decided"] else "as its label says; nobody has decided"
+        typer.echo(
+            f"{name}@{told['version']}: "
+            + (f"{told['rows']} made-up rows" if told["rows"] is not None else told["why"])
+        )
+        typer.echo(
+            f"  {'read by whoever may discover the dataset' if told['allowed'] else 'withheld: nobody reads it'} ({by})"
+        )
 
 
 def relabel(

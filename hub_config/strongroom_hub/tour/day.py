@@ -129,13 +129,39 @@ def analyst_logs_in(day: Day) -> str:
 # -- 2 ------------------------------------------------------------------------------------------------------------
 
 
+def analyst_tries_code_on_a_twin(day: Day) -> str:
+    """Without access the synthetic twin is read; the label stays, and a withheld twin is refused in words."""
+    found = {d["name"]: d for d in day.open_server.panel("GET", "datasets")["datasets"]}
+    expect(DATASET in found, f"{DATASET} is not among what the analyst may discover: {sorted(found)}")
+    expect(not found[DATASET]["access"]["read"], f"{DATASET} can be read before anybody granted it")
+    expect(found[DATASET]["synthetic"], f"the panel shows no synthetic twin of {DATASET}")
+    cell = day.run(
+        f"import strongroom\ntwin = strongroom.open({DATASET!r}, synthetic=True)\n"
+        "print(twin.synthetic, twin.label, len(twin), list(twin.columns))"
+    )
+    expect(cell.text.startswith("True public "), f"this is no synthetic twin: {cell.text}")
+    names = sorted(column["name"] for column in found[DATASET]["columns"])
+    expect(sorted(_first_list(cell.text)) == names, f"the twin has other columns: {cell.text}")
+    session = day.open_server.panel("GET", "session")
+    expect(session["label"] == "public" and not session["sources"], f"the twin raised the label: {session['label']}")
+    steward = day.person("steward")
+    steward.open_console()
+    steward.console("PUT", f"datasets/{DATASET}/synthetic", {"allowed": False})
+    withheld = day.open_notebook.run(f"strongroom.open({DATASET!r}, synthetic=True)")
+    expect(withheld.status == "error" and "withheld" in withheld.error, f"a withheld twin is read: {withheld.text}")
+    opened = steward.console("PUT", f"datasets/{DATASET}/synthetic", {"allowed": True})
+    expect(opened["twin"]["allowed"], "the steward cannot open the twin again")
+    return f"{opened['twin']['rows']} made-up rows without access; label public; withheld and opened by the steward"
+
+
+# -- 3 ------------------------------------------------------------------------------------------------------------
+
+
 def analyst_is_refused_and_asks(day: Day) -> str:
     """Opening a dataset without a grant is refused in words; the Datasets panel takes the request."""
     found = {d["name"]: d for d in day.open_server.panel("GET", "datasets")["datasets"]}
-    expect(DATASET in found, f"{DATASET} is not among what the analyst may discover: {sorted(found)}")
     expect(found[DATASET]["label"] == "confidential", "health/randhie is not confidential")
-    expect(not found[DATASET]["access"]["read"], "health/randhie can be read before anybody granted it")
-    cell = day.open_notebook.run(f"import strongroom\nstrongroom.open({DATASET!r})")
+    cell = day.open_notebook.run(f"strongroom.open({DATASET!r})")
     expect(cell.status == "error", "reading without a grant was allowed")
     expect("Datasets panel" in cell.error, f"the refusal does not say how to ask: {cell.error}")
     expect("Traceback" not in cell.error, "the refusal shows a stack trace")
@@ -151,7 +177,7 @@ def analyst_is_refused_and_asks(day: Day) -> str:
     return f"refused with the way to ask; request {day.request} for {len(COLUMNS)} columns handed in"
 
 
-# -- 3 ------------------------------------------------------------------------------------------------------------
+# -- 4 ------------------------------------------------------------------------------------------------------------
 
 
 def steward_grants(day: Day) -> str:
@@ -175,7 +201,7 @@ def steward_grants(day: Day) -> str:
     )
 
 
-# -- 4 ------------------------------------------------------------------------------------------------------------
+# -- 5 ------------------------------------------------------------------------------------------------------------
 
 
 def analyst_reads(day: Day) -> str:
@@ -213,7 +239,7 @@ def _first_list(text: str) -> list[str]:
     return [part.strip().strip("'\"") for part in text[start + 1 : end].split(",")]
 
 
-# -- 5 ------------------------------------------------------------------------------------------------------------
+# -- 6 ------------------------------------------------------------------------------------------------------------
 
 PROBE = """
 import os, socket
@@ -263,7 +289,7 @@ def kernel_is_sealed(day: Day) -> str:
     return "no network, no host file or process, no key in sight"
 
 
-# -- 6 ------------------------------------------------------------------------------------------------------------
+# -- 7 ------------------------------------------------------------------------------------------------------------
 
 
 def analyst_exports(day: Day) -> str:
@@ -314,7 +340,7 @@ def steward_reviews(day: Day) -> str:
     return f"reviewed and approved; {len(data)} bytes downloaded, signature and hash hold"
 
 
-# -- 7 ------------------------------------------------------------------------------------------------------------
+# -- 8 ------------------------------------------------------------------------------------------------------------
 
 
 def strongroom(day: Day, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -331,6 +357,7 @@ EXPECTED_ACTIONS = {
     "server:cell:end", "control:read:deny", "control:access-request:submit", "control:access-request:approve",
     "control:grant:create", "control:read:allow", "control:label:raise", "control:export:submit",
     "control:export:block", "control:export:vote", "control:export:approve", "control:export:download",
+    "control:dataset:twin",
 }  # fmt: skip
 
 
@@ -383,7 +410,7 @@ def _forge_a_copy(day: Day, index: int) -> str:
     return next(line for line in said.splitlines() if f"entry {index}" in line).strip()
 
 
-# -- 8 ------------------------------------------------------------------------------------------------------------
+# -- 9 ------------------------------------------------------------------------------------------------------------
 
 BAN = "p, TOUR-1, *, read, health/randhie, *, , , denny, tour\n"
 
@@ -436,6 +463,7 @@ def _policy_until(admin: Person, held: Callable[[dict[str, Any]], bool]) -> dict
 
 STEPS: tuple[Callable[[Day], str], ...] = (
     analyst_logs_in,
+    analyst_tries_code_on_a_twin,
     analyst_is_refused_and_asks,
     steward_grants,
     analyst_reads,

@@ -91,6 +91,19 @@ def test_of_secret_data_there_is_none_until_a_steward_opens_it(enclave: Enclave)
     assert twin(server, kernel)["synthetic"]
 
 
+def test_the_page_of_the_dataset_tells_stewards_of_it(twinned: Enclave) -> None:
+    steward = twinned.person("steward")
+    told = steward("GET", f"datasets/{NAME}")["twin"]
+    assert told.pop("made").startswith("2026-11-21T")
+    assert told == {"version": 1, "rows": 50, "why": "", "allowed": True, "decided": False, "may_decide": True}
+    after = steward("PUT", f"datasets/{NAME}/synthetic", {"allowed": False})["twin"]
+    assert (after["allowed"], after["decided"]) == (False, True)
+    twinned.dataset("health/other")
+    other = steward("GET", "datasets/health/other")["twin"]
+    assert (other["rows"], other["made"]) == (None, None)
+    assert "There is no synthetic twin" in other["why"]
+
+
 def test_only_stewards_have_a_say(twinned: Enclave) -> None:
     for name in ("analyst", "auditor"):
         problem = refused(twinned.person(name), "PUT", f"datasets/{NAME}/synthetic", {"allowed": False})

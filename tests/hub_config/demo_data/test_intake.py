@@ -152,6 +152,23 @@ def test_a_draft_waits_until_somebody_decides_and_each_command_speaks_json(insta
     assert run(instance, "retire", "health/small", "--why", "x").exit_code == 1
 
 
+def test_a_twin_is_shown_withheld_and_opened(instance: Instance, tmp_path: Path) -> None:
+    table, about = tmp_path / "table.csv", tmp_path / "about.toml"
+    table.write_text("n,word\n" + "".join(f"{n % 9},{'abc'[n % 3]}\n" for n in range(60)))
+    about.write_text('stewards = ["steward"]\n')
+    options = ["--name", "health/small", "--label", "secret", "--metadata", str(about), "--as-told"]
+    assert run(instance, "add", str(table), *options).exit_code == 0
+    told = run(instance, "twin", "health/small")
+    assert told.stdout.splitlines()[0].endswith(" made-up rows"), told.output
+    assert "withheld: nobody reads it (as its label says; nobody has decided)" in told.stdout
+    opened = json.loads(run(instance, "twin", "health/small", "--open", "--json").stdout)["twin"]
+    assert (opened["allowed"], opened["decided"], opened["version"]) == (True, True, 1)
+    assert "withheld: nobody reads it (as decided)" in run(instance, "twin", "health/small", "--withhold").stdout
+    refused = run(instance, "twin", "health/none", "--open").exception
+    assert isinstance(refused, Problem)
+    assert refused.slug == "unknown-dataset"
+
+
 def test_the_example_of_the_stewards_page_is_taken_in(instance: Instance, tmp_path: Path) -> None:
     page = (Path(__file__).parents[3] / "docs" / "stewards" / "datasets.md").read_text(encoding="utf-8")
     about, table = tmp_path / "visits.toml", tmp_path / "visits.csv"

@@ -1,5 +1,5 @@
 import { useId, useState, type JSX } from 'react';
-import type { DatasetPage as Shape, Difference, Relabelling, VersionLine } from '../../api/catalogue.js';
+import type { DatasetPage as Shape, Difference, Relabelling, Twin, VersionLine } from '../../api/catalogue.js';
 import type { ConsoleClient } from '../../api/console.js';
 import { Await, Button, Day, Empty, Facts, LabelBadge, ProblemView, StateBadge } from '../basics.js';
 import { useAction, useLoad } from '../hooks.js';
@@ -28,6 +28,7 @@ export function DatasetPage({ client, name }: { readonly client: ConsoleClient; 
             )}
             <Versions versions={page.versions} />
             {page.versions.length > 1 && <Compare client={client} name={name} versions={page.versions} />}
+            {page.twin !== null && <TwinSection client={client} name={name} twin={page.twin} done={loaded.reload} />}
             <Readers page={page} />
           </>
         )}
@@ -65,6 +66,67 @@ function Versions({ versions }: { readonly versions: readonly VersionLine[] }): 
         ))}
       </Table>
     </>
+  );
+}
+
+/** Whether there is a synthetic twin, who reads it, and what one should know before letting it be read. */
+function TwinSection({
+  client,
+  name,
+  twin,
+  done
+}: {
+  readonly client: ConsoleClient;
+  readonly name: string;
+  readonly twin: Twin;
+  readonly done: () => void;
+}): JSX.Element {
+  const id = useId();
+  const allow = useAction(async (allowed: boolean) => {
+    await client.allowTwin(name, allowed);
+    done();
+  });
+  return (
+    <section className="sr-Section" aria-labelledby={id}>
+      <h2 id={id}>
+        Synthetic twin <StateBadge state={twin.allowed ? (twin.rows === null ? 'none' : 'readable') : 'withheld'} />
+      </h2>
+      {twin.rows === null ? (
+        <p>{twin.why}</p>
+      ) : (
+        <>
+          <Facts
+            facts={[
+              ['Of', `version ${twin.version}`],
+              ['Made', <Day key="made" time={twin.made} />],
+              ['Rows', `${twin.rows.toLocaleString()}, all made up`],
+              ['Method', 'noisy counts of common values, joined along a tree of the strongest pairs of columns'],
+              ['Read by', twin.allowed ? 'whoever may discover the dataset, without a grant' : 'nobody'],
+              ['Why so', twin.decided ? 'a steward or the operator decided it' : 'by its label; nobody has decided']
+            ]}
+          />
+          <p id={`${id}-limits`} className="sr-Quiet">
+            It keeps shares, medians and common values of single columns, and pairs of columns roughly; no row of the
+            data, no extremes, nothing that fewer than 20 rows have, no identifiers and no free text. That is no anonymity
+            by proof: what is true of a whole group of 20 or more is true in the twin. Reading it raises no label and
+            needs no review: opening it is a release.
+          </p>
+        </>
+      )}
+      {allow.problem !== null && <ProblemView problem={allow.problem} />}
+      {twin.may_decide && (twin.rows !== null || twin.allowed) && (
+        <div className="sr-Actions">
+          <Button
+            tone={twin.allowed ? 'danger' : 'primary'}
+            busy={allow.busy}
+            {...(twin.rows === null ? {} : { describedBy: `${id}-limits` })}
+            onClick={() => void allow.run(!twin.allowed)}
+          >
+            {twin.allowed ? 'Withhold the twin' : 'Open the twin'}
+          </Button>
+        </div>
+      )}
+    </section>
   );
 }
 
