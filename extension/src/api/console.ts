@@ -8,6 +8,8 @@ import {
   type Dataset,
   type EntryDetail,
   type EntryPage,
+  type Erasure,
+  type Erasures,
   type ExportRequest,
   type ExportVote,
   type Grant,
@@ -18,10 +20,11 @@ import {
   type PolicyProposal,
   type PolicyReplay,
   type PolicyStanding,
-  type PolicyVerdict,
   type PolicyVersion,
   type Preview,
+  type Shred,
   type Status,
+  type TwoPeopleVerdict,
   type Violation
 } from './types.js';
 
@@ -128,7 +131,7 @@ export class ConsoleClient {
   }
 
   /** `digest`: of the files that the decider has looked at. */
-  decidePolicy(id: string, digest: string, verdict: PolicyVerdict, comment: string): Promise<PolicyProposal> {
+  decidePolicy(id: string, digest: string, verdict: TwoPeopleVerdict, comment: string): Promise<PolicyProposal> {
     return this.#post(path('policy', 'proposals', id, 'decision'), { verdict, digest, comment });
   }
 
@@ -143,6 +146,37 @@ export class ConsoleClient {
   /** The newest violations first, at most `limit`. */
   async violations(limit: number): Promise<readonly Violation[]> {
     return (await this.#get<{ violations: Violation[] }>('violations' + query({ limit }))).violations;
+  }
+
+  async shreds(): Promise<readonly Shred[]> {
+    return (await this.#get<{ shreds: Shred[] }>('shreds')).shreds;
+  }
+
+  /** `columns` null: everything of the version. */
+  askToShred(wish: {
+    readonly dataset: string;
+    readonly version: number;
+    readonly columns: readonly string[] | null;
+    readonly why: string;
+  }): Promise<Shred> {
+    return this.#post('shreds', wish);
+  }
+
+  decideShred(id: string, verdict: TwoPeopleVerdict, comment: string): Promise<Shred> {
+    return this.#post(path('shreds', id, 'decision'), { verdict, comment });
+  }
+
+  erasures(): Promise<Erasures> {
+    return this.#get('audit/erasures');
+  }
+
+  /** `person`: as the log names them, `user:NAME`. */
+  askToErase(person: string, why: string): Promise<Erasure> {
+    return this.#post('audit/erasures', { person, why });
+  }
+
+  decideErasure(id: string, verdict: TwoPeopleVerdict, comment: string): Promise<Erasure> {
+    return this.#post(path('audit', 'erasures', id, 'decision'), { verdict, comment });
   }
 
   async datasets(): Promise<readonly Dataset[]> {

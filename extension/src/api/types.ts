@@ -473,7 +473,8 @@ export interface PolicyProposal {
   readonly may: { readonly decide: boolean; readonly withdraw: boolean };
 }
 
-export type PolicyVerdict = 'approve' | 'reject' | 'withdraw';
+/** On what one person asked for and another decides on. */
+export type TwoPeopleVerdict = 'approve' | 'reject' | 'withdraw';
 
 export interface PolicyVersion {
   readonly number: number;
@@ -537,6 +538,50 @@ export interface PolicyStanding {
     readonly on: string | null;
     readonly text: string;
   }[];
+}
+
+/** What was asked to be made unreadable for good by removing its keys. */
+export interface Shred {
+  readonly id: string;
+  /** `approved`: decided, and the vault has not said yet that the keys are gone; nothing of it is read. */
+  readonly state: 'open' | 'approved' | 'done' | 'rejected' | 'withdrawn';
+  readonly dataset: string;
+  readonly version: number;
+  /** null: everything of the version. */
+  readonly columns: readonly string[] | null;
+  readonly why: string;
+  readonly asked_by: string;
+  readonly asked_at: string;
+  readonly entry: number;
+  readonly decided_by: string | null;
+  readonly decided_at: string | null;
+  readonly decided_entry: number | null;
+  readonly done_entry: number | null;
+  /** The keys that the vault removed, and the hash of the signed order that it keeps beside the data. */
+  readonly proof: { readonly removed: readonly string[]; readonly order: string } | null;
+  readonly may: { readonly decide: boolean; readonly withdraw: boolean };
+}
+
+/** What was asked to be erased of what one person typed. */
+export interface Erasure {
+  readonly id: string;
+  readonly state: 'open' | 'done' | 'rejected' | 'withdrawn';
+  readonly person: string;
+  readonly why: string;
+  readonly asked_by: string;
+  readonly asked_at: string;
+  readonly entry: number;
+  readonly decided_by: string | null;
+  readonly decided_at: string | null;
+  readonly done_entry: number | null;
+  /** Since when the database's leavings are clear of the key, too. */
+  readonly cleared_at: string | null;
+  readonly may: { readonly decide: boolean; readonly withdraw: boolean };
+}
+
+export interface Erasures {
+  readonly setting: 'off' | 'two-person';
+  readonly erasures: readonly Erasure[];
 }
 
 export interface Status {

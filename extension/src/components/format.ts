@@ -87,6 +87,7 @@ const TONES: Readonly<Record<string, Tone>> = {
   released: 'good',
   active: 'good',
   activated: 'good',
+  done: 'good',
   readable: 'good',
   passed: 'good',
   failed: 'bad',

@@ -35,7 +35,7 @@ describe('the console', () => {
     show(world(), '#/policy');
     expect(await screen.findByText(/not among what your roles open/)).toBeDefined();
     const names = within(screen.getByRole('navigation')).getAllByRole('link').map(link => link.textContent);
-    expect(names).toEqual(['Overview', 'Access requests', 'Grants', 'Exports', 'Datasets', 'Audit log']);
+    expect(names).toEqual(['Overview', 'Access requests', 'Grants', 'Exports', 'Datasets', 'Shreddings', 'Audit log']);
   });
 
   it('offers to log in when the session is over', async () => {

@@ -47,10 +47,13 @@ def check_wish(why: str, columns: Sequence[str] | None, known: Sequence[str]) ->
         raise _invalid(f"the version has no column {', '.join(map(repr, unknown))}")
 
 
+def can_decide(state: ShredState, asked_by: str, decider: str, verdict: Verdict) -> bool:
+    return _awaits(state, verdict) and _fits(asked_by, decider, verdict)
+
+
 def check_decision(state: ShredState, asked_by: str, decider: str, verdict: Verdict) -> None:
     """Raises Problem 409 where it is decided, 403 where one person would be both of the two."""
-    again = state is ShredState.APPROVED and verdict is Verdict.APPROVE  # the vault was away: try once more
-    if state is not ShredState.OPEN and not again:
+    if not _awaits(state, verdict):
         raise Problem(
             409,
             "shred-decided",
@@ -58,7 +61,7 @@ def check_decision(state: ShredState, asked_by: str, decider: str, verdict: Verd
             f"It is {state}.",
             next="Ask for a new one if something else has to go.",
         )
-    if (verdict is Verdict.WITHDRAW) != (asked_by == decider):
+    if not _fits(asked_by, decider, verdict):
         raise Problem(
             403,
             "two-people",
@@ -66,6 +69,15 @@ def check_decision(state: ShredState, asked_by: str, decider: str, verdict: Verd
             "Who asked for it can only withdraw it; another person approves or rejects.",
             next="Ask another steward of the dataset or an administrator to decide.",
         )
+
+
+def _awaits(state: ShredState, verdict: Verdict) -> bool:
+    again = state is ShredState.APPROVED and verdict is Verdict.APPROVE  # the vault was away: try once more
+    return state is ShredState.OPEN or again
+
+
+def _fits(asked_by: str, decider: str, verdict: Verdict) -> bool:
+    return (verdict is Verdict.WITHDRAW) == (asked_by == decider)
 
 
 def _invalid(why: str) -> Problem:

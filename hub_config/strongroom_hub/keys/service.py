@@ -10,6 +10,7 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from strongroom_hub.access.service import stewarded_datasets
+from strongroom_hub.audit import reader
 from strongroom_hub.audit.entries import Action, Entry
 from strongroom_hub.audit.writer import AuditWriter, Tx
 from strongroom_hub.catalog.models import Column, DatasetVersion
@@ -82,7 +83,7 @@ def ask(
         tx.session.add(shred)
         return shred
 
-    return _as_json(writer.transact(work))
+    return _as_json(context, writer.transact(work), actor)
 
 
 def decide(
@@ -106,7 +107,7 @@ def decide(
         return shred
 
     shred = writer.transact(work)
-    return _as_json(shred if shred.state != ShredState.APPROVED else _carry_out(writer, context, shred))
+    return _as_json(context, shred if shred.state != ShredState.APPROVED else _carry_out(writer, context, shred), actor)
 
 
 def _carry_out(writer: AuditWriter, context: Context, shred: Shred) -> Shred:
@@ -139,7 +140,7 @@ def shreds(context: Context, *, actor: str) -> list[dict[str, Any]]:
     """Those of datasets that the caller looks after, newest first."""
     with context.reading() as session:
         found = session.exec(select(Shred).order_by(col(Shred.entry).desc())).all()
-    return [_as_json(one) for one in found if _looks_after(context, actor, one.dataset)]
+    return [_as_json(context, one, actor) for one in found if _looks_after(context, actor, one.dataset)]
 
 
 def gone(session: Session, dataset: str, version: int, columns: Iterable[str]) -> dict[str, Shred]:
@@ -200,7 +201,8 @@ def _record(tx: Tx, shred: Shred, actor: str, stage: str, **more: Any) -> int:
     return tx.record(Entry(action=Action.KEY_SHRED, actor=actor, object=thing, detail=detail))
 
 
-def _as_json(shred: Shred) -> dict[str, Any]:
+def _as_json(context: Context, shred: Shred, actor: str) -> dict[str, Any]:
+    state = ShredState(shred.state)
     return {
         "id": shred.id,
         "state": shred.state,
@@ -215,4 +217,15 @@ def _as_json(shred: Shred) -> dict[str, Any]:
         "decided_at": iso_or_none(shred.decided_at),
         "decided_entry": shred.decided_entry,
         "done_entry": shred.done_entry,
+        "proof": _proof(context, shred.done_entry),
+        "may": {
+            "decide": rules.can_decide(state, shred.asked_by, actor, Verdict.APPROVE),
+            "withdraw": rules.can_decide(state, shred.asked_by, actor, Verdict.WITHDRAW),
+        },
     }
+
+
+def _proof(context: Context, index: int | None) -> dict[str, Any] | None:
+    """Which keys the vault removed, and the hash of the order that it keeps: out of the verified entry."""
+    found = None if index is None else reader.entry(context.engine, index)
+    return None if found is None else {name: found.fields["detail"][name] for name in ("removed", "order")}

@@ -49,7 +49,11 @@ def test_two_people_shred_a_column_and_readers_are_told(cardio: Enclave) -> None
     assert f"agreed to by user:admin, entry {done['decided_entry']}" in problem.detail
     assert "age" not in cardio.read(server, kernel)["columns"]
     assert [entry["detail"]["stage"] for entry in entries(cardio, "control:key:shred")] == ["asked", "approve", "done"]
-    assert entries(cardio, "control:key:shred")[2]["detail"]["removed"] == ["table:age"]
+    last = entries(cardio, "control:key:shred")[2]["detail"]
+    assert last["removed"] == ["table:age"]
+    assert done["proof"] == {"removed": ["table:age"], "order": last["order"]}
+    assert (asked["proof"], asked["may"]) == (None, {"decide": False, "withdraw": True})
+    assert done["may"] == {"decide": False, "withdraw": False}
     assert refused(cardio.person("admin"), "POST", path, {"verdict": "approve"}).slug == "shred-decided"
 
 
@@ -108,6 +112,7 @@ def test_the_life_of_a_shredding(state: ShredState, verdict: Verdict, decider: s
     """`a` asked for it."""
     open_one = state is ShredState.OPEN and (verdict is Verdict.WITHDRAW) == (decider == "a")
     again = state is ShredState.APPROVED and verdict is Verdict.APPROVE and decider == "b"
+    assert rules.can_decide(state, "a", decider, verdict) == (open_one or again)
     if open_one or again:
         rules.check_decision(state, "a", decider, verdict)
     else:

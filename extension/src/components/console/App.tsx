@@ -14,6 +14,7 @@ import { OverviewPage } from './Overview.js';
 import { Page } from './Page.js';
 import { PolicyPage } from './Policy.js';
 import { href, useRoute, type Route } from './route.js';
+import { ErasuresPage, ShreddingsPage } from './TwoPeople.js';
 
 interface Place {
   readonly page: string;
@@ -27,6 +28,8 @@ const PLACES: readonly Place[] = [
   { page: 'grants', title: 'Grants', open: me => me.can.approve_access },
   { page: 'exports', title: 'Exports', open: me => me.can.approve_exports },
   { page: 'datasets', title: 'Datasets', open: () => true },
+  { page: 'shreddings', title: 'Shreddings', open: me => me.can.approve_access || me.can.administer },
+  { page: 'erasures', title: 'Erasures', open: me => me.can.administer || me.can.audit },
   { page: 'audit', title: 'Audit log', open: () => true },
   { page: 'policy', title: 'Policy', open: me => me.can.administer || me.can.audit },
   { page: 'machine', title: 'Machine', open: me => me.can.administer || me.can.audit }
@@ -118,6 +121,10 @@ function Content({
       return id === null ? <ExportsPage client={client} me={me} /> : <ExportPage client={client} me={me} id={id} />;
     case 'datasets':
       return <DatasetsPages client={client} me={me} id={id} />;
+    case 'shreddings':
+      return <ShreddingsPage client={client} version={id} />;
+    case 'erasures':
+      return <ErasuresPage client={client} />;
     case 'audit':
       return id === null ? <AuditPage client={client} /> : <EntryPage client={client} index={Number(id)} />;
     case 'policy':

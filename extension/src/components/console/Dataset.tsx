@@ -107,9 +107,10 @@ function TwinSection({
           />
           <p id={`${id}-limits`} className="sr-Quiet">
             It keeps shares, medians and common values of single columns, and pairs of columns roughly; no row of the
-            data, no extremes, nothing that fewer than 20 rows have, no identifiers and no free text. That is no anonymity
-            by proof: what is true of a whole group of 20 or more is true in the twin. Reading it raises no label and
-            needs no review: opening it is a release.
+            data, no extremes, no category that fewer than 20 rows have, no identifiers and no free text. That is no
+            anonymity by proof: what is true of a whole group of 20 or more is true in the twin, and twins of many versions
+            average the noise away. Reading it raises no label, and what is made of it leaves without a review of its
+            sources: opening it is a release.
           </p>
         </>
       )}

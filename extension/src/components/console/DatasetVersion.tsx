@@ -55,6 +55,11 @@ export function VersionPage({
             <ColumnsTable name={name} columns={one.columns} />
             {one.profile !== null && <ProfileTable profile={one.profile} />}
             {one.state === 'active' && <Change client={client} version={one} done={loaded.reload} />}
+            {(one.state === 'active' || one.state === 'retired') && (
+              <p>
+                <a href={href('shreddings', `${name}@${version}`)}>Have columns or all of it destroyed for good</a>
+              </p>
+            )}
           </>
         )}
       </Await>

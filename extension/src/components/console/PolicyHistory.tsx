@@ -1,11 +1,12 @@
 import { useId, useState, type JSX } from 'react';
 import type { ConsoleClient } from '../../api/console.js';
-import type { Me, PolicyChanges, PolicyProposal, PolicyResults, PolicyVerdict, PolicyVersion } from '../../api/types.js';
+import type { Me, PolicyChanges, PolicyProposal, PolicyResults, PolicyVersion } from '../../api/types.js';
 import { Button, Empty, Facts, Moment, ProblemView, StateBadge } from '../basics.js';
 import { count } from '../format.js';
 import { useAction } from '../hooks.js';
 import { Table } from './Page.js';
 import { href } from './route.js';
+import { VerdictForm } from './VerdictForm.js';
 
 const SHOWN = 20;
 const SOURCES: Readonly<Record<string, string>> = {
@@ -96,77 +97,18 @@ export function ProposalSection({
       <h3>Checks</h3>
       <Results results={proposal.results} />
       {proposal.state === 'open' && me.can.administer && (
-        <VerdictForm proposal={proposal} client={client} decided={decided} />
+        <VerdictForm
+          what={`proposal ${proposal.version}`}
+          may={proposal.may}
+          own="This is your own proposal: another administrator has to decide."
+          hint="Approving brings exactly these files into force at once."
+          decide={async (verdict, comment) => {
+            await client.decidePolicy(proposal.id, proposal.digest, verdict, comment);
+            decided();
+          }}
+        />
       )}
     </section>
-  );
-}
-
-function VerdictForm({
-  proposal,
-  client,
-  decided
-}: {
-  readonly proposal: PolicyProposal;
-  readonly client: ConsoleClient;
-  readonly decided: () => void;
-}): JSX.Element {
-  const id = useId();
-  const [comment, setComment] = useState('');
-  const decide = useAction(async (verdict: PolicyVerdict) => {
-    await client.decidePolicy(proposal.id, proposal.digest, verdict, comment.trim());
-    decided();
-  });
-  const button = (verdict: PolicyVerdict, words: string, tone: 'primary' | 'danger' | 'plain', disabled = false) => (
-    <Button
-      tone={tone}
-      busy={decide.busy}
-      disabled={disabled}
-      name={`${words} proposal ${proposal.version}`}
-      onClick={() => {
-        void decide.run(verdict);
-      }}
-    >
-      {words}
-    </Button>
-  );
-  if (!proposal.may.decide) {
-    return (
-      <>
-        <p className="sr-Note">This is your own proposal: another administrator has to decide.</p>
-        {decide.problem !== null && <ProblemView problem={decide.problem} />}
-        {proposal.may.withdraw && <div className="sr-Actions">{button('withdraw', 'Take back', 'plain')}</div>}
-      </>
-    );
-  }
-  return (
-    <form
-      className="sr-Form"
-      aria-label={`Verdict on ${proposal.version}`}
-      onSubmit={event => {
-        event.preventDefault();
-      }}
-    >
-      <label htmlFor={`${id}-comment`}>Comment</label>
-      <textarea
-        id={`${id}-comment`}
-        className="sr-Input"
-        rows={2}
-        value={comment}
-        aria-describedby={`${id}-hint`}
-        onChange={event => {
-          setComment(event.target.value);
-        }}
-      />
-      <p className="sr-Hint" id={`${id}-hint`}>
-        Approving brings exactly these files into force at once. To reject, say why.
-      </p>
-      {decide.problem !== null && <ProblemView problem={decide.problem} />}
-      <div className="sr-Actions">
-        {button('approve', 'Approve', 'primary')}
-        {button('reject', 'Reject', 'danger', comment.trim() === '')}
-      </div>
-    </form>
   );
 }
 

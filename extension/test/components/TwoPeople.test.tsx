@@ -1,0 +1,163 @@
+import { render, screen, within } from '@testing-library/react';
+import userEvent from '@testing-library/user-event';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { ConsoleClient } from '../../src/api/console.js';
+import { App } from '../../src/components/console/App.js';
+import { refusal, STEWARD, World } from '../world.js';
+
+const AT = '2026-11-21T05:00:00.000Z';
+const SHRED = {
+  id: 's1',
+  state: 'open',
+  dataset: 'health/randhie',
+  version: 1,
+  columns: ['mdvis'],
+  why: 'The consent was withdrawn.',
+  asked_by: 'user:steward2',
+  asked_at: AT,
+  entry: 51,
+  decided_by: null,
+  decided_at: null,
+  decided_entry: null,
+  done_entry: null,
+  proof: null,
+  may: { decide: true, withdraw: false }
+};
+const DECIDED = { decided_by: 'user:steward', decided_at: AT, decided_entry: 52, may: { decide: false, withdraw: false } };
+const GONE = {
+  ...SHRED,
+  ...DECIDED,
+  state: 'done',
+  done_entry: 53,
+  proof: { removed: ['table:mdvis', 'synthetic:mdvis'], order: 'ab'.repeat(32) }
+};
+const ERASURE = {
+  id: 'e1',
+  state: 'open',
+  person: 'user:analyst',
+  why: 'Asked for under Art. 17.',
+  asked_by: 'user:auditor',
+  asked_at: AT,
+  entry: 61,
+  decided_by: null,
+  decided_at: null,
+  done_entry: null,
+  cleared_at: null,
+  may: { decide: true, withdraw: false }
+};
+const ADMIN = { ...STEWARD, user: 'admin', can: { ...STEWARD.can, approve_access: false, administer: true } };
+const WHAT = 'the shredding of mdvis of health/randhie@1';
+
+function show(world: World, hash: string) {
+  window.location.hash = hash;
+  render(<App client={new ConsoleClient(world.transport)} />);
+  return userEvent.setup();
+}
+
+beforeEach(() => {
+  window.location.hash = '';
+});
+
+describe('shreddings', () => {
+  it('are approved by a second person, and the proof is shown', async () => {
+    const world = new World().on('GET me', STEWARD).on('GET shreds', { shreds: [SHRED] }, { shreds: [GONE] });
+    const user = show(world.on('POST shreds/s1/decision', GONE), '#/shreddings');
+    const form = await screen.findByRole('form', { name: `Verdict on ${WHAT}` });
+    expect(screen.getByText(/at once and for good/)).toBeDefined();
+    expect(screen.getByRole<HTMLButtonElement>('button', { name: `Reject ${WHAT}` }).disabled).toBe(true);
+    await user.click(within(form).getByRole('button', { name: `Approve ${WHAT}` }));
+    expect(world.sent('POST shreds/s1/decision')).toEqual([{ verdict: 'approve', comment: '' }]);
+    expect(await screen.findByText('No shredding waits for a decision.')).toBeDefined();
+    await user.click(screen.getByRole('radio', { name: 'All' }));
+    expect(screen.getByText('table:mdvis, synthetic:mdvis')).toBeDefined();
+    expect(screen.getByText('ab'.repeat(32))).toBeDefined();
+    const links = [...document.querySelectorAll('main a')].map(link => link.getAttribute('href'));
+    expect(links).toEqual(['#/audit/51', '#/audit/52', '#/audit/53']);
+    expect(screen.queryByRole('form', { name: /Verdict/ })).toBeNull();
+  });
+
+  it('are taken back by who asked, who decides on nothing', async () => {
+    const own = { ...SHRED, may: { decide: false, withdraw: true } };
+    const world = new World().on('GET me', STEWARD).on('GET shreds', { shreds: [own] });
+    const user = show(world.on('POST shreds/s1/decision', own), '#/shreddings');
+    await user.click(await screen.findByRole('button', { name: `Take back ${WHAT}` }));
+    expect(world.sent('POST shreds/s1/decision')).toEqual([{ verdict: 'withdraw', comment: '' }]);
+    expect(screen.queryByRole('button', { name: /Approve/ })).toBeNull();
+  });
+
+  it('say that the vault was away, and are carried out again', async () => {
+    const approved = { ...SHRED, ...DECIDED, state: 'approved', may: { decide: true, withdraw: false } };
+    const world = new World().on('GET me', STEWARD).on('GET shreds', { shreds: [SHRED] }, { shreds: [approved] });
+    world.on('POST shreds/s1/decision', refusal(503, 'The vault cannot be asked now'), GONE);
+    const user = show(world, '#/shreddings');
+    await user.click(await screen.findByRole('button', { name: `Approve ${WHAT}` }));
+    expect((await screen.findByRole('alert')).textContent).toContain('The vault cannot be asked now');
+    await user.click(await screen.findByRole('button', { name: `Carry out ${WHAT}` }));
+    expect(world.sent('POST shreds/s1/decision')).toHaveLength(2);
+    expect(screen.queryByRole('button', { name: /^Reject/ })).toBeNull();
+  });
+
+  it('are asked for from the page of a version, with columns or without', async () => {
+    const world = new World().on('GET me', STEWARD).on('GET shreds', { shreds: [] }).on('POST shreds', SHRED);
+    const user = show(world, '#/shreddings/health%2Frandhie%401');
+    const ask = await screen.findByRole<HTMLButtonElement>('button', { name: 'Ask to shred the whole version' });
+    expect(screen.getByLabelText<HTMLInputElement>('Version').value).toBe('health/randhie@1');
+    expect(ask.disabled).toBe(true);
+    await user.type(screen.getByLabelText('Why'), 'The consent was withdrawn.');
+    await user.click(ask);
+    await user.type(screen.getByLabelText('Why'), 'The consent was withdrawn.');
+    await user.type(screen.getByLabelText('Columns or files'), 'mdvis, lncoins');
+    await user.click(screen.getByRole('button', { name: 'Ask to shred mdvis, lncoins' }));
+    const wish = { dataset: 'health/randhie', version: 1, why: 'The consent was withdrawn.' };
+    expect(world.sent('POST shreds')).toEqual([
+      { ...wish, columns: null },
+      { ...wish, columns: ['mdvis', 'lncoins'] }
+    ]);
+    await user.clear(screen.getByLabelText('Version'));
+    await user.type(screen.getByLabelText('Version'), 'health/randhie');
+    await user.type(screen.getByLabelText('Why'), 'The consent was withdrawn.');
+    expect(screen.getByRole<HTMLButtonElement>('button', { name: /^Ask to shred/ }).disabled).toBe(true);
+  });
+});
+
+describe('erasures', () => {
+  it('are approved by a second person', async () => {
+    const done = { ...ERASURE, state: 'done', decided_by: 'user:admin', decided_at: AT, done_entry: 62, may: DECIDED.may };
+    const world = new World().on('GET me', ADMIN).on('POST audit/erasures/e1/decision', done);
+    world.on(
+      'GET audit/erasures',
+      { setting: 'two-person', erasures: [ERASURE] },
+      { setting: 'two-person', erasures: [done] }
+    );
+    const user = show(world, '#/erasures');
+    await user.click(await screen.findByRole('button', { name: 'Approve the erasure of what analyst typed' }));
+    expect(world.sent('POST audit/erasures/e1/decision')).toEqual([{ verdict: 'approve', comment: '' }]);
+    await user.click(screen.getByRole('radio', { name: 'All' }));
+    expect(screen.getByText(/its leavings still hold the key/)).toBeDefined();
+    expect(screen.getByRole('link', { name: 'entry 62 of the log' }).getAttribute('href')).toBe('#/audit/62');
+  });
+
+  it('are not decided by the person concerned', async () => {
+    const mine = { ...ERASURE, may: { decide: false, withdraw: false } };
+    show(new World().on('GET me', ADMIN).on('GET audit/erasures', { setting: 'two-person', erasures: [mine] }), '#/erasures');
+    expect(await screen.findByText('These are your own texts: two others decide.')).toBeDefined();
+    expect(screen.queryByRole('button', { name: /Approve|Take back/ })).toBeNull();
+  });
+
+  it('are asked for by login name; where they are off, it says what would allow them', async () => {
+    const world = new World().on('GET me', ADMIN).on('POST audit/erasures', ERASURE);
+    world.on('GET audit/erasures', { setting: 'two-person', erasures: [] }, { setting: 'off', erasures: [] });
+    const user = show(world, '#/erasures');
+    await user.type(await screen.findByLabelText('Person'), 'analyst');
+    await user.type(screen.getByLabelText('Why'), 'Art. 17');
+    await user.click(screen.getByRole('button', { name: 'Ask to erase' }));
+    expect(world.sent('POST audit/erasures')).toEqual([{ person: 'user:analyst', why: 'Art. 17' }]);
+    expect(await screen.findByText(/the operator sets/)).toBeDefined();
+    expect(screen.queryByRole('button', { name: 'Ask to erase' })).toBeNull();
+  });
+
+  it('are no page for stewards', async () => {
+    show(new World().on('GET me', STEWARD), '#/erasures');
+    expect(await screen.findByText(/is not among what your roles open/)).toBeDefined();
+  });
+});
