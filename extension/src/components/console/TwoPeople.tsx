@@ -54,19 +54,20 @@ export function ErasuresPage({ client }: { readonly client: ConsoleClient }): JS
       <Await loaded={loaded} what="erasures">
         {({ setting, erasures }) => (
           <>
-            <Cases
-              all={erasures.filter(one => which === 'all' || one.state === 'open')}
-              none={which === 'all' ? 'Nothing was ever asked to be erased.' : 'No erasure waits for a decision.'}
-              show={erasure => <ErasureCase key={erasure.id} erasure={erasure} client={client} decided={loaded.reload} />}
-            />
-            {setting === 'off' ? (
+            {setting === 'off' && (
               <p className="sr-Note">
                 This instance keeps what people typed as long as the log. To allow erasing, the operator sets{' '}
                 <code>erasure = &quot;two-person&quot;</code> in the table <code>[audit]</code> of instance.toml.
               </p>
-            ) : (
-              <AskToErase client={client} done={loaded.reload} />
             )}
+            {(setting !== 'off' || erasures.length > 0) && (
+              <Cases
+                all={erasures.filter(one => which === 'all' || one.state === 'open')}
+                none={which === 'all' ? 'Nothing was ever asked to be erased.' : 'No erasure waits for a decision.'}
+                show={erasure => <ErasureCase key={erasure.id} erasure={erasure} client={client} decided={loaded.reload} />}
+              />
+            )}
+            {setting !== 'off' && <AskToErase client={client} done={loaded.reload} />}
           </>
         )}
       </Await>
@@ -99,7 +100,14 @@ function ShredCase({
   return (
     <Case
       one={shred}
-      title={what}
+      title={
+        <>
+          <code>
+            {shred.dataset}@{shred.version}
+          </code>
+          : {shred.columns === null ? 'everything' : shred.columns.join(', ')}
+        </>
+      }
       doneAt={shred.done_entry}
       more={[
         ['Keys removed', shred.proof?.removed.join(', ')],
@@ -156,7 +164,7 @@ function ErasureCase({
   return (
     <Case
       one={erasure}
-      title={what}
+      title={`What ${name(erasure.person)} typed`}
       doneAt={erasure.done_entry}
       more={[
         [
@@ -198,7 +206,7 @@ function Case({
   children
 }: {
   readonly one: Shred | Erasure;
-  readonly title: string;
+  readonly title: ReactNode;
   readonly doneAt: number | null;
   readonly more: readonly (readonly [string, ReactNode])[];
   readonly children: ReactNode;
@@ -208,7 +216,7 @@ function Case({
   return (
     <section className="sr-Section" aria-labelledby={heading}>
       <h2 id={heading}>
-        {title.charAt(0).toUpperCase() + title.slice(1)} <StateBadge state={one.state} />
+        {title} <StateBadge state={one.state} />
       </h2>
       <blockquote>{one.why}</blockquote>
       <Facts
