@@ -222,7 +222,13 @@ export class ConsoleClient {
     });
   }
 
-  relabel(name: string, version: number, label: Label, why: string): Promise<{ readonly state: string }> {
+  /** `broken_guards`: what the policy's guards rule out and a higher label makes possible, in sentences. */
+  relabel(
+    name: string,
+    version: number,
+    label: Label,
+    why: string
+  ): Promise<{ readonly state: string; readonly broken_guards?: readonly string[] }> {
     return this.#post(path('datasets', ...name.split('/'), version, 'relabel'), { label, why });
   }
 

@@ -175,6 +175,17 @@ describe('a version that people see', () => {
     await user.click(screen.getByRole('button', { name: 'Retire this version' }));
     expect(asked.sent(`POST ${AT}/2/retire`)).toEqual([{ why: 'Aggregated' }]);
   });
+
+  it('says which guards a higher label breaks', async () => {
+    const asked = world().on(`GET ${AT}/2`, active);
+    const broken_guards = ['guards.toml:2: the guard no-training is broken: user:analyst may train health/visits (secret)'];
+    asked.on(`POST ${AT}/2/relabel`, { state: 'done', broken_guards });
+    const user = show(asked, '#/datasets/health%2Fvisits%402');
+    await user.type(await screen.findByRole('textbox', { name: 'Why' }), 'It names people');
+    await user.selectOptions(screen.getByRole('combobox', { name: 'Label' }), 'secret');
+    await user.click(screen.getByRole('button', { name: 'Change the label' }));
+    expect((await screen.findByText(/no-training is broken/)).textContent).toContain('Tell an administrator: now guards.toml:2');
+  });
 });
 
 describe('the page of a dataset', () => {

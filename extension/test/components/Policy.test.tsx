@@ -218,6 +218,14 @@ describe('what if', () => {
     expect(screen.queryByText(/would be others under/)).toBeNull();
   });
 
+  it('says so where the log holds nothing to decide once more', async () => {
+    const { world, user } = show({});
+    world.on('POST policy/what-if', { version: 'cccccccccccc', looked_at: 0, not_by_rules: 0, changes: [] });
+    await user.click(await screen.findByRole('button', { name: 'Decide once more' }));
+    expect(await screen.findByText(/^The log holds no reading, output or export yet/)).toBeDefined();
+    expect(screen.queryByText(/would be others under/)).toBeNull();
+  });
+
   it('says how many it does not list', async () => {
     const { world, user } = show({});
     const changes = Array.from({ length: 103 }, (_, index) => ({ ...change, entry: 1000 - index, differs: ['a'] }));

@@ -171,10 +171,13 @@ function Change({
   const id = useId();
   const [label, setLabel] = useState<Label>(version.label);
   const [why, setWhy] = useState('');
-  const [said, setSaid] = useState('');
+  const [said, setSaid] = useState<readonly string[]>([]);
   const relabel = useAction(async () => {
-    const { state } = await client.relabel(version.name, version.version, label, why.trim());
-    setSaid(state === 'open' ? 'Proposed: another steward has to agree before the label comes down.' : 'The label is changed.');
+    const { state, broken_guards: broken = [] } = await client.relabel(version.name, version.version, label, why.trim());
+    setSaid([
+      state === 'open' ? 'Proposed: another steward has to agree before the label comes down.' : 'The label is changed.',
+      ...broken.map(guard => `Tell an administrator: now ${guard}`)
+    ]);
     done();
   });
   const retire = useAction(async () => {
@@ -226,7 +229,11 @@ function Change({
           : 'A higher label acts at once, also on every workspace that has read this version.'}
       </p>
       {problem !== null && <ProblemView problem={problem} />}
-      {said !== '' && <p role="status">{said}</p>}
+      <div role="status">
+        {said.map(line => (
+          <p key={line}>{line}</p>
+        ))}
+      </div>
       <div className="sr-Actions">
         <Button submit tone="primary" busy={busy} disabled={silent || label === version.label}>
           {lower ? 'Propose the label' : 'Change the label'}

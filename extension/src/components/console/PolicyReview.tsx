@@ -124,6 +124,9 @@ function NumberForm({
 
 function Replay({ told }: { readonly told: PolicyReplay }): JSX.Element {
   const more = told.changes.length - SHOWN_CHANGES;
+  if (told.looked_at === 0 && told.not_by_rules === 0) {
+    return <Empty>The log holds no reading, output or export yet, so nothing could have been otherwise.</Empty>;
+  }
   return (
     <>
       <p>
