@@ -80,6 +80,7 @@ class Questions:
             version=version,
             columns=columns,
             synthetic=request.get("synthetic") is True,
+            stream=request.get("stream") is True,
         )
         if not isinstance(decided.get("ticket"), str):
             raise Problem.from_json(None)

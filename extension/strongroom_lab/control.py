@@ -112,11 +112,20 @@ class Control:
         return await self._call("POST", "violations", body)
 
     async def read(
-        self, *, kernel: str, cell: int, dataset: str, version: Any, columns: Any, synthetic: bool = False
+        self,
+        *,
+        kernel: str,
+        cell: int,
+        dataset: str,
+        version: Any,
+        columns: Any,
+        synthetic: bool = False,
+        stream: bool = False,
     ) -> dict[str, Any]:
         """Decide on one dataset read; the answer carries the ticket and the label that it raises."""
         body = {"kernel": kernel, "cell": cell, "dataset": dataset, "version": version, "columns": columns}
-        return await self._call("POST", "reads", body | ({"synthetic": True} if synthetic else {}))
+        asked = {name: True for name, wanted in (("synthetic", synthetic), ("stream", stream)) if wanted}
+        return await self._call("POST", "reads", body | asked)
 
     async def display(self) -> dict[str, Any]:
         """The display rule, decided now."""

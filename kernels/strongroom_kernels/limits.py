@@ -133,7 +133,9 @@ def words_for(status: int) -> str:
         "Read fewer columns, delete what is no longer needed, or work in parts; then restart the kernel.",
         signal.SIGSEGV: "The kernel crashed inside a compiled package (segmentation fault). Restart it; if the same "
         "cell crashes again, the package is at fault.",
-        signal.SIGBUS: "The kernel crashed on memory it could not reach (bus error); /tmp or /dev/shm may be full.",
+        signal.SIGBUS: "The kernel used memory that is no longer there (bus error): opened data that was taken back, "
+        "because the access to it ended, or a file in a full /tmp or /dev/shm. Restart it and open the data again: "
+        "what is refused says why.",
         signal.SIGABRT: "The kernel was ended by a compiled package (abort).",
         signal.SIGXCPU: "The kernel used up its time on the processor.",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from sqlmodel import Session, col, select
@@ -63,6 +64,17 @@ class Wanted:
     columns: list[str] | None
     synthetic: bool = False
     """The synthetic twin instead of the data."""
+    stream: bool = False
+    """In batches: the ticket opens a stream, whose end is an entry, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a reading that is allowed shows, and what the data was made from."""
+
+    view: View
+    sight: Sight
+    sources: list[Seen]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +116,7 @@ def read(writer: AuditWriter, context: Context, caller: ServerCaller, wanted: Wa
             max_bytes=MAX_VIEW_BYTES,
             entry=allowed.entry,
             group=GROUP if allowed.synthetic else "table",
+            stream=wanted.stream,
         )
     )
     known = knowledge(context, caller)
@@ -123,34 +136,49 @@ def read(writer: AuditWriter, context: Context, caller: ServerCaller, wanted: Wa
 
 
 def _decide(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted) -> _Allowed | Problem:
-    kernel = running_kernel(tx.session, caller, wanted.kernel)
+    running_kernel(tx.session, caller, wanted.kernel)
     view: View | None = None
     try:
         check_member(tx.session, context, caller.user, caller.project)
         view = _known_view(tx.session, context, caller, wanted)
-        if wanted.synthetic:
-            return _twin(tx, context, caller, wanted, view)
-        sources, owed = _sources(tx.session, context, caller, view)
-        rulings = _allowed_columns(tx.session, context, caller, view, wanted.columns)
-        _check_carried_out(view, [*rulings.values(), *owed])
-        due = strictest(ruling.obligations for ruling in [*rulings.values(), *owed]).training
-        check_training(tx.session, due, user=caller.user, today=context.clock().date(), of=view.name)
-        rulings = _not_shredded(tx.session, view, rulings, explicit=wanted.columns is not None)
-        check_files(view, rulings)
-        _check_tier(context, caller, kernel, view, rulings, owed)
-        sight = _sight(context, caller, view, rulings)
+        verdict = _judged(tx.session, context, caller, wanted, view, today=context.clock().date())
     except Problem as problem:
         if problem.status == 422:  # noqa: PLR2004 - a question that makes no sense is no decision
             raise
         _record_denial(tx, caller, wanted, view, problem)
         return problem
-    return _record_reading(tx, context, caller, wanted, view=view, sight=sight, sources=sources)
+    if wanted.synthetic:
+        return _record_twin(tx, context, caller, wanted, verdict)
+    return _record_reading(tx, context, caller, wanted, verdict)
 
 
-def _twin(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted, view: View) -> _Allowed:
-    """Whoever may know of a dataset may read its twin. Raises Problem."""
-    columns = twin_columns(view, wanted.columns)
-    _check_names(view, columns)
+def judge(session: Session, context: Context, caller: ServerCaller, wanted: Wanted, *, today: date) -> Verdict:
+    """Decide and record nothing; `today`: the day to which row filters are bound. Raises Problem as `read` does."""
+    running_kernel(session, caller, wanted.kernel)
+    check_member(session, context, caller.user, caller.project)
+    return _judged(session, context, caller, wanted, _known_view(session, context, caller, wanted), today=today)
+
+
+def _judged(
+    session: Session, context: Context, caller: ServerCaller, wanted: Wanted, view: View, *, today: date
+) -> Verdict:
+    if wanted.synthetic:  # whoever may know of a dataset may read its twin
+        columns = twin_columns(view, wanted.columns)
+        _check_names(view, columns)
+        return Verdict(view, Sight(columns, {}, None, None), [])
+    sources, owed = _sources(session, context, caller, view)
+    rulings = _allowed_columns(session, context, caller, view, wanted.columns)
+    _check_carried_out(view, [*rulings.values(), *owed])
+    due = strictest(ruling.obligations for ruling in [*rulings.values(), *owed]).training
+    check_training(session, due, user=caller.user, today=context.clock().date(), of=view.name)
+    rulings = _not_shredded(session, view, rulings, explicit=wanted.columns is not None)
+    check_files(view, rulings)
+    _check_tier(context, caller, running_kernel(session, caller, wanted.kernel), view, rulings, owed)
+    return Verdict(view, _sight(caller, view, rulings, today), sources)
+
+
+def _record_twin(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted, verdict: Verdict) -> _Allowed:
+    view, columns = verdict.view, verdict.sight.columns
     entry = tx.record(
         entry_of(
             caller,
@@ -167,17 +195,22 @@ def _twin(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted, view: 
                 "policy": context.policy.version,
                 "rows": (view.version.twin or {}).get("rows"),
                 "synthetic": True,
-            },
+            }
+            | _streamed(wanted),
         )
     )
-    return _Allowed(view, Sight(columns, {}, None, None), LABEL, entry, synthetic=True)
+    return _Allowed(view, verdict.sight, LABEL, entry, synthetic=True)
 
 
-def _sight(context: Context, caller: ServerCaller, view: View, rulings: dict[str, Decision]) -> Sight:
+def _streamed(wanted: Wanted) -> dict[str, Any]:
+    return {"stream": True} if wanted.stream else {}
+
+
+def _sight(caller: ServerCaller, view: View, rulings: dict[str, Decision], today: date) -> Sight:
     """What the kernel gets to see: columns, masks and rows. Raises Problem 403 where one of them does not fit."""
     masks = {column: mask for column, ruling in rulings.items() if (mask := ruling.obligations.mask.value) is not None}
     due = strictest(ruling.obligations for ruling in rulings.values()).rows
-    rows = row_filters(view, due, project=caller.project, today=context.clock().date())
+    rows = row_filters(view, due, project=caller.project, today=today)
     return Sight(list(rulings), masks, subject_of(view, masks), rows)
 
 
@@ -393,16 +426,8 @@ def _record_denial(tx: Tx, caller: ServerCaller, wanted: Wanted, view: View | No
     )
 
 
-def _record_reading(
-    tx: Tx,
-    context: Context,
-    caller: ServerCaller,
-    wanted: Wanted,
-    *,
-    view: View,
-    sight: Sight,
-    sources: list[Seen],
-) -> _Allowed:
+def _record_reading(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted, verdict: Verdict) -> _Allowed:
+    view, sight = verdict.view, verdict.sight
     workspace = workspace_of(tx.session, caller)
     before = workspace.label
     entry = tx.record(
@@ -420,7 +445,8 @@ def _record_reading(
                 "filters": None if sight.rows is None else list(sight.rows),
                 "policy": context.policy.version,
                 "rows": view.version.rows,
-            },
+            }
+            | _streamed(wanted),
         )
     )
     read = Seen(
@@ -432,7 +458,10 @@ def _record_reading(
         None if sight.rows is None else list(sight.rows),
         sight.subject,
     )
-    for known in (read, *sources):  # who reads what was made from them is assumed to know the sources themselves
+    for known in (
+        read,
+        *verdict.sources,
+    ):  # who reads what was made from them is assumed to know the sources themselves
         add_source(tx.session, context, workspace, known, entry=entry)
     workspace.label = highest((before, view.version.label))
     tx.session.add(workspace)

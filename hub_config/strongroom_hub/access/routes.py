@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
-from strongroom_hub.access import reads, service, training
+from strongroom_hub.access import reads, service, standing, training
 from strongroom_hub.catalog import pages
 from strongroom_hub.control.callers import Caller, Ctx, Writer, require_operator
 from strongroom_hub.control.session import Person
@@ -29,6 +29,13 @@ class Read(BaseModel):
     columns: Columns | None = None
     synthetic: bool = False
     """The synthetic twin instead of the data."""
+    stream: bool = False
+    """In batches."""
+
+
+class VaultsWord(BaseModel):
+    receipt: Annotated[str, Field(max_length=100_000)]
+    """Signed with the vault's receipt key, which is who calls."""
 
 
 class NewRequest(BaseModel):
@@ -70,8 +77,19 @@ def list_training(context: Ctx, user: Annotated[str | None, Query(max_length=64)
 
 @internal.post("/reads")
 def read(body: Read, context: Ctx, writer: Writer, caller: Caller) -> dict[str, Any]:
-    wanted = reads.Wanted(body.kernel, body.cell, body.dataset, body.version, body.columns, body.synthetic)
+    wanted = reads.Wanted(body.kernel, body.cell, body.dataset, body.version, body.columns, body.synthetic, body.stream)
     return reads.read(writer, context, caller, wanted)
+
+
+@internal.post("/reads/standing")
+def standing_reads(body: VaultsWord, context: Ctx) -> dict[str, Any]:
+    entries = context.receipts.read_standing(body.receipt)
+    return {"ended": {str(entry): problem.as_json() for entry, problem in standing.ended(context, entries).items()}}
+
+
+@internal.post("/reads/ended")
+def end_read(body: VaultsWord, context: Ctx, writer: Writer) -> dict[str, Any]:
+    return {"entry": standing.record_end(writer, context, context.receipts.read_end(body.receipt))}
 
 
 @internal.get("/catalog")

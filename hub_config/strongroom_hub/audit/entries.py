@@ -55,6 +55,7 @@ class Action(StrEnum):
     DISPLAY_SHOW = "server:display:show"
     READ_ALLOW = "control:read:allow"
     READ_DENY = "control:read:deny"
+    READ_END = "control:read:end"
     LABEL_RAISE = "control:label:raise"
     ACCESS_REQUEST_SUBMIT = "control:access-request:submit"
     ACCESS_REQUEST_APPROVE = "control:access-request:approve"

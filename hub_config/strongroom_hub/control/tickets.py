@@ -29,6 +29,8 @@ CONTROL_AUDIENCE = "strongroom:control"
 READ_LIFE, STAGE_LIFE, FETCH_LIFE, RETIRE_LIFE, INGEST_LIFE = 30, 60, 60, 60, 3600
 KEYS_LIFE = 60
 """Seconds that a ticket of each kind can be presented."""
+READ_STATES = ("complete", "stopped", "taken-back", "failed")
+_ASKED_TOGETHER = 1000
 
 
 def load_private_key(path: Path) -> Ed25519PrivateKey:
@@ -61,6 +63,8 @@ class ReadView:
     entry: int
     group: str = "table"
     """`synthetic`: the version's synthetic twin."""
+    stream: bool = False
+    """The ticket opens a stream of batches instead of the whole."""
 
     @property
     def name(self) -> str:
@@ -116,6 +120,7 @@ class TicketSigner:
                 "group": view.group,
                 "max_bytes": view.max_bytes,
                 "entry": view.entry,
+                "stream": view.stream,
             },
             READ_LIFE,
         )
@@ -174,6 +179,18 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadEnd:
+    """What the vault says of a read that is over: what it handed out (for a stream) or took back (of a whole view)."""
+
+    entry: int
+    state: str
+    rows: int
+    bytes: int
+    batches: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class TakenIn:
     """What the vault says of a draft: its manifest, and what it found (None for files that are no table)."""
 
@@ -211,6 +228,33 @@ class ReceiptReader:
         if not isinstance(manifest, dict) or not (report is None or isinstance(report, dict)):
             raise bad_receipt("a field is missing or of the wrong kind")
         return TakenIn(manifest, report)
+
+    def read_standing(self, token: str) -> list[int]:
+        """The reads that the vault asks about, each by its entry. Raises Problem 422 `bad-receipt`."""
+        claims = self._claims(token)
+        entries = claims.get("entries")
+        if claims.get("act") != "standing" or not isinstance(entries, list) or len(entries) > _ASKED_TOGETHER:
+            raise bad_receipt("it does not ask which reads stand")
+        if not all(isinstance(entry, int) and not isinstance(entry, bool) for entry in entries):
+            raise bad_receipt("a read is named by the number of its entry")
+        return entries
+
+    def read_end(self, token: str) -> ReadEnd:
+        """How a read ended. Raises Problem 422 `bad-receipt`."""
+        claims = self._claims(token)
+        if claims.get("act") != "read-ended" or claims.get("state") not in READ_STATES:
+            raise bad_receipt("it does not say how a read ended")
+        try:
+            return ReadEnd(
+                entry=int(claims["entry"]),
+                state=str(claims["state"]),
+                rows=int(claims["rows"]),
+                bytes=int(claims["bytes"]),
+                batches=int(claims["batches"]),
+                why=str(claims["why"])[:100],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise bad_receipt("a field is missing or of the wrong kind") from error
 
     def _claims(self, token: str) -> dict[str, Any]:
         try:

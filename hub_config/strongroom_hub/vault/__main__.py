@@ -11,6 +11,7 @@ import asyncio  # noqa: E402
 import contextlib  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
+import resource  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
@@ -76,6 +77,8 @@ def main() -> None:
     for chatty in ("uvicorn", "uvicorn.error", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     forbid_inspection()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # what is lent costs a descriptor each
     os.umask(0o077)
     try:
         asyncio.run(run(Instance.load(arguments.instance), _STARTED))

@@ -1,4 +1,7 @@
-"""The vault's door for kernels: one ticket in, one sealed memory file out. Its callers are assumed hostile."""
+"""The vault's door for kernels: one ticket in, one sealed memory file out, or a stream of them, one for each question.
+
+Its callers are assumed hostile.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from strongroom_hub import frames
 from strongroom_hub.problems import Problem
 from strongroom_hub.vault.reader import Answer
 from strongroom_hub.vault.service import Vault
+from strongroom_hub.vault.streams import Batch, Stream
 from strongroom_hub.vault.tickets import ReadTicket
 
 log = logging.getLogger(__name__)
@@ -42,6 +46,8 @@ class DataServer:
         self._limits = (connections, connections_per_uid)
         self._open: Counter[int] = Counter()
         self._pool = ThreadPoolExecutor(readers, thread_name_prefix="vault-read")
+        # apart, so that streams, which take long, keep no thread from the others
+        self._streaming = ThreadPoolExecutor(vault.streams.limit, thread_name_prefix="vault-stream")
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
@@ -63,7 +69,8 @@ class DataServer:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            for pool in (self._pool, self._streaming):
+                pool.shutdown(wait=False, cancel_futures=True)
 
     async def _attend(self, connection: socket.socket) -> None:
         with connection:
@@ -93,6 +100,9 @@ class DataServer:
             return False
         if request is None:
             return False
+        if request.get("stream") is True:
+            await self._stream(connection, request, uid)
+            return False
         try:
             answer = await asyncio.get_running_loop().run_in_executor(self._pool, self._read, request, uid)
         except Problem as problem:
@@ -109,11 +119,89 @@ class DataServer:
             os.close(answer.fd)
         return True
 
-    def _read(self, request: dict[str, Any], uid: int) -> Answer:
+    async def _stream(self, connection: socket.socket, request: dict[str, Any], uid: int) -> None:
+        """A connection that is a stream from here on: an empty batch, then one for each question, until it ends."""
+        loop = asyncio.get_running_loop()
+        try:
+            stream = await loop.run_in_executor(self._streaming, self._open_stream, request, uid)
+        except Problem as problem:
+            log.info("stream refused: %s", problem.slug)
+            await self._send(connection, _refusal(problem))
+            return
+        except Exception as error:  # noqa: BLE001 - as for a read
+            log.error("stream failed: %s", type(error).__name__)  # noqa: TRY400
+            await self._send(connection, _refusal(_internal()))
+            return
+        why = "reader-gone"
+        try:
+            await self._hand_over(connection, stream.first())
+            why = await self._batches(connection, stream)
+        except Problem as problem:
+            why = problem.slug
+            await self._send(connection, _refusal(problem))
+        except TimeoutError:
+            why = "reader-stopped"
+        finally:
+            # also where this task is cancelled: the end is recorded by a thread that goes on
+            self._streaming.submit(self._vault.streams.end, stream, "stopped", why)
+
+    async def _batches(self, connection: socket.socket, stream: Stream) -> str:
+        """Why it came to its end. Raises OSError, TimeoutError where the reader went away or stopped reading."""
+        loop = asyncio.get_running_loop()
+        asked = asyncio.create_task(_receive(connection))
+        try:
+            while True:
+                wish = await asyncio.wait_for(asked, self._vault.streams.idle)
+                if wish is None:
+                    return "reader-stopped"
+                # the next question is waited for meanwhile, so that a reader who goes away ends a long search
+                asked = asyncio.create_task(_receive(connection))
+                work = asyncio.ensure_future(loop.run_in_executor(self._streaming, stream.next, wish))
+                either: set[asyncio.Future[Any]] = {work, asked}
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                if not work.done() and (asked.cancelled() or asked.exception() or asked.result() is None):
+                    stream.abort("reader-gone")
+                try:
+                    batch = await work
+                except Problem as problem:
+                    await self._send(connection, _refusal(problem))
+                    if stream.over:
+                        return problem.slug
+                    continue
+                if batch is None:
+                    await self._send(connection, {"ok": True, "end": True, **stream.told})
+                    return ""
+                await self._hand_over(connection, batch)
+        except frames.FrameError:
+            return "reader-gone"
+        finally:
+            asked.cancel()
+
+    async def _hand_over(self, connection: socket.socket, batch: Batch) -> None:
+        said = {"ok": True, "rows": batch.rows, "bytes": batch.bytes, "of": batch.of}
+        try:
+            await self._send(connection, said, batch.fd)
+        finally:
+            os.close(batch.fd)
+
+    def _open_stream(self, request: dict[str, Any], uid: int) -> Stream:
+        ticket = self._ticket(request, uid)
+        if not ticket.stream:
+            raise _other_ticket("The ticket opens a whole view, not a stream.")
+        stream = self._vault.streams.open(ticket)
+        log.info("stream of %s version %d for entry %d", ticket.dataset, ticket.version, ticket.entry)
+        return stream
+
+    def _ticket(self, request: dict[str, Any], uid: int) -> ReadTicket:
         token = request.get("ticket")
         if request.get("v") != 1 or not isinstance(token, str):
             raise _bad_request('it must be {"v": 1, "ticket": "..."}')
-        ticket = self._vault.tickets.verify(token, ReadTicket, peer_uid=uid)
+        return self._vault.tickets.verify(token, ReadTicket, peer_uid=uid)
+
+    def _read(self, request: dict[str, Any], uid: int) -> Answer:
+        ticket = self._ticket(request, uid)
+        if ticket.stream:
+            raise _other_ticket("The ticket opens a stream, not a whole view.")
         answer = self._vault.reader.read(ticket)
         log.info("read %s version %d for entry %d", ticket.dataset, ticket.version, ticket.entry)
         return answer
@@ -173,6 +261,17 @@ def _refusal(problem: Problem) -> dict[str, Any]:
 
 def _bad_request(detail: str) -> Problem:
     return Problem(400, "bad-request", "The request cannot be read", detail, next="Use strongroom.open().")
+
+
+def _other_ticket(detail: str) -> Problem:
+    return Problem(
+        403,
+        "ticket-refused",
+        "The ticket was refused",
+        detail,
+        why=("the log says of each ticket which of the two it was for",),
+        next="Ask for the other kind.",
+    )
 
 
 def _too_many() -> Problem:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 
-_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+_CONTENT = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _MFD_NOEXEC_SEAL = 0x0008  # Linux 6.3; not in Python 3.11's os module
-_READ_ONLY_FOR_ALL = 0o444  # a kernel under another uid may map it again by /proc/self/fd; the seals forbid the rest
+_READ_ONLY_FOR_ALL = 0o444  # a kernel under another uid may map it again by /proc/self/fd, and no more
 
 
 def create(name: str) -> int:
@@ -30,10 +30,41 @@ def path(fd: int) -> str:
     return f"/proc/self/fd/{fd}"
 
 
-def seal(fd: int) -> None:
-    """Make content and size final. Raises OSError while somebody maps it writable."""
+def seal(fd: int, *, for_good: bool = False) -> None:
+    """Make the content final: no byte of it can be changed or added by anybody, this process included.
+
+    Unless `for_good`, it can still be cut off by who has it open for writing: to take it back. Its mode lets no other
+    uid open it so; under the same uid anybody could change the mode. Raises OSError while somebody maps it writable.
+    """
     os.fchmod(fd, _READ_ONLY_FOR_ALL)
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _CONTENT | (fcntl.F_SEAL_SHRINK if for_good else 0))
+
+
+def cut_off(fd: int) -> bool:
+    """Take the content away from all who have it open or mapped; False where it was sealed for good.
+
+    Whoever touches a page that they mapped gets SIGBUS from here on.
+    """
+    try:
+        os.ftruncate(fd, 0)
+    except PermissionError:
+        return False
+    return True
+
+
+def is_held(fd: int) -> bool:
+    """Whether anybody but the holder of `fd` (who made the file, and has it open for writing) has it open or mapped,
+    or a descriptor of it is on its way: Linux grants a write lease only where nobody has.
+    """
+    probe = reopen_read_only(fd)
+    try:
+        fcntl.fcntl(probe, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        fcntl.fcntl(probe, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(probe)
+    return False
 
 
 def reopen_read_only(fd: int) -> int:

@@ -85,7 +85,7 @@ def check_files_view(view: View, manifest: Manifest) -> None:
 
 
 def unseal(published: Published, view: View, keys: Keys, max_bytes: int) -> int:
-    """A new memory file with the one file that the view names, sealed against changes; the caller closes it.
+    """A new memory file with the one file that the view names; the caller seals and closes it.
 
     Raises Problem: too large, or not what was signed.
     """
@@ -97,7 +97,8 @@ def unseal(published: Published, view: View, keys: Keys, max_bytes: int) -> int:
             "view-too-large",
             "The file is larger than allowed",
             f"It has {file.length} bytes; {max_bytes} may go into one kernel.",
-            why=("the ticket's max_bytes",),
+            why=("the ticket's max_bytes, and what this kernel and all together may hold",),
+            next="Let go of other opened data (del the variables, or restart the kernel), and try again.",
         )
     target = memfd.create("strongroom-file")
     try:
@@ -114,7 +115,6 @@ def unseal(published: Published, view: View, keys: Keys, max_bytes: int) -> int:
             raise damaged(about.dataset, about.version, file.stored, str(error)) from error
         finally:
             os.close(source)
-        memfd.seal(target)
     except BaseException:
         os.close(target)
         raise

@@ -11,6 +11,7 @@ import jwt
 
 from strongroom_hub.config import Instance
 from strongroom_hub.problems import Problem
+from strongroom_hub.vault.controldoor import ControlDoor
 from strongroom_hub.vault.durable import FRESH
 from strongroom_hub.vault.exports import Exports
 from strongroom_hub.vault.jobs import decode_keys
@@ -20,9 +21,12 @@ from strongroom_hub.vault.manifest import FILES, SYNTHETIC, Manifest
 from strongroom_hub.vault.partwriter import BYTES_PER_PART
 from strongroom_hub.vault.places import Places
 from strongroom_hub.vault.reader import Reader
+from strongroom_hub.vault.recall import Recall
 from strongroom_hub.vault.settings import VaultSettings
 from strongroom_hub.vault.setup import load_receipt_key
+from strongroom_hub.vault.shelf import Shelf
 from strongroom_hub.vault.store import Store
+from strongroom_hub.vault.streams import Streams
 from strongroom_hub.vault.tickets import IngestTicket, KeyTicket, TicketVerifier, load_public_key
 from strongroom_hub.vault.uploads import Upload, Uploads
 from strongroom_hub.vault.workers import Workers
@@ -52,12 +56,16 @@ class Vault:
         self._places = places = Places.of(instance)
         control_key = load_public_key(instance.public_dir / "control.pub.pem")
         self.tickets = TicketVerifier(control_key, started=time.time() if started is None else started)
-        service = VaultSettings.load(instance).key_service(places)
-        self.keys = Keys(service, places.root_key, may_create=not any(places.store.iterdir()))
-        self.workers = Workers()
+        self.settings = VaultSettings.load(instance)
+        self.keys = Keys(self.settings.key_service(places), places.root_key, may_create=not any(places.store.iterdir()))
+        self.workers = Workers(held=self.settings.streams.all)
         self.store = Store(places.store, control_key)
-        self.reader = Reader(self.store, self.keys, self.workers)
+        self.shelf = Shelf(self.settings.memory.limits)
+        # under one uid a kernel could cut off what others hold: there, nobody can
+        self.reader = Reader(self.store, self.keys, self.workers, self.shelf, for_good=instance.uids is None)
         self._receipt_key = load_receipt_key(places.receipt_key)
+        self.recall = Recall(self.shelf, ControlDoor(instance.control_socket, self._receipt_key))
+        self.streams = Streams(self.reader, self.workers, self.shelf, self.recall, self.settings.streams)
         self.exports = Exports(places.exports, self.store, self.keys, self.workers, self._receipt_key)
         self.uploads = Uploads(places.uploads, self.keys)
         self.key_room = KeyRoom(self.keys, self.store, [self.store, self.exports, self.uploads])
@@ -65,9 +73,10 @@ class Vault:
         self.part_bytes = BYTES_PER_PART
 
     def start(self) -> None:
-        """Sweep what a killed vault left half-built, and start the spare worker."""
+        """Sweep what a killed vault left half-built, start the spare worker, and begin to ask what still stands."""
         self.sweep()
         self.workers.start()
+        self.recall.start()
 
     def sweep(self) -> None:
         """Remove what a killed vault left half-built; to be called before the first request."""
@@ -79,7 +88,9 @@ class Vault:
                 file.unlink()
 
     def close(self) -> None:
-        self.reader.close()
+        self.streams.close()
+        self.recall.close()
+        self.shelf.close()
         self.workers.close()
         self.intake.close()
 

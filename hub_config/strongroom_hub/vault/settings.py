@@ -1,7 +1,8 @@
-"""`vault.toml` beside `instance.toml`: where the vault's master key is. Places and names, never a secret."""
+"""`vault.toml` beside `instance.toml`: where the vault's master key is, what kernels may hold. Never a secret."""
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from strongroom_hub.problems import Problem
 from strongroom_hub.vault.keyfiles import LocalKeyService, Passphrase, credentials_folder
 from strongroom_hub.vault.keys import KeyService
 from strongroom_hub.vault.places import Places
+from strongroom_hub.vault.shelf import MIB, Limits
 from strongroom_hub.vault.transit import TransitKeyService, TransitSettings
 
 FILE = "vault.toml"
@@ -31,11 +33,43 @@ class KeySettings(_Strict):
     transit: TransitSettings | None = None
 
 
+_Mib = Annotated[int, Field(ge=16, le=1 << 24, strict=True)]
+_HALF = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 // MIB
+"""Of this machine's memory, in MiB."""
+
+
+class MemorySettings(_Strict):
+    """Opened data that kernels may hold of the vault's memory, in MiB; `cache`: what is kept for the next kernel."""
+
+    kernel: _Mib = 4096
+    all: _Mib = max(16, _HALF)
+    cache: _Mib = 1024
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.kernel * MIB, self.all * MIB, self.cache * MIB)
+
+
+class StreamSettings(_Strict):
+    """Streams at a time, of one person in one project and in all; seconds that a reader may take over one batch;
+    MiB of one batch.
+    """
+
+    person: Annotated[int, Field(ge=1, le=64, strict=True)] = 3
+    all: Annotated[int, Field(ge=1, le=256, strict=True)] = 12
+    idle: Annotated[int, Field(ge=1, le=24 * 3600, strict=True)] = 900
+    batch: Annotated[int, Field(ge=1, le=1024, strict=True)] = 128
+
+
 _DEFAULT = KeySettings()
+_MEMORY = MemorySettings()
+_STREAMS = StreamSettings()
 
 
 class _Document(_Strict):
     keys: KeySettings = _DEFAULT
+    memory: MemorySettings = _MEMORY
+    streams: StreamSettings = _STREAMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +77,8 @@ class VaultSettings:
     """What `vault.toml` says; all of it has a default."""
 
     keys: KeySettings = _DEFAULT
+    memory: MemorySettings = _MEMORY
+    streams: StreamSettings = _STREAMS
 
     @classmethod
     def load(cls, instance: Instance) -> VaultSettings:
@@ -61,7 +97,7 @@ class VaultSettings:
             raise _unusable(file, "keys.transit belongs to service = 'transit', and that needs it")
         if document.keys.passphrase is not None and document.keys.service != "local":
             raise _unusable(file, "keys.passphrase belongs to service = 'local'")
-        return cls(document.keys)
+        return cls(document.keys, document.memory, document.streams)
 
     def key_service(self, places: Places) -> KeyService:
         """The service that holds the master key. Raises Problem where it cannot be used."""
@@ -81,5 +117,5 @@ def _unusable(file: Path, why: str) -> Problem:
         "vault-settings",
         "The vault's settings cannot be used",
         f"{file}: {why}.",
-        next="Correct the file (docs/operators/keys.md).",
+        next="Correct the file (docs/operators/keys.md, docs/operators/limits.md).",
     )

@@ -153,6 +153,8 @@ class ReadTicket(View):
     view: Sha256
     max_bytes: Size
     entry: Annotated[int, Field(ge=0, strict=True)]
+    stream: Annotated[bool, Field(strict=True)] = False
+    """It opens a stream of batches, whose end is recorded; False: the whole view at once."""
 
 
 class Plan(_Claims):

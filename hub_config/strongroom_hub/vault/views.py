@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 from strongroom_policy import filters
@@ -65,6 +66,91 @@ def write_view(job: ViewJob, target: int, max_bytes: int) -> Written:
     return Written(rows, checked)
 
 
+ROWS_PER_BATCH = 100_000
+_MOST_ROWS = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What of a view a reader wants in batches. It is applied to what the view shows, never to what is stored."""
+
+    rows: int = ROWS_PER_BATCH
+    """Of one batch, at most."""
+    columns: list[str] | None = None
+    where: tuple[str, ...] = ()
+    """Conditions in the language of row filters; all have to hold."""
+    limit: int | None = None
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, Any]) -> Wish:
+        """Raises Problem 422."""
+        rows, columns, where = raw.get("rows", ROWS_PER_BATCH), raw.get("columns"), raw.get("where") or []
+        limit = raw.get("limit")
+        if not _is_count(rows) or not 1 <= rows <= _MOST_ROWS:
+            raise _bad_wish(f"A batch has 1 to {_MOST_ROWS:,} rows.")
+        if columns is not None and not (_are_texts(columns) and columns and len(set(columns)) == len(columns)):
+            raise _bad_wish("Columns are a list of names, each once.")
+        if not _are_texts(where) or len(where) > _MOST_CONDITIONS:
+            raise _bad_wish("Conditions are a short list of texts.")
+        if limit is not None and not (_is_count(limit) and limit >= 0):
+            raise _bad_wish("A number of rows is a whole number from 0.")
+        return cls(rows, columns, tuple(where), limit)
+
+
+_MOST_CONDITIONS = 64
+
+
+def batches(job: ViewJob, view: pl.LazyFrame, wish: Wish, most: int) -> Iterator[pl.DataFrame]:
+    """What is wanted of an open view, in its order, in batches of about `most` bytes at the largest. Raises Problem."""
+    whole = not job.rows and not wish.where and wish.limit is None
+    rows = 0
+    try:
+        for batch in _wanted(view, wish).collect_batches(chunk_size=wish.rows, engine="streaming"):
+            step = min(wish.rows, max(1, batch.height * most // max(1, int(batch.estimated_size()))))
+            for piece in batch.iter_slices(step):
+                if piece.height:
+                    rows += piece.height
+                    yield piece
+    except pl.exceptions.PolarsError as error:
+        raise _unreadable(job, error) from error
+    if whole and rows != job.table.rows:
+        raise damaged(job.manifest.dataset, job.manifest.version, "parts", f"{rows} rows instead of {job.table.rows}")
+
+
+def _wanted(view: pl.LazyFrame, wish: Wish) -> pl.LazyFrame:
+    schema = view.collect_schema()
+    try:
+        conditions = [to_polars(filters.parse(text), schema) for text in wish.where]
+    except ValueError as error:
+        raise _bad_wish(f"{error}.") from error
+    unknown = [name for name in wish.columns or () if name not in schema]
+    if unknown:
+        raise _bad_wish(f"The view has no column {unknown[0]!r}.")
+    wanted = view.filter(conditions) if conditions else view
+    if wish.columns is not None:
+        wanted = wanted.select(wish.columns)
+    return wanted if wish.limit is None else wanted.head(wish.limit)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) and len(one) <= filters.MAX_LENGTH for one in value)
+
+
+def _bad_wish(detail: str) -> Problem:
+    return Problem(
+        422,
+        "bad-selection",
+        "These rows and columns cannot be selected",
+        detail,
+        why=("a stream selects among the columns that its ticket allows, as they are shown",),
+        next="Name columns of the view, or select after reading.",
+    )
+
+
 def collect_view(job: ViewJob) -> pl.DataFrame:
     """The view in memory. Raises Problem."""
     with open_view(job) as view:
@@ -79,9 +165,10 @@ def too_large(max_bytes: int) -> Problem:
         413,
         "view-too-large",
         "The view is larger than allowed",
-        f"More than {max_bytes} bytes would go into one kernel.",
-        why=("the ticket's max_bytes",),
-        next="Open fewer columns.",
+        f"More than {max_bytes / (1 << 20):,.1f} MiB would go into one kernel at once.",
+        why=("the ticket's max_bytes, and what this kernel and all together may hold",),
+        next="Open fewer columns, let go of other opened data, or read it in batches: "
+        'strongroom.open("namespace/name", stream=True).iter_batches().',
     )
 
 

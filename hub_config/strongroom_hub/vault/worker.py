@@ -17,8 +17,9 @@ import polars_hash as plh
 
 from strongroom_hub import frames
 from strongroom_hub.problems import Problem
-from strongroom_hub.vault import checks, views
+from strongroom_hub.vault import checks, memfd, views
 from strongroom_hub.vault.jobs import ViewJob, encode_keys
+from strongroom_hub.vault.parts import Mark
 from strongroom_hub.vault.sealing import seal_files
 from strongroom_hub.vault.tickets import Plan
 from strongroom_hub.vault.uploads import CHUNK, Reader, Upload
@@ -27,6 +28,8 @@ from strongroom_hub.vault.workers import MAX_JOB
 _PR_SET_DUMPABLE = 4
 _MAX_SECONDS = 900
 """For jobs that do not say how long they may take."""
+_AHEAD = 2
+"""Batches that a stream makes before they are asked for."""
 
 
 def forbid_inspection() -> None:
@@ -48,7 +51,10 @@ def main() -> None:
         except frames.FrameError:
             return  # the vault ended and never needed this spare
         signal.alarm(int(job.get("seconds", _MAX_SECONDS)))  # nobody may be left to kill this process
-        frames.send(vault, _answer(job, fds), limit=MAX_JOB)
+        try:
+            frames.send(vault, _answer(vault, job, fds), limit=MAX_JOB)
+        except (OSError, frames.FrameError):
+            return  # the vault let go of this job
 
 
 def _warm_up() -> None:
@@ -61,13 +67,17 @@ def _warm_up() -> None:
     pl.scan_parquet(buffer).filter(pl.col("b") > 0).with_columns(hashed).collect(engine="streaming")
 
 
-def _answer(job: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+def _answer(vault: socket.socket, job: dict[str, Any], fds: list[int]) -> dict[str, Any]:
     memory = int(job["memory"])
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))  # what asks for more ends, before the machine does
     try:
+        if job["kind"] == "stream":
+            return {"ok": True, **_stream(job, vault)}
         return {"ok": True, **_JOBS[job["kind"]](job, fds[0] if fds else -1)}
     except Problem as problem:
         return {"ok": False, "problem": problem.as_json()}
+    except frames.FrameError:
+        raise  # the vault let go of this job: there is nobody to tell
     except OSError as error:
         failure = Problem(
             507,
@@ -94,6 +104,42 @@ def _read(job: dict[str, Any], fd: int) -> dict[str, Any]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, max_bytes))
     written = views.write_view(ViewJob.from_json(job["view"]), fd, max_bytes)
     return {"rows": written.rows, "checked": written.checked}
+
+
+def _stream(job: dict[str, Any], vault: socket.socket) -> dict[str, Any]:
+    """The view in batches: an empty one first, then, when the vault has said which rows and columns, all of them."""
+    view_job, most = ViewJob.from_json(job["view"]), int(job["most"])
+    checked: dict[str, Mark] = {}
+    with views.open_view(view_job, checked) as view:
+        about = {"checked": checked, "of": None if view_job.rows else view_job.table.rows}
+        _hand_over(vault, view.head(0).collect(), about)
+        wish = views.Wish.parse(_asked(vault, job).get("wish", {}))
+        rows, free = 0, _AHEAD
+        for batch in views.batches(view_job, view, wish, most):
+            if not free:
+                _asked(vault, job)
+                free += 1
+            _hand_over(vault, batch, {})
+            free -= 1
+            rows += batch.height
+    return {"end": True, "rows": rows}
+
+
+def _asked(vault: socket.socket, job: dict[str, Any]) -> dict[str, Any]:
+    """What the vault says next, however long that takes: a vault that ends closes the socket."""
+    signal.alarm(0)
+    said, _ = frames.receive(vault, limit=MAX_JOB)
+    signal.alarm(int(job["seconds"]))
+    return said
+
+
+def _hand_over(vault: socket.socket, batch: pl.DataFrame, about: dict[str, Any]) -> None:
+    fd = memfd.create("strongroom-batch")
+    try:
+        batch.write_ipc(memfd.path(fd), compression="uncompressed", compat_level=pl.CompatLevel.oldest())
+        frames.send(vault, {"ok": True, "rows": batch.height, **about}, [fd], limit=MAX_JOB)
+    finally:
+        os.close(fd)
 
 
 def _ingest(job: dict[str, Any], _: int) -> dict[str, Any]:

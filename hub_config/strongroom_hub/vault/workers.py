@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from strongroom_hub import frames
@@ -53,16 +53,65 @@ class _Worker:
         return self.process.wait()
 
 
+class Conversation:
+    """What is said to and by one worker in the course of a long job."""
+
+    def __init__(self, worker: _Worker, deadline: float, ended: Callable[[], None]) -> None:
+        self._worker = worker
+        self._deadline = deadline
+        self._ended: Callable[[], None] | None = ended
+        self._lock = threading.Lock()
+        worker.socket.settimeout(deadline)
+
+    def hear(self) -> tuple[dict[str, Any], list[int]]:
+        """What it says next, and the memory files that came with it, which the caller closes. Raises Problem."""
+        try:
+            return frames.receive(self._worker.socket, max_fds=1, limit=MAX_JOB)
+        except TimeoutError as error:
+            raise _died(f"It said nothing for {self._deadline:.0f} seconds.") from error
+        except (OSError, frames.FrameError) as error:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._worker.process.wait(timeout=2)
+            raise _died(_last_words(self._worker.end())) from error
+
+    def receive(self) -> tuple[dict[str, Any], list[int]]:
+        """As `hear`; a problem that it tells is raised."""
+        message, fds = self.hear()
+        if message.get("ok") is not True:
+            raise Problem.from_json(message.get("problem", {}))
+        return message, fds
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Raises Problem where it is gone."""
+        try:
+            frames.send(self._worker.socket, message, limit=MAX_JOB)
+        except OSError as error:
+            raise _died(_last_words(self._worker.end())) from error
+
+    def end(self) -> None:
+        """End it, whatever it does."""
+        with self._lock:
+            ended, self._ended = self._ended, None
+        if ended is not None:
+            with contextlib.suppress(OSError):
+                self._worker.socket.shutdown(socket.SHUT_RDWR)  # whoever waits for its word stops waiting
+            self._worker.end()
+            ended()
+
+
 class Workers:
     """Runs jobs, at most `limit` at a time, each at most `deadline` seconds."""
 
-    def __init__(self, *, limit: int = 4, deadline: float = 300.0, spares: int = 2, memory: int = 0) -> None:
+    def __init__(
+        self, *, limit: int = 4, deadline: float = 300.0, spares: int = 2, memory: int = 0, held: int = 0
+    ) -> None:
         """`spares`: processes that are started ahead, about 100 MB each. `memory`: bytes that one may allocate, beside
-        the memory file that it fills; 0: half of what the machine has.
+        the memory file that it fills; 0: half of what the machine has. `held`: workers that are spoken with at a time.
         """
         self._memory = memory or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
         self._deadline = deadline
         self._slots = threading.BoundedSemaphore(limit)
+        self._held = threading.Semaphore(held)
         self._lock = threading.Lock()
         self._spares: deque[_Worker] = deque()
         self._wanted = spares
@@ -105,6 +154,39 @@ class Workers:
             return self._run_on(worker, job, fds)
         finally:
             self._slots.release()
+
+    def open(self, job: dict[str, Any]) -> Conversation:
+        """A worker that does one long job and is spoken with meanwhile. Raises Problem where too many do."""
+        if not self._held.acquire(blocking=False):
+            raise Problem(
+                503,
+                "vault-busy",
+                "The vault streams as much as it can",
+                "No worker is free for another stream.",
+                why=("each stream keeps a process of the vault waiting (vault.toml, streams)",),
+                next="Try again in a minute; if it stays so, tell an operator.",
+            )
+        try:
+            worker = self._take()
+            self._refill()
+            held = Conversation(worker, self._deadline, lambda: self._let_go(worker.process.pid))
+        except BaseException:
+            self._held.release()
+            raise
+        with self._lock:
+            self.busy.add(worker.process.pid)
+        try:
+            held.hear()
+            held.send({**job, "memory": self._memory, "seconds": int(self._deadline)})
+        except BaseException:
+            held.end()
+            raise
+        return held
+
+    def _let_go(self, pid: int) -> None:
+        with self._lock:
+            self.busy.discard(pid)
+        self._held.release()
 
     def _run_on(self, worker: _Worker, job: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:
         pid = worker.process.pid

@@ -18,6 +18,7 @@ from strongroom._drafts import Draft
 from strongroom._errors import AccessDenied, StrongroomError, Unavailable, UnknownDataset
 from strongroom._files import Files
 from strongroom._save import Saved
+from strongroom._stream import Stream
 
 __version__ = "0.1.0"
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Files",
     "Label",
     "Saved",
+    "Stream",
     "StrongroomError",
     "Unavailable",
     "UnknownDataset",

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, overload
 
-from strongroom import _complete, _dataset, _drafts, _files, _forms, _names, _save, _used, _wire
+from strongroom import _complete, _dataset, _drafts, _files, _forms, _names, _save, _stream, _used, _wire
 from strongroom._catalog import Catalog
 from strongroom._dataset import Dataset
 from strongroom._drafts import DAYS, Draft
 from strongroom._errors import StrongroomError, UnknownDataset
 from strongroom._files import Files
 from strongroom._save import Saved
+from strongroom._stream import Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +49,43 @@ class Budget:
         return f"May be shown: {said or 'everything'}. {self.text} ({self.rule})"
 
 
+@overload
 def open(  # noqa: A001
-    name: str, *, version: int | None = None, columns: list[str] | None = None, synthetic: bool = False
-) -> Dataset:
+    name: str,
+    *,
+    version: int | None = None,
+    columns: list[str] | None = None,
+    synthetic: bool = False,
+    stream: Literal[False] = False,
+) -> Dataset: ...
+@overload
+def open(  # noqa: A001
+    name: str,
+    *,
+    version: int | None = None,
+    columns: list[str] | None = None,
+    synthetic: bool = False,
+    stream: Literal[True],
+) -> Stream: ...
+def open(  # noqa: A001
+    name: str,
+    *,
+    version: int | None = None,
+    columns: list[str] | None = None,
+    synthetic: bool = False,
+    stream: bool = False,
+) -> Dataset | Stream:
     """Read a dataset: the newest version and all columns that you may read, unless told otherwise.
 
     `name` is "namespace/name", also with a version ("health/randhie@3") or "@latest". What you get says which version
     it is. With `synthetic` you get its synthetic twin, made-up rows of the same form, which needs no access and raises
-    no label: write your code on that first. Raises AccessDenied (with the way to ask for access), UnknownDataset or
-    Unavailable; TypeError or ValueError for what cannot be meant.
+    no label: write your code on that first. With `stream` nothing is read yet: `.iter_batches()` and `.scan()` bring it
+    in batches, for what does not fit into memory. Raises AccessDenied (with the way to ask for access), UnknownDataset
+    or Unavailable; TypeError or ValueError for what cannot be meant.
     """
     dataset, wanted = _names.parse(name, version)
+    if stream:
+        return _stream.opened(dataset, wanted, _listed(columns), synthetic=bool(synthetic))
     return _dataset.read(dataset, wanted, _listed(columns), synthetic=bool(synthetic))
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, overload
 
 import pyarrow as pa
 
 from strongroom import _names, _used, _wire
-from strongroom._errors import StrongroomError, Unavailable, from_problem
+from strongroom._errors import AccessDenied, StrongroomError, Unavailable, from_problem
 
 if TYPE_CHECKING:
     import duckdb as _duckdb
@@ -29,9 +29,24 @@ class Dataset:
     columns: tuple[str, ...]
     masked: dict[str, str]
     """Column -> how it is masked: "null", "redact" or "hash"."""
-    _table: pa.Table
+    _rows: pa.Table
     synthetic: bool = False
     """Made-up rows of the same form, not the data."""
+    _held: Held | None = None
+
+    @property
+    def _table(self) -> pa.Table:
+        """Raises AccessDenied where the vault took the data back: touching it would end this kernel."""
+        if self._held is not None and self._held.is_gone():
+            raise AccessDenied(
+                "This data was taken back",
+                f"Your access to {self.name} ended, so the vault took version {self.version} out of this kernel.",
+                ("data that was opened is taken back when the right to it ends",),
+                f'strongroom.open("{self.name}") says why, or opens it again. Do not use tables made from this one '
+                "without a copy: that ends the kernel.",
+                "taken-back",
+            )
+        return self._rows
 
     def arrow(self) -> pa.Table:
         """As a pyarrow table, without a copy."""
@@ -64,6 +79,26 @@ class Dataset:
 
         return (connection or duckdb.connect()).from_arrow(self._table)
 
+    def iter_batches(
+        self,
+        rows: int = 100_000,
+        *,
+        columns: list[str] | None = None,
+        progress: bool = False,  # noqa: ARG002
+    ) -> Iterator[Dataset]:
+        """The same data, at most `rows` rows at a time, as a stream's `iter_batches` gives it; here it is all in memory
+        already, so there is no progress to show. Raises KeyError, ValueError.
+        """
+        if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
+            raise ValueError("rows is a whole number from 1")
+        part = self if columns is None else self.select(*columns)
+        table = self._table.select(part.columns)
+        return (replace(part, _rows=table.slice(start, rows)) for start in range(0, table.num_rows, rows))
+
+    def scan(self, *, progress: bool = False) -> pl.LazyFrame:  # noqa: ARG002 - as a stream has it
+        """As a polars LazyFrame over the mapped data."""
+        return self.to_polars().lazy()
+
     @property
     def schema(self) -> pa.Schema:
         """Names and Arrow types of the columns."""
@@ -76,7 +111,7 @@ class Dataset:
     def select(self, *columns: str) -> Dataset:
         """The same data with these columns only, in this order; nothing is copied. Raises KeyError."""
         _used.touch(self.name, map(self._column, columns))
-        return replace(self, columns=columns, masked=_of(self.masked, columns), _table=self._table.select(columns))
+        return replace(self, columns=columns, masked=_of(self.masked, columns), _rows=self._table.select(columns))
 
     @overload
     def __getitem__(self, key: str) -> pa.ChunkedArray: ...
@@ -155,7 +190,7 @@ def read(name: str, version: int | None, columns: list[str] | None, *, synthetic
         if given.get("ok") is not True:
             raise from_problem(given.get("problem"), name)
         if descriptor is None:
-            raise _broken("the vault sent no data")
+            raise broken("the vault sent no data")
         if given.get("kind") == "files":
             raise StrongroomError(
                 "This dataset holds files, not a table",
@@ -164,9 +199,9 @@ def read(name: str, version: int | None, columns: list[str] | None, *, synthetic
                 slug="files-one-by-one",
             )
         try:
-            table = _mapped(descriptor)
+            table, held = mapped(descriptor)
         except (OSError, pa.ArrowInvalid) as error:
-            raise _broken(str(error)) from error
+            raise broken(str(error)) from error
     finally:
         if descriptor is not None:
             os.close(descriptor)
@@ -176,24 +211,47 @@ def read(name: str, version: int | None, columns: list[str] | None, *, synthetic
         label=str(answer.get("label", "secret")),
         columns=tuple(table.column_names),
         masked=dict(answer.get("masked") or {}),
-        _table=table,
+        _rows=table,
+        _held=held,
         synthetic=answer.get("synthetic") is True,
     )
     if synthetic and not found.synthetic:
-        raise _broken("the server answered with the data instead of its synthetic twin")
+        raise broken("the server answered with the data instead of its synthetic twin")
     _used.opened(found.name, found.columns)
     if columns is not None:
         _used.touch(found.name, columns)
     return found
 
 
-def _mapped(descriptor: int) -> pa.Table:
-    """The Arrow file behind a descriptor, by its memory: opening it anew, read-only, is what a sealed file allows."""
+class Held:
+    """The memory file behind a table, which the vault may cut off."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = os.dup(descriptor)
+        self._size = os.fstat(descriptor).st_size
+
+    def is_gone(self) -> bool:
+        return os.fstat(self._descriptor).st_size < self._size
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
+
+
+def mapped(descriptor: int, *, copied: int = 0) -> tuple[pa.Table, Held | None]:
+    """The Arrow file behind a descriptor, by its memory: opening it anew, read-only, is what a sealed file allows.
+
+    One of up to `copied` bytes is copied instead. Raises OSError or ArrowInvalid.
+    """
+    size = os.fstat(descriptor).st_size
+    if size <= copied:
+        with pa.ipc.open_file(pa.py_buffer(os.pread(descriptor, size, 0))) as reader:
+            return reader.read_all(), None
+    held = Held(descriptor)
     with pa.memory_map(f"/proc/self/fd/{descriptor}") as source, pa.ipc.open_file(source) as reader:
-        return reader.read_all()
+        return reader.read_all(), held
 
 
-def _broken(detail: str) -> Unavailable:
+def broken(detail: str) -> Unavailable:
     return Unavailable(
         "The data did not arrive whole",
         f"Nothing can be shown: {detail}.",

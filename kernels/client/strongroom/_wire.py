@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from strongroom._errors import Unavailable, from_problem
@@ -43,23 +46,73 @@ def fetch(ticket: str) -> tuple[dict[str, Any], int | None]:
     return answer, descriptors[0] if descriptors else None
 
 
-def _exchange(path: str, request: dict[str, Any], seconds: float, who: str) -> tuple[dict[str, Any], list[int]]:
-    body = json.dumps(request).encode()
-    descriptors: list[int] = []
+class Line:
+    """A connection to the vault that is kept: one stream. Its errors are Unavailable, as for any other question."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._connection.settimeout(_DATA_SECONDS)
+            with _told("The vault"):
+                self._connection.connect(DATA_SOCKET)
+            self.send(request)
+        except BaseException:
+            self.close()
+            raise
+
+    def send(self, request: dict[str, Any]) -> None:
+        body = json.dumps(request).encode()
+        with _told("The vault"):
+            self._connection.sendall(_LENGTH.pack(len(body)) + body)
+
+    def receive(self) -> tuple[dict[str, Any], int | None]:
+        """An answer and the descriptor of its data, which the caller closes."""
+        descriptors: list[int] = []
+        try:
+            with _told("The vault"):
+                answer = _answer(self._connection, descriptors)
+        except BaseException:
+            _close(descriptors)
+            raise
+        _close(descriptors[1:])
+        return answer, descriptors[0] if descriptors else None
+
+    def is_open(self) -> bool:
+        """Whether the vault waits for the next question."""
+        if self._connection.fileno() < 0:
+            return False
+        try:
+            # nothing was asked: what can be read is its farewell
+            return not select.select([self._connection], [], [], 0)[0]
+        except (OSError, ValueError):
+            return False
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@contextmanager
+def _told(who: str) -> Iterator[None]:
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(seconds)
-            connection.connect(path)
-            connection.sendall(_LENGTH.pack(len(body)) + body)
-            return _answer(connection, descriptors), descriptors
+        yield
     except (OSError, ValueError, TypeError) as error:
-        _close(descriptors)
         raise Unavailable(
             f"{who} does not answer",
             f"Nothing was read ({error}).",
             next_step="Run the cell again in a moment. If it stays so, tell whoever runs this Strongroom.",
             slug="unavailable",
         ) from error
+
+
+def _exchange(path: str, request: dict[str, Any], seconds: float, who: str) -> tuple[dict[str, Any], list[int]]:
+    body = json.dumps(request).encode()
+    descriptors: list[int] = []
+    try:
+        with _told(who), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(seconds)
+            connection.connect(path)
+            connection.sendall(_LENGTH.pack(len(body)) + body)
+            return _answer(connection, descriptors), descriptors
     except BaseException:  # an interrupt must not leave data open
         _close(descriptors)
         raise

@@ -7,7 +7,7 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from strongroom_hub.config import Instance
+from strongroom_hub.problems import Problem
 from strongroom_hub.vault import checks, memfd, setup
 from strongroom_hub.vault.manifest import digest
 from strongroom_hub.vault.reader import Answer
@@ -55,6 +56,32 @@ class Signer:
         return self.active.get((dataset, version), "0" * 64)
 
 
+class Standing:
+    """Control, as the vault asks it: which reads do not stand any more, and what it was told of their ends."""
+
+    def __init__(self) -> None:
+        self.over: dict[int, Problem] = {}
+        self.ends: list[dict[str, Any]] = []
+        self.asked: list[int] = []
+        self.down = False
+
+    def ended(self, entries: Collection[int]) -> dict[int, Problem]:
+        self._answer()
+        self.asked += entries
+        return {entry: self.over[entry] for entry in entries if entry in self.over}
+
+    def report(self, entry: int, state: str, **told: Any) -> None:
+        self._answer()
+        self.ends.append({"entry": entry, "state": state, **told})
+
+    def revoke(self, entry: int) -> None:
+        self.over[entry] = Problem(403, "revoked", "Your grant was revoked", "It was revoked.", next="Ask.")
+
+    def _answer(self) -> None:
+        if self.down:
+            raise Problem(503, "control-unreachable", "It does not answer", "Nobody is there.", next="Wait.")
+
+
 class Room:
     """A vault in this process, with somebody who signs as control does."""
 
@@ -62,6 +89,9 @@ class Room:
         self.instance = instance
         self.signer = signer
         self.vault = Vault(instance, started=time.time() - 5)
+        self.standing = Standing()
+        self.vault.recall.control = self.standing  # type: ignore[assignment]
+        self.vault.reader._for_good = False  # as where kernels have uids of their own
 
     def ingest(self, name: str, data: pl.DataFrame | bytes, *, label: str = "confidential", fmt: str = "csv") -> Any:
         return self.draft(name, data, label=label, fmt=fmt).manifest
@@ -173,6 +203,12 @@ def signer() -> Signer:
 
 @pytest.fixture
 def instance(signer: Signer) -> Iterator[Instance]:
+    with made_instance(signer) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def made_instance(signer: Signer) -> Iterator[Instance]:
     # not below pytest's folder: its path is too long for sockets, and closed to the other uid of one test
     home = Path(tempfile.mkdtemp(prefix="sr-"))
     data, run = home / "data", home / "run"
@@ -189,6 +225,12 @@ def instance(signer: Signer) -> Iterator[Instance]:
 
 @pytest.fixture
 def room(instance: Instance, signer: Signer) -> Iterator[Room]:
+    with made_room(instance, signer) as one:
+        yield one
+
+
+@contextlib.contextmanager
+def made_room(instance: Instance, signer: Signer) -> Iterator[Room]:
     one = Room(instance, signer)
     one.vault.workers.close()  # no spare is started ahead: most tests need one worker or none
     yield one

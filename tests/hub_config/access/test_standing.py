@@ -1,0 +1,134 @@
+"""The vault asks whether reads still stand, and tells how they ended; it proves by its signature who it is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from enclave import Enclave
+from strongroom_hub.problems import Problem
+
+
+def word(enclave: Enclave, key: Ed25519PrivateKey | None = None, **claims: Any) -> dict[str, str]:
+    parties = {"iss": "strongroom:vault", "aud": "strongroom:control"}
+    return {"receipt": jwt.encode({**parties, **claims}, key or enclave.vault.key, algorithm="EdDSA")}
+
+
+def ended(enclave: Enclave, *entries: int) -> dict[int, str]:
+    """The slugs of those that do not stand."""
+    answer = enclave.operator("POST", "reads/standing", word(enclave, act="standing", entries=list(entries)))
+    assert all(problem["detail"] for problem in answer["ended"].values())
+    return {int(entry): Problem.from_json(problem).slug for entry, problem in answer["ended"].items()}
+
+
+def end(enclave: Enclave, entry: int, **changed: Any) -> int:
+    told = {"state": "complete", "rows": 100, "bytes": 2400, "batches": 2, "why": "", **changed}
+    return int(enclave.operator("POST", "reads/ended", word(enclave, act="read-ended", entry=entry, **told))["entry"])
+
+
+def test_a_revoked_grant_ends_the_reads_that_it_allowed(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    grant = cardio.grant(server)["grant"]
+    read = cardio.read(server, kernel)["entry"]
+    assert ended(cardio, read) == {}
+    cardio.person("steward")("POST", f"grants/{grant['id']}/revoke", {"reason": "Over."})
+    assert ended(cardio, read) == {read: "revoked"}
+
+
+def test_an_expired_grant_a_closed_project_and_a_retired_version_end_reads(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    cardio.grant(server)
+    read = cardio.read(server, kernel)["entry"]
+    twin = cardio.clock()
+    cardio.clock.forward(days=31)
+    cardio.housekeeper.tick()
+    assert ended(cardio, read) == {read: "expired"}
+    cardio.clock.now = twin + timedelta(hours=1)
+
+
+def test_other_masks_end_a_read_and_the_same_ones_do_not(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    cardio.grant(server, masks={"age": "hash"})
+    read = cardio.read(server, kernel)["entry"]
+    assert ended(cardio, read) == {}
+    cardio.clock.forward(days=2)  # row filters are bound to the day of the read
+    assert ended(cardio, read) == {}
+    cardio.add_policy('p2, X9, *, read, health/randhie#person_id, *, mask, redact, , "from now on"\n')
+    assert ended(cardio, read) == {read: "rules-changed"}
+
+
+def test_a_kernel_that_ended_or_began_anew_ends_its_reads(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    cardio.grant(server)
+    read = cardio.read(server, kernel)["entry"]
+    cardio.clock.forward(seconds=1)
+    server("POST", "kernels", {"kernel": kernel, "notebook": "day.ipynb", "tier": "bubblewrap"})
+    assert ended(cardio, read) == {read: "kernel-ended"}
+    again = cardio.read(server, kernel)["entry"]
+    assert ended(cardio, read, again) == {read: "kernel-ended"}
+    server("DELETE", f"kernels/{kernel}", {"reason": "shutdown"})
+    assert ended(cardio, again) == {again: "kernel-ended"}
+
+
+def test_what_is_no_read_does_not_stand(cardio: Enclave) -> None:
+    assert ended(cardio, 0, 10**9) == {0: "bad-receipt", 10**9: "bad-receipt"}
+
+
+def test_a_stream_has_a_begin_and_one_end(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    cardio.grant(server)
+    answer = cardio.read(server, kernel, stream=True)
+    assert cardio.claims(answer["ticket"])["stream"] is True
+    assert cardio.claims(cardio.read(server, kernel)["ticket"])["stream"] is False
+    begun, whole = cardio.entries("control:read:allow")
+    assert begun["detail"]["stream"] is True
+    assert "stream" not in whole["detail"]
+    first = end(cardio, answer["entry"])
+    assert end(cardio, answer["entry"], state="stopped", rows=1) == first
+    (told,) = cardio.entries("control:read:end")
+    assert {name: told[name] for name in ("actor", "project", "server", "kernel", "object", "label")} == {
+        name: begun[name] for name in ("actor", "project", "server", "kernel", "object", "label")
+    }
+    assert told["detail"] == {
+        "read": answer["entry"],
+        "state": "complete",
+        "why": "",
+        "rows": 100,
+        "bytes": 2400,
+        "batches": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "claims"),
+    [
+        ("standing", {"act": "standing", "entries": "all"}),
+        ("standing", {"act": "standing", "entries": [True]}),
+        ("standing", {"act": "standing", "entries": [0] * 1001}),
+        ("standing", {"act": "read-ended", "entries": [0]}),
+        ("ended", {"act": "standing", "entry": 0, "state": "complete", "rows": 1, "bytes": 1, "batches": 1, "why": ""}),
+        ("ended", {"act": "read-ended", "entry": 0, "state": "odd", "rows": 1, "bytes": 1, "batches": 1, "why": ""}),
+        ("ended", {"act": "read-ended", "entry": 0, "state": "complete"}),
+        ("ended", {"act": "read-ended", "entry": 0, "state": "failed", "rows": 1, "bytes": 1, "batches": 1, "why": ""}),
+    ],
+)
+def test_only_whole_words_of_the_vault_count(cardio: Enclave, path: str, claims: dict[str, Any]) -> None:
+    with pytest.raises(Problem) as refused:
+        cardio.operator("POST", f"reads/{path}", word(cardio, **claims))
+    assert refused.value.slug == "bad-receipt"
+
+
+@pytest.mark.parametrize("path", ["standing", "ended"])
+def test_nobody_else_can_ask_or_tell(cardio: Enclave, path: str) -> None:
+    forged = word(cardio, Ed25519PrivateKey.generate(), act="standing", entries=[0])
+    with pytest.raises(Problem) as refused:
+        cardio.operator("POST", f"reads/{path}", forged)
+    assert refused.value.slug == "bad-receipt"
