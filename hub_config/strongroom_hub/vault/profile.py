@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from strongroom_hub.vault.looks import ColumnLook
@@ -82,19 +84,19 @@ def _coarse(look: ColumnLook, tags: Sequence[str]) -> dict[str, Any]:
         f"{q:g}": _back(_rounded(numbers[round(q * (len(numbers) - 1))], step), kind) for q in _QUANTILES
     }
     edge = _nice((high - low) / _BINS)
-    inner = [number for number in numbers if _rounded(low, edge) <= number < _rounded(high, edge)]
-    if inner:
-        told["histogram"] = _coarse_bins(numbers, look.known, _rounded(low, edge), _rounded(high, edge), edge, kind)
+    first, last = _rounded(low, edge), _rounded(high, edge)
+    if bisect_left(numbers, first) < bisect_left(numbers, last):
+        told["histogram"] = _coarse_bins(numbers, look.known, first, last, edge, kind)
     return told
 
 
 def _coarse_bins(  # noqa: PLR0917 - the axis and what lies on it
     numbers: list[float], known: int, low: float, high: float, step: float, kind: type
 ) -> dict[str, Any]:
+    """`numbers` in order."""
     edges = [low + step * n for n in range(round((high - low) / step) + 1)]
-    counts = [0] * (len(edges) + 1)
-    for number in numbers:
-        counts[min(sum(edge <= number for edge in edges), len(edges))] += 1
+    cuts = [0, *(bisect_left(numbers, edge) for edge in edges), len(numbers)]
+    counts = [after - before for before, after in pairwise(cuts)]
     scale = known / len(numbers)
     shares = [round(count / len(numbers), 2) if count * scale >= GROUP else None for count in counts]
     return {"edges": [_back(edge, kind) for edge in edges], "shares": shares, "open": True}
