@@ -154,12 +154,12 @@ class DataServer:
                 wish = await asyncio.wait_for(asked, self._vault.streams.idle)
                 if wish is None:
                     return "reader-stopped"
-                # the next question is waited for meanwhile, so that a reader who goes away ends a long search
+                # the next question comes after the answer: what comes earlier is the reader's going away, or as bad
                 asked = asyncio.create_task(_receive(connection))
                 work = asyncio.ensure_future(loop.run_in_executor(self._streaming, stream.next, wish))
                 either: set[asyncio.Future[Any]] = {work, asked}
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-                if not work.done() and (asked.cancelled() or asked.exception() or asked.result() is None):
+                if not work.done():
                     stream.abort("reader-gone")
                 try:
                     batch = await work

@@ -90,6 +90,9 @@ class Line:
     def close(self) -> None:
         self._connection.close()
 
+    def __del__(self) -> None:
+        self.close()
+
 
 @contextmanager
 def _told(who: str) -> Iterator[None]:

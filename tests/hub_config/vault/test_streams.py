@@ -7,6 +7,7 @@ import contextlib
 import operator
 import os
 import random
+import select
 import signal
 import socket
 import threading
@@ -333,13 +334,17 @@ def test_a_reader_who_stops_ends_the_stream_and_its_worker(
     if how == "is killed while it waits":
         worker = next(iter(served.room.vault.workers.busy))
         os.kill(worker, signal.SIGSTOP)  # it makes no more than it has
-        for _ in range(4):
+        answered = 1
+        frames.send(sock, {"v": 1})
+        while select.select([sock], [], [], 0.5)[0]:  # what was made ahead
+            frames.receive(sock, max_fds=1)
+            answered += 1
             frames.send(sock, {"v": 1})
     if how != "stops reading":
         sock.close()
     (end,) = served.ends(1)
     assert end["state"] == "stopped"
-    assert end["rows"] in ({100, 200, 300, 400} if "killed" in how else {100})
+    assert end["rows"] == 100 * (answered if "killed" in how else 1)
     assert served.room.vault.workers.busy == set()
     sock.close()
 
