@@ -141,6 +141,10 @@ class Control:
     async def catalog(self) -> dict[str, Any]:
         return await self._call("GET", "catalog")
 
+    async def profile(self, dataset: str) -> dict[str, Any]:
+        """What the label of its newest version lets be told of the data, and of its checks."""
+        return await self._call("GET", f"catalog/{dataset}/profile")
+
     async def access_requests(self) -> dict[str, Any]:
         return await self._call("GET", "access-requests")
 

@@ -31,6 +31,7 @@ HEARTBEAT = 15.0
 CHUNK = 1 << 20
 CELLS_SENT = 500
 _ID = r"(?P<identifier>[A-Za-z0-9_-]{1,64})"
+_DATASET = r"(?P<dataset>[a-z0-9][a-z0-9_-]{0,62}/[a-z0-9][a-z0-9_-]{0,62})"
 
 Verb = Callable[..., Awaitable[None]]
 
@@ -151,6 +152,15 @@ class Datasets(Handler):
             dataset = {**dataset, **bare, "access": access}
         known = [str(column.get("name")) for column in dataset.get("columns") or []]
         return {**dataset, "used": self.workspace.drafts.used(str(dataset.get("name")), known)}
+
+
+class DatasetProfile(Handler):
+    """Of a table that a project saved there is none."""
+
+    @web.authenticated
+    @spoken
+    async def get(self, dataset: str) -> None:
+        self.answer(await self.workspace.control.profile(dataset))
 
 
 class Drafts(Handler):
@@ -510,6 +520,7 @@ def routes(
         ("session", Session),
         ("stream", Stream),
         ("datasets", Datasets),
+        (f"datasets/{_DATASET}/profile", DatasetProfile),
         ("drafts", Drafts),
         (f"drafts/{_ID}/discard", DiscardDraft),
         ("access-requests", AccessRequests),

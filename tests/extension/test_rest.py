@@ -28,6 +28,14 @@ def test_session_and_catalogue(lab: Lab) -> None:
     assert lab.call("GET", "strongroom/api/datasets").json() == {"datasets": [{"name": "health/randhie", "used": []}]}
 
 
+def test_the_profile_of_a_dataset_is_controls(lab: Lab) -> None:
+    told = {"dataset": "health/randhie", "version": 1, "label": "confidential", "profile": None, "quality": None}
+    lab.control.answers["GET catalog/health/randhie/profile"] = told
+    assert lab.call("GET", "strongroom/api/datasets/health/randhie/profile").json() == told
+    for name in ("health", "..%2f..%2fx/y", "health/%2e%2e", "health/a%3fb", "Health/x"):
+        assert lab.call("GET", f"strongroom/api/datasets/{name}/profile").status_code == 404
+
+
 def test_a_problem_of_control_reaches_the_panel(lab: Lab) -> None:
     problem = {
         "type": "urn:strongroom:problem:days",

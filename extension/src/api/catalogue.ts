@@ -113,6 +113,21 @@ export interface Profile {
   readonly columns: Readonly<Record<string, ColumnProfile>>;
 }
 
+/** What may be told of the newest version to who may discover it. */
+export interface ToldProfile {
+  readonly dataset: string;
+  readonly version: number;
+  readonly label: Label;
+  /** null: there is none. */
+  readonly profile: Profile | null;
+  /** null: no checks were declared. `failed` null: the label lets only their number be told. */
+  readonly quality: {
+    readonly checks: number;
+    readonly passed: number;
+    readonly failed: readonly CheckResult[] | null;
+  } | null;
+}
+
 export interface Version extends VersionLine {
   readonly title: string;
   readonly description: string;

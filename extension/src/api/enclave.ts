@@ -1,3 +1,4 @@
+import type { ToldProfile } from './catalogue.js';
 import { bytes, json, path, query, type Transport } from './transport.js';
 import {
   asLabel,
@@ -27,6 +28,11 @@ export class EnclaveClient {
   async datasets(): Promise<readonly Dataset[]> {
     const answer = await json<{ datasets: Dataset[] }>(this.#transport, { method: 'GET', path: 'datasets' });
     return answer.datasets.map(dataset => ({ ...dataset, label: asLabel(dataset.label) }));
+  }
+
+  /** What the label of a dataset lets be told of its data and of its checks. */
+  profile(name: string): Promise<ToldProfile> {
+    return json(this.#transport, { method: 'GET', path: path('datasets', ...name.split('/'), 'profile') });
   }
 
   async accessRequests(): Promise<readonly AccessRequest[]> {

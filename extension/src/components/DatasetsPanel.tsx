@@ -6,6 +6,7 @@ import { Await, Button, Code, Day, Empty, Facts, LabelBadge, Moment, ProblemView
 import { DraftCard } from './Drafts.js';
 import { count, HABITS, loadCode, maskWord, openCode, type Habit } from './format.js';
 import { useAction, useLoad } from './hooks.js';
+import { missingWord, ProfileNote, ProfileValues } from './Profile.js';
 
 const CODES_SHOWN = 6;
 
@@ -298,6 +299,7 @@ function DatasetItem({
             );
           })}
         </ul>
+        {derived === null && dataset.columns.length > 0 && <ProfileSection name={dataset.name} client={client} />}
       </div>
     </details>
   );
@@ -318,6 +320,75 @@ function Twin({ dataset, insert }: { readonly dataset: Dataset; readonly insert:
           Insert code for the twin
         </Button>
       </div>
+    </section>
+  );
+}
+
+/** How the values lie and how the checks went, as far as the label lets it be told; asked for when wanted. */
+function ProfileSection({ name, client }: { readonly name: string; readonly client: EnclaveClient }): JSX.Element {
+  const [shown, setShown] = useState(false);
+  return shown ? (
+    <Told name={name} client={client} />
+  ) : (
+    <div className="sr-Actions">
+      <Button
+        name={`Show profile and checks of ${name}`}
+        onClick={() => {
+          setShown(true);
+        }}
+      >
+        Show profile and checks
+      </Button>
+    </div>
+  );
+}
+
+function Told({ name, client }: { readonly name: string; readonly client: EnclaveClient }): JSX.Element {
+  const loaded = useLoad(() => client.profile(name), `profile ${name}`);
+  return (
+    <section aria-label={`Profile and checks of ${name}`}>
+      <h3>Profile and checks</h3>
+      <Await loaded={loaded} what="the profile">
+        {({ profile, quality }) => (
+          <>
+            {profile === null ? (
+              <p className="sr-Quiet">There is no profile: it was taken in before there were any, or is no table.</p>
+            ) : (
+              <>
+                <ProfileNote profile={profile} />
+                <ul className="sr-Columns">
+                  {Object.entries(profile.columns).map(([column, one]) => (
+                    <li key={column}>
+                      <span className="sr-Tags">
+                        <code>{column}</code>
+                        <span className="sr-Quiet">
+                          {missingWord(one)} missing
+                          {one.different !== undefined && `, ${one.different} different`}
+                        </span>
+                      </span>
+                      <span className="sr-Columns-text">
+                        <ProfileValues profile={one} />
+                      </span>
+                    </li>
+                  ))}
+                </ul>
+              </>
+            )}
+            <p>
+              {quality === null
+                ? 'No checks were declared.'
+                : `${quality.passed} of ${count(quality.checks, 'declared check')} passed.`}
+              {quality?.failed === null && quality.passed < quality.checks && ' The label lets no more be told.'}
+            </p>
+            {(quality?.failed ?? []).map(one => (
+              <p key={one.text}>
+                <StateBadge state={one.state} /> {one.text}
+                {one.why !== '' && <span className="sr-Quiet"> ({one.why})</span>}
+              </p>
+            ))}
+          </>
+        )}
+      </Await>
     </section>
   );
 }

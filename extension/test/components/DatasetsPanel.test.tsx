@@ -125,6 +125,38 @@ describe('DatasetsPanel', () => {
     expect(screen.queryByText('Synthetic twin')).toBeNull();
   });
 
+  it('asks for the profile and the checks when they are wanted, and shows what the label lets be told', async () => {
+    const told = {
+      dataset: 'health/randhie',
+      version: 1,
+      label: 'confidential',
+      profile: { label: 'confidential', columns: { mdvis: { missing: 0.12, different: 60, quantiles: { '0.5': 3 } } } },
+      quality: { checks: 3, passed: 2, failed: null }
+    };
+    const asked = world().on('GET datasets/health/randhie/profile', told);
+    const { user } = show(asked);
+    await user.click(await screen.findByText(DATASET.title));
+    expect(asked.sent('GET datasets/health/randhie/profile')).toEqual([]);
+    await user.click(screen.getByRole('button', { name: 'Show profile and checks of health/randhie' }));
+    const section = await screen.findByRole('region', { name: 'Profile and checks of health/randhie' });
+    expect(await within(section).findByText('12 % missing, 60 different')).toBeDefined();
+    expect(section.textContent).toContain('rounded, without extremes and rare values');
+    expect(section.textContent).toContain('half below 3');
+    expect(section.textContent).toContain('2 of 3 declared checks passed. The label lets no more be told.');
+  });
+
+  it('shows the checks that failed where the label lets them be told, and a refusal in words', async () => {
+    const failed = { kind: 'range', severity: 'warn', state: 'failed', text: "range 'age': 1 value(s) are not", why: 'typos' };
+    const told = { profile: null, quality: { checks: 1, passed: 0, failed: [failed] } };
+    const { user } = show(world().on('GET datasets/health/randhie/profile', refusal(503, 'Control is away'), told));
+    await user.click(await screen.findByText(DATASET.title));
+    await user.click(screen.getByRole('button', { name: /^Show profile/ }));
+    await user.click(await screen.findByRole('button', { name: 'Try again' }));
+    expect(await screen.findByText(/range 'age'/)).toBeDefined();
+    expect(screen.getByText('(typos)')).toBeDefined();
+    expect(screen.getByText(/There is no profile/)).toBeDefined();
+  });
+
   it('inserts the code that loads a readable dataset, or says what is missing', async () => {
     const readable = {
       ...DATASET,

@@ -100,7 +100,7 @@ def catalog(context: Ctx, caller: Caller) -> dict[str, Any]:
 @internal.get("/catalog/{namespace}/{name}/profile")
 def profile(namespace: str, name: str, context: Ctx, caller: Caller, version: int | None = None) -> dict[str, Any]:
     dataset = f"{namespace}/{name}"
-    service.check_known(context, dataset, user=caller.user, project=caller.project)
+    service.check_known(context, dataset, version, user=caller.user, project=caller.project)
     return pages.profile(context, dataset, version)
 
 

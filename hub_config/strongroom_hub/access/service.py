@@ -90,10 +90,10 @@ def may_know(session: Session, context: Context, view: View, *, user: str, proje
     )
 
 
-def check_known(context: Context, dataset: str, *, user: str, project: str) -> None:
-    """Raises Problem 404 for a dataset of which somebody at work in a project may not know."""
+def check_known(context: Context, dataset: str, version: int | None, *, user: str, project: str) -> None:
+    """Raises Problem 404 for a version (None: the newest) of which somebody at work in a project may not know."""
     with context.reading() as session:
-        view = active_view(session, dataset)
+        view = active_view(session, dataset, version)
         if view is None or not may_know(session, context, view, user=user, project=project):
             raise unknown_dataset(dataset)
 

@@ -107,6 +107,22 @@ def shown_profile(report: Mapping[str, Any] | None, label: str) -> dict[str, Any
     return {"label": label, "columns": columns}
 
 
+def shown_quality(report: Mapping[str, Any] | None, label: str) -> dict[str, Any] | None:
+    """How the declared checks went, for who does not look after the dataset; None where nothing was declared.
+
+    A check names rows, and one that fails tells of an extreme: above `internal` only how many were satisfied is told.
+    """
+    if report is None or not report["quality"]:
+        return None
+    failed = [one for one in report["quality"] if one["state"] != "passed"]
+    told = [{name: one[name] for name in ("kind", "severity", "state", "text", "why")} for one in failed]
+    return {
+        "checks": len(report["quality"]),
+        "passed": len(report["quality"]) - len(failed),
+        "failed": told if Label.parse(label) <= Label.INTERNAL else None,
+    }
+
+
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     """What changed between two versions, each `{"version","label","rows","columns","profile"}`; shares as they may be
     shown.

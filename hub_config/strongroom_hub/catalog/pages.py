@@ -138,7 +138,10 @@ def version(context: Context, name: str, number: int | None, user: str | None) -
 
 
 def profile(context: Context, name: str, number: int | None) -> dict[str, Any]:
-    """What may be told of a version's data under its label. Raises Problem 404. The caller has asked who may know."""
+    """What may be told of a version's data under its label, and of its checks. Raises Problem 404.
+
+    The caller has asked who may know.
+    """
     with context.reading() as session:
         view = service.active_view(session, name, number)
         if view is None:
@@ -148,6 +151,7 @@ def profile(context: Context, name: str, number: int | None) -> dict[str, Any]:
             "version": view.version.version,
             "label": view.version.label,
             "profile": findings.shown_profile(view.version.report, view.version.label),
+            "quality": findings.shown_quality(view.version.report, view.version.label),
         }
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from enclave import Enclave
+from strongroom_hub.catalog import findings
 from strongroom_hub.problems import Problem
 
 ABOUT = {
@@ -28,7 +29,17 @@ EVIDENCE = [{"kind": "pattern", "text": "all of its values have the form of e-ma
 REPORT: dict[str, Any] = {
     "notes": [],
     "told": {"n": {"description": "Counted", "codes": {"1": "one"}}},
-    "quality": [{"kind": "unique", "columns": ["mail"], "severity": "warn", "why": "", "state": "failed", "failed": 2}],
+    "quality": [
+        {
+            "kind": "unique",
+            "columns": ["mail"],
+            "severity": "warn",
+            "why": "",
+            "state": "failed",
+            "failed": 2,
+            "text": "unique 'mail': 2 value(s) are not, in rows 3, 4",
+        }
+    ],
     "proposals": {
         "columns": {
             "mail": {"tags": ["direct-identifier"], "evidence": EVIDENCE, "decided": False},
@@ -217,6 +228,7 @@ def test_a_profile_reaches_who_may_discover_and_shrinks_when_the_label_rises(enc
     server = enclave.server()
     told = server("GET", "catalog/health/visits/profile")
     assert told["profile"] == REPORT["profile"]
+    assert told["quality"] == {"checks": 1, "passed": 0, "failed": None}  # which one, and where, tells of an extreme
     assert refused(server, "GET", "catalog/health/none/profile").status == 404
     enclave.person("steward")(
         "POST", "datasets/health/visits/1/relabel", {"label": "secret", "why": "It names people."}
@@ -225,6 +237,29 @@ def test_a_profile_reaches_who_may_discover_and_shrinks_when_the_label_rises(enc
     assert refused(server, "GET", "catalog/health/visits/profile").status == 404
     shown = enclave.person("steward")("GET", "datasets/health/visits/1")["profile"]
     assert shown == {"label": "secret", "columns": {"n": {"missing": 0.1}}}
+
+
+def test_checks_that_failed_are_told_up_to_internal_only() -> None:
+    for label in ("public", "internal"):
+        told = findings.shown_quality(REPORT, label)
+        assert told is not None
+        assert told["failed"][0]["text"] == "unique 'mail': 2 value(s) are not, in rows 3, 4"
+    for label in ("confidential", "secret"):
+        assert findings.shown_quality(REPORT, label) == {"checks": 1, "passed": 0, "failed": None}
+    assert findings.shown_quality({**REPORT, "quality": []}, "public") is None
+
+
+def test_the_profile_of_a_version_is_told_to_who_may_know_of_that_version(enclave: Enclave) -> None:
+    enclave.project()
+    load(enclave)
+    enclave.person("steward")("POST", DECISION, everything(label="confidential"))
+    enclave.dataset("health/visits", "internal")
+    enclave.person("steward")(
+        "POST", "datasets/health/visits/1/relabel", {"label": "secret", "why": "It names people."}
+    )
+    server = enclave.server()
+    assert server("GET", "catalog/health/visits/profile")["version"] == 2
+    assert refused(server, "GET", "catalog/health/visits/profile?version=1").status == 404
 
 
 def test_two_versions_side_by_side(enclave: Enclave) -> None:
