@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import polars as pl
+
 from strongroom_hub.vault.looks import ColumnLook
 from strongroom_hub.vault.sensitive import DIRECT
 
@@ -47,11 +49,12 @@ def _plain(look: ColumnLook) -> dict[str, Any]:
     if look.counts is not None and look.distinct <= _LISTED:
         common = sorted(look.counts.items(), key=lambda one: (-one[1], str(one[0])))
         told["values"] = [[_json(value), count] for value, count in common]
-    values = look.sample().to_list()
+    sample = look.sample()
+    values = sample.to_list()
     if values:
         told |= {"min": _json(look.low), "max": _json(look.high)}
         told["quantiles"] = {f"{q:g}": _json(values[round(q * (len(values) - 1))]) for q in _QUANTILES}
-        numbers = [_number(value) for value in values]
+        numbers = _numbers(sample)
         if all(math.isfinite(number) for number in numbers):
             told["histogram"] = _bins(numbers, _number(look.low), _number(look.high), type(values[0]))
     return told
@@ -71,15 +74,15 @@ def _coarse(look: ColumnLook, tags: Sequence[str]) -> dict[str, Any]:
         common.sort(key=lambda one: (-one[1], str(one[0])))
         told["values"] = [[_json(value), round(count / look.known, 2)] for value, count in common]
         return told
-    values = look.sample().to_list()
-    numbers = [_number(value) for value in values]
+    sample = look.sample()
+    numbers = _numbers(sample)
     if not numbers or not all(math.isfinite(number) for number in numbers):
         return told
     low, high = (numbers[round(q * (len(numbers) - 1))] for q in (_QUANTILES[0], _QUANTILES[-1]))
     if low == high:
         return told
     step = _nice((high - low) / _STEPS)
-    kind = type(values[0])
+    kind = type(sample[0])
     told["quantiles"] = {
         f"{q:g}": _back(_rounded(numbers[round(q * (len(numbers) - 1))], step), kind) for q in _QUANTILES
     }
@@ -126,6 +129,13 @@ def _two_digits(number: int) -> int:
 
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+def _numbers(sample: pl.Series) -> list[float]:
+    """As `_number`, of all values."""
+    if sample.dtype.is_integer() or sample.dtype.is_float() or sample.dtype == pl.Date:
+        return sample.to_physical().cast(pl.Float64).to_list()
+    return [_number(value) for value in sample]
 
 
 def _number(value: Any) -> float:
