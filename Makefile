@@ -8,6 +8,8 @@ RESET ?=
 USER_NAME = $(if $(filter command line,$(origin USER)),$(USER),analyst)
 RESET_FLAG = $(if $(filter-out 0,$(RESET)),--reset,)
 TESTS ?= tests
+# Most tests wait for processes: three at a time fill two cores. A file stays whole, for what its tests share.
+SIDE_BY_SIDE = -n 3 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo otp tour verify policy-check test test-python soak bench bound bench-covert lint check format pin clean
@@ -34,11 +36,11 @@ policy-check: ## check the demo's policy files
 	@$(BOOTSTRAP) runtime -- hub/bin/strongroom policy check
 
 test: ## the whole test suite: Python, TypeScript, the walk through a whole instance (TESTS=path for a part)
-	@$(BOOTSTRAP) dev -- dev/bin/python -m pytest $(TESTS)
+	@$(BOOTSTRAP) dev -- dev/bin/python -m pytest $(SIDE_BY_SIDE) $(TESTS)
 	@$(BOOTSTRAP) npm -- run test
 
 test-python: ## all Python tests that need neither npm nor the built extension
-	@PYTHON_ONLY=1 $(BOOTSTRAP) dev -- dev/bin/python -m pytest -m "not e2e and not browser and not soak" $(TESTS)
+	@PYTHON_ONLY=1 $(BOOTSTRAP) dev -- dev/bin/python -m pytest $(SIDE_BY_SIDE) -m "not e2e and not browser and not soak" $(TESTS)
 
 soak: ## the long tests, and each protection switched off in a copy: do the tests notice? (TESTS=path for a part)
 	@$(BOOTSTRAP) dev -- dev/bin/python -m pytest -m soak $(TESTS)
