@@ -95,6 +95,24 @@ def test_every_changed_file_is_noticed(script: Path, export: Path, tmp_path: Pat
     assert (code, "ALTERED: tile/0/000 does not hold" in told) == (1, True), told
 
 
+def test_a_history_rewritten_with_all_its_tiles_does_not_lead_to_the_signed_root(export: Path, tmp_path: Path) -> None:
+    verifier = standalone.read_key((tmp_path / "log.vkey").read_text(), standalone.ED25519)
+    head = standalone.open_note((export / "checkpoint").read_text(), verifier, [], 0)
+    bundle = export / "tile" / "entries" / "000"
+    whole = bundle.read_bytes()
+    bundle.write_bytes(whole.replace(b'"actor":"user:', b'"actor":"uzer:', 1))
+    assert bundle.read_bytes() != whole
+    tree = standalone.Tree()
+    for leaf in standalone.leaves(export, SIZE):
+        tree.append(standalone.leaf_hash(leaf))
+    for level, hashes in tree.tiles.items():
+        for number, width in standalone.widths(len(hashes)):
+            tile = export / standalone.tile_path(str(level), number, width)
+            tile.write_bytes(b"".join(hashes[number * 256 : number * 256 + width]))
+    with pytest.raises(standalone.AlteredError, match="do not lead to the signed root"):
+        standalone.verify_log(export, head, [])
+
+
 def test_a_changed_proof_is_refused(script: Path, export: Path, tmp_path: Path) -> None:
     file = tmp_path / "entry.tlog-proof"
     text = file.read_text()

@@ -78,6 +78,15 @@ def test_no_row_no_extreme_no_rare_value_and_no_text_of_the_data(data: pl.DataFr
         assert not set(twin[name]) & set(data[name])
 
 
+@pytest.mark.parametrize(("rows", "told"), [(19, False), (60, True)])
+def test_a_value_that_few_rows_have_is_pooled(rows: int, told: bool) -> None:
+    frame = population(400).with_row_index()
+    region = pl.when(pl.col("index") < rows).then(pl.lit("Ultima Thule")).otherwise("region")
+    frame = frame.with_columns(region=region).drop("index")
+    found = set(fresh_twin(frame, {"person"}, 7, [frame])["region"])
+    assert ("Ultima Thule" in found, "other" in found) == (told, not told)
+
+
 def test_a_row_that_equals_an_original_is_drawn_again() -> None:
     chance = random.Random(3)
     few = pl.DataFrame({name: [chance.randrange(12) for _ in range(600)] for name in ("a", "b", "c")})
