@@ -86,7 +86,7 @@ def test_css_values_never_fetch(value: str) -> None:
             clean = markup.css_value(made)
         except Unfit:
             continue
-        assert not re.search(r"url|image|var|@|[;{}<]", re.sub(r"\"[^\"]*\"", "", clean), re.IGNORECASE)
+        assert not re.search(r"url|image|var|@|[;{}<]", re.sub(r"\"[^\"]*\"|\\[{}]", "", clean), re.IGNORECASE)
 
 
 @pytest.mark.parametrize(
