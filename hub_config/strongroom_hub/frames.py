@@ -47,7 +47,8 @@ def send(sock: socket.socket, message: dict[str, Any], fds: Sequence[int] = (), 
     """Send one frame over a blocking socket, `fds` with its first byte."""
     data = encode(message, limit=limit)
     sent = socket.send_fds(sock, [data], list(fds)) if fds else sock.send(data)
-    sock.sendall(data[sent:])
+    if sent < len(data):  # a peer that has answered and closed meanwhile got all of it
+        sock.sendall(data[sent:])
 
 
 def receive(sock: socket.socket, *, max_fds: int = 0, limit: int = MAX_FRAME) -> tuple[dict[str, Any], list[int]]:

@@ -458,10 +458,8 @@ def _record_reading(tx: Tx, context: Context, caller: ServerCaller, wanted: Want
         None if sight.rows is None else list(sight.rows),
         sight.subject,
     )
-    for known in (
-        read,
-        *verdict.sources,
-    ):  # who reads what was made from them is assumed to know the sources themselves
+    # who reads what was made from sources is assumed to know the sources themselves
+    for known in (read, *verdict.sources):
         add_source(tx.session, context, workspace, known, entry=entry)
     workspace.label = highest((before, view.version.label))
     tx.session.add(workspace)

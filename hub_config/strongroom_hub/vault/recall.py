@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 
-from strongroom_hub.problems import Problem
+from strongroom_hub.problems import Problem, unforeseen
 from strongroom_hub.vault.controldoor import ControlDoor, State
 from strongroom_hub.vault.shelf import Shelf
 
@@ -110,5 +110,5 @@ class Recall:
         while not self._stop.wait(EVERY):
             try:
                 self.tick()
-            except Exception:
-                log.exception("recall failed")  # of entries' numbers: there is no data in it
+            except Exception as error:  # noqa: BLE001 - the next round may work
+                log.error("recall failed: %s", unforeseen(error))  # noqa: TRY400

@@ -198,7 +198,7 @@ class Stream:
         if not fds:
             return message, None
         if self._wished:
-            self._worker.send({"more": True})
+            self._worker.encourage()
         try:
             return message, self._reader.seal(fds[0], int(message["rows"]))
         except BaseException:

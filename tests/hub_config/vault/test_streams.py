@@ -359,6 +359,24 @@ def test_a_worker_that_dies_ends_the_stream_in_words(served: Served) -> None:
     assert (end["state"], end["why"]) == ("failed", "worker-died")
 
 
+def test_a_worker_that_was_done_ahead_is_not_one_that_died(served: Served) -> None:
+    """Its last batches wait in the socket when it has ended; nobody is there to be told that there is room for more."""
+    with served.line(served.ticket()) as sock:
+        frames.receive(sock, max_fds=1)
+        worker = next(iter(served.room.vault.workers.busy))
+        rows = []
+        while fds := (answer := ask(sock, rows=2000))[1]:
+            os.close(fds[0])
+            rows.append(answer[0]["rows"])
+            deadline = time.monotonic() + 30
+            while Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        assert (rows, answer[0].get("end")) == ([2000, 1000], True)
+    (end,) = served.ends(1)
+    assert (end["state"], end["rows"]) == ("complete", ROWS)
+
+
 def test_a_damaged_part_ends_the_stream(served: Served) -> None:
     part = served.room.part("health/towns")
     whole = part.read_bytes()
