@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from strongroom_hub.cli.policy import app
+from strongroom_policy.guards import FIELDS
 from strongroom_policy.vocabulary import ACTIONS, KINDS
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -17,6 +18,10 @@ ADMINS = Path(__file__).parents[2] / "docs" / "admins"
 PAGE = (ADMINS / "policy-language.md").read_text()
 CHANGE = (ADMINS / "change.md").read_text()
 COMMANDS = (ADMINS / "commands.md").read_text()
+PROMISES = (ADMINS / "tests-and-guards.md").read_text()
+WHY = (ADMINS / "why.md").read_text()
+WORDS_ON_A_PAGE = 600
+LINES_ON_A_PAGE = 55
 
 
 def blocks(info: str, page: str = PAGE) -> list[str]:
@@ -26,7 +31,7 @@ def blocks(info: str, page: str = PAGE) -> list[str]:
 @pytest.fixture
 def documented(folder):
     (folder / "policy.csv").write_text(blocks("csv policy")[0])
-    (folder / "tests.csv").write_text(blocks("csv tests")[0])
+    (folder / "tests.csv").write_text(blocks("csv tests", PROMISES)[0])
     return folder
 
 
@@ -36,7 +41,7 @@ def test_the_example_is_a_policy_and_passes_its_tests(documented) -> None:
     assert "7 of 7 tests pass" in done.output
 
 
-@pytest.mark.parametrize("session", blocks("console"))
+@pytest.mark.parametrize("session", blocks("console", WHY))
 def test_explanations_are_as_printed(documented, session: str) -> None:
     command, *expected = session.splitlines()
     words = shlex.split(command.removeprefix("$ strongroom policy "))
@@ -52,7 +57,7 @@ def test_further_rows_are_rows(documented, make, noon) -> None:
 
 def test_refused_rows_are_refused_in_these_words(documented, problems) -> None:
     good = blocks("csv policy")[0]
-    pairs = blocks("csv refused")[0].splitlines()
+    pairs = blocks("csv refused", WHY)[0].splitlines()
     assert len(pairs) >= 14
     for row, comment in zip(pairs[::2], pairs[1::2], strict=True):
         found = problems(good + row)
@@ -60,13 +65,23 @@ def test_refused_rows_are_refused_in_these_words(documented, problems) -> None:
         assert [f"# {str(one).removeprefix(f'policy.csv:{line}: ')}" for one in found] == [comment]
 
 
+def test_the_language_is_on_two_pages() -> None:
+    assert len(PAGE.split()) <= 2 * WORDS_ON_A_PAGE
+    assert len(PAGE.splitlines()) <= 2 * LINES_ON_A_PAGE
+
+
 def test_every_action_and_obligation_is_documented() -> None:
     for word in (*ACTIONS, *KINDS):
         assert f"`{word}`" in PAGE
 
 
+def test_every_kind_and_key_of_guard_is_documented() -> None:
+    for word in (*FIELDS, *(key for keys in FIELDS.values() for some in keys for key in some)):
+        assert f"`{word}`" in PROMISES
+
+
 def test_the_guards_hold_and_each_stops_what_it_says(documented) -> None:
-    (documented / "guards.toml").write_text(blocks("toml guards")[0])
+    (documented / "guards.toml").write_text(blocks("toml guards", PROMISES)[0])
     run = CliRunner().invoke
     assert run(app, ["check", str(documented)]).exit_code == 0
     rules = (documented / "policy.csv").read_text()
