@@ -7,6 +7,7 @@ fields are described by `schemas/entry.v1.json`; they are only ever added to and
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from strongroom_hub.problems import Problem
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | tuple[JSON, ...] | Mapping[str, JSON] | None"
 
 VERSION = 1
+_SALT_BYTES = 16
 MAX_LEAF_BYTES = 65_535
 SCHEMA_FILE = Path(__file__).parent / "schemas" / f"entry.v{VERSION}.json"
 DETAIL_SCHEMA_FILE = Path(__file__).parent / "schemas" / f"detail.v{VERSION}.json"
@@ -196,6 +198,10 @@ def encode(entry: Entry, index: int, time: str, payload: PayloadReference | None
             "commitment": payload.commitment,
             "subject": payload.subject,
         }
+    else:
+        # Proofs of the entries beside it show this one's hash, also to people who may not see it. What is random in it
+        # (here, or in the commitment above) keeps them from trying what it may say until the hash fits.
+        leaf["salt"] = secrets.token_urlsafe(_SALT_BYTES)
     try:
         data = json.dumps(leaf, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode(
             "utf-8"

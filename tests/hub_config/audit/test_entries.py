@@ -57,6 +57,19 @@ def test_the_time_fits_the_schema() -> None:
     assert re.match(SCHEMA.schema["properties"]["time"]["pattern"], entries.now())
 
 
+@pytest.mark.parametrize("payload", [None, "x"])
+def test_nobody_finds_out_from_its_hash_what_an_entry_says(payload: str | None) -> None:
+    """Proofs show the hashes of neighbours: of two entries that say the same nothing is the same."""
+    entry, key, subject = Entry(action=Action.CELL_END, actor="user:a"), payloads.new_key(), payloads.new_subject()
+    seen = []
+    for _ in range(2):
+        reference = payloads.seal(key, subject, payload)[1] if payload is not None else None
+        fields = entries.parse(entries.encode(entry, 7, TIME, reference))
+        seen.append(fields.get("salt") or fields["payload"]["commitment"])
+    assert len(set(seen)) == 2
+    assert all(len(one) >= 22 for one in seen)
+
+
 def leaf_of(detail: dict[str, object]) -> bytes:
     return entries.encode(Entry(action=Action.CELL_BEGIN, actor="user:a", detail=detail), 0, TIME, None)  # type: ignore[arg-type]
 
