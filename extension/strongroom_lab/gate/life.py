@@ -93,6 +93,9 @@ class KernelGate:
             self._nudging.cancel()
             await asyncio.gather(self._nudging, return_exceptions=True)
             self._nudging = None
+        if self._stopping is not None and self._stopping is not asyncio.current_task():
+            self._stopping.cancel()
+            self._stopping = None
         unsent = await self.inbound.stop()
         await self._outbound.stop()
         for stream in self._streams.values():
