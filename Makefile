@@ -8,8 +8,9 @@ RESET ?=
 USER_NAME = $(if $(filter command line,$(origin USER)),$(USER),analyst)
 RESET_FLAG = $(if $(filter-out 0,$(RESET)),--reset,)
 TESTS ?= tests
-# Most tests wait for processes: three at a time fill two cores. A file stays whole, for what its tests share.
-SIDE_BY_SIDE = -n 3 --dist loadfile
+# Most tests wait for processes: four at a time fill two cores. A file stays whole, for what its tests share; the order
+# is that of tests/conftest.py.
+SIDE_BY_SIDE = -n 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo otp tour verify policy-check test test-python soak bench bound bench-covert lint check format pin clean

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,6 +15,18 @@ settings.load_profile("strongroom")
 # A shell starts what runs in the background with Ctrl-C ignored, and what tests start would inherit it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+HERE = Path(__file__).parent
+LONGEST_FIRST = (HERE / "e2e", HERE / "security", HERE / "extension")
+"""Where few tests take long: at the end of a run side by side the other processes would wait for them."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return next((n for n, folder in enumerate(LONGEST_FIRST) if folder in item.path.parents), len(LONGEST_FIRST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session", autouse=True)
