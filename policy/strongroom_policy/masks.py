@@ -188,11 +188,12 @@ _ANY = frozenset(Kind)
 _CALENDAR = frozenset({Kind.DATE, Kind.TIME})
 _NUMBERS = frozenset({Kind.NUMBER})
 _VALUES = _ANY - {Kind.OTHER}
+_NAMES = frozenset({Kind.TEXT, Kind.NUMBER})  # of a date or a truth the form says too much
 METHODS: dict[str, Method] = {
     "null": Method("nothing: every value is missing", "null", None, _ANY, _same),
     "redact": Method("a constant text", "redact", None, _ANY, _same),
     "hash": Method("a keyed pseudonym of the project", "hash", None, _VALUES, _same),
-    "token": Method("a pseudonym that can be turned back", "token", None, _VALUES, _same),
+    "token": Method("a pseudonym that can be turned back", "token", None, _NAMES, _same),
     "generalise": Method("the class it falls into", "generalise(width=5)", _width, _NUMBERS, _common_width),
     "prefix": Method("its first characters", "prefix(3)", _whole(1, _MAX_PREFIX), frozenset({Kind.TEXT}), _least),
     "date": Method("the date's " + ", ".join(UNITS), "date(month)", _unit, _CALENDAR, _coarser_unit),

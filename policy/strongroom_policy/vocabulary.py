@@ -49,7 +49,7 @@ KINDS = {
 }
 """Each obligation kind and the action it is tied to."""
 MASKS = (
-    "null", "redact", "hash", "generalise", "prefix", "date", "round", "topcode", "bottomcode", "shift-date",
+    "null", "redact", "hash", "token", "generalise", "prefix", "date", "round", "topcode", "bottomcode", "shift-date",
 )  # fmt: skip
 """The masks that the vault of this release carries out, strongest first; a policy that names another is refused."""
 TIERS = ("launcher", "bubblewrap", "gvisor")

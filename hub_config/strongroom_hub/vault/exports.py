@@ -29,6 +29,7 @@ from strongroom_hub.vault.keys import Keys, KeyUse, WrappedKey, new_key
 from strongroom_hub.vault.manifest import FILES
 from strongroom_hub.vault.store import Store
 from strongroom_hub.vault.tickets import AUDIENCE, ISSUER, StageTicket
+from strongroom_hub.vault.tokenmaps import TokenMaps
 from strongroom_hub.vault.workers import Workers
 
 _DRAFT = ".draft-"
@@ -38,10 +39,19 @@ _KEY = ".key"
 class Exports:
     """The staged files of all export requests, below one folder that only the vault can enter."""
 
-    def __init__(self, root: Path, store: Store, keys: Keys, workers: Workers, receipt_key: Ed25519PrivateKey) -> None:
+    def __init__(  # noqa: PLR0917 - as thin as the reader's
+        self,
+        root: Path,
+        store: Store,
+        keys: Keys,
+        token_maps: TokenMaps,
+        workers: Workers,
+        receipt_key: Ed25519PrivateKey,
+    ) -> None:
         self._root = root
         self._store = store
         self._keys = keys
+        self._token_maps = token_maps
         self._workers = workers
         self._receipt_key = receipt_key
         self._lock = threading.Lock()  # a file and its key are put in place together
@@ -113,7 +123,7 @@ class Exports:
                 check_view(view, published.manifest)
                 files.append(f"{view.dataset}@{view.version}")
             else:
-                tables.append(ViewJob.prepare(published, view, self._keys))
+                tables.append(ViewJob.prepare(published, view, self._keys, token_maps=self._token_maps))
         return tables, files
 
     def _receipt(self, ticket: StageTicket, sha256: str, size: int, answer: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from strongroom_hub.vault.masks import is_keyed, needed_columns
 from strongroom_hub.vault.parts import Mark
 from strongroom_hub.vault.store import Published
 from strongroom_hub.vault.tickets import Mask, View
+from strongroom_hub.vault.tokenmaps import Place, TokenMaps
 
 _MASKS = TypeAdapter(dict[str, Mask])
 
@@ -39,15 +40,29 @@ class ViewJob:
     """Parts that this vault found to be right before, with the marks they had then."""
     group: str = TABLE
     """Which table of the version."""
+    tokens: Place | None = None
+    """The project's token map, where a mask needs it."""
 
     @classmethod
     def prepare(
-        cls, published: Published, view: View, keys: Keys, checked: Mapping[str, Mark] | None = None
+        cls,
+        published: Published,
+        view: View,
+        keys: Keys,
+        checked: Mapping[str, Mark] | None = None,
+        *,
+        token_maps: TokenMaps | None = None,
     ) -> ViewJob:
         """Unwrap what this view needs and nothing else. Raises Problem, also where it is not of this version."""
         check_view(view, published.manifest)
         decrypted = dict.fromkeys([*needed_columns(view.columns, view.masks), *sorted(filter_columns(view))])
-        keyed = any(is_keyed(view.masks[name]) for name in view.columns if name in view.masks)
+        shown = [view.masks[name] for name in view.columns if name in view.masks]
+        keyed = any(is_keyed(mask) for mask in shown)
+        tokens = None
+        if any(mask.method == "token" for mask in shown):
+            if token_maps is None:
+                raise bad_view("It needs a token map, and there is none here.")
+            tokens = token_maps.of(view.project)
         return cls(
             folder=published.folder,
             manifest=published.manifest,
@@ -58,6 +73,7 @@ class ViewJob:
             project_key=keys.project_key(view.project) if keyed else "",
             checked=dict(checked or {}),
             group=view.group,
+            tokens=tokens,
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -71,6 +87,7 @@ class ViewJob:
             "project_key": self.project_key,
             "checked": self.checked,
             "group": self.group,
+            "tokens": None if self.tokens is None else self.tokens.as_json(),
         }
 
     @classmethod
@@ -85,6 +102,7 @@ class ViewJob:
             project_key=raw["project_key"],
             checked=marks(raw["checked"]),
             group=raw["group"],
+            tokens=None if raw["tokens"] is None else Place.from_json(raw["tokens"]),
         )
 
     @property

@@ -7,6 +7,7 @@ Missing values stay missing under every mask but `redact`. What each one does, f
 | null | the column's own, every value missing | nothing |
 | redact | text, every value `[redacted]` (missing ones too) | nothing |
 | hash | text: 32 hex digits of HMAC-SHA256(project's key, the value's text) | which rows are equal |
+| token | text, or Int64 (UInt64) for whole numbers: a random one of the same form | that, and the form |
 | generalise | Int64 (or UInt64) where column and width are whole, else Float64: its class's lower end | the class |
 | prefix | text: the first characters | those |
 | date | Date: the first day of its year, quarter, month or day | that |
@@ -69,7 +70,7 @@ def needed_columns(columns: Sequence[str], masks: Mapping[str, Mask]) -> list[st
     needed: dict[str, None] = {}
     for name in columns:
         mask = masks.get(name)
-        if not isinstance(mask, Plain) or mask.method == "hash":
+        if not isinstance(mask, Plain) or is_keyed(mask):
             needed[name] = None
         if isinstance(mask, ShiftDate):
             needed[mask.subject] = None
@@ -77,7 +78,17 @@ def needed_columns(columns: Sequence[str], masks: Mapping[str, Mask]) -> list[st
 
 
 def is_keyed(mask: Mask) -> bool:
-    return isinstance(mask, ShiftDate) or mask.method == "hash"
+    return isinstance(mask, ShiftDate) or mask.method in ("hash", "token")
+
+
+def tokens_wanted(columns: Sequence[str], masks: Mapping[str, Mask]) -> list[str]:
+    """The columns whose values must have their tokens before they can be masked."""
+    return [name for name in columns if name in masks and masks[name].method == "token"]
+
+
+def for_tokens(name: str, dtype: pl.DataType) -> pl.Expr:
+    """A column as its tokens know it: whole numbers as the type that masks have for them, all else as text."""
+    return _whole(pl.col(name), dtype)[0] if dtype.is_integer() else pl.col(name).cast(pl.String)
 
 
 def caps_wanted(columns: Sequence[str], masks: Mapping[str, Mask]) -> dict[str, Cap]:
@@ -109,16 +120,24 @@ def masked(
     *,
     keys: Keys,
     caps: Mapping[str, Cap_],
+    tokens: Mapping[str, tuple[pl.Series, pl.Series]] | None = None,
 ) -> list[pl.Expr]:
     """One expression for each column that is masked, under its own name, for a table of `schema`.
 
+    `tokens`: by column, the values as `for_tokens` has them, and the token of each.
     Raises KeyError for a column that the schema does not have, MaskError for a mask that is not for such a column.
     """
-    return [_masked(name, masks[name], schema, keys, caps).alias(name) for name in columns if name in masks]
+    told = tokens or {}
+    return [_masked(name, masks[name], schema, keys, caps, told).alias(name) for name in columns if name in masks]
 
 
-def _masked(  # noqa: C901, PLR0911 - one a method
-    name: str, mask: Mask, schema: Mapping[str, pl.DataType], keys: Keys, caps: Mapping[str, Cap_]
+def _masked(  # noqa: C901, PLR0911, PLR0917 - one a method
+    name: str,
+    mask: Mask,
+    schema: Mapping[str, pl.DataType],
+    keys: Keys,
+    caps: Mapping[str, Cap_],
+    tokens: Mapping[str, tuple[pl.Series, pl.Series]],
 ) -> pl.Expr:
     dtype = schema[name]
     if kind_of(dtype) not in METHODS[mask.method].suits:
@@ -129,6 +148,10 @@ def _masked(  # noqa: C901, PLR0911 - one a method
             return pl.lit(None, dtype=dtype)
         case Plain(method="redact"):
             return pl.lit(REDACTED)
+        case Plain(method="token"):
+            values, theirs = tokens[name]
+            # a value without a token is an error there
+            return for_tokens(name, dtype).replace_strict(values, theirs, return_dtype=theirs.dtype)
         case Plain():
             return _digest(name, keys.hashes).str.slice(0, HASH_DIGITS)
         case Generalise():

@@ -46,5 +46,10 @@ class Places:
         return self.root / "uploads"
 
     @property
+    def tokens(self) -> Path:
+        """Which token stands for which value, by project."""
+        return self.root / "tokens"
+
+    @property
     def exports(self) -> Path:
         return self.root / "exports"

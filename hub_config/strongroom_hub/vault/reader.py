@@ -20,6 +20,7 @@ from strongroom_hub.vault.sealing import check_files_view, unseal
 from strongroom_hub.vault.shelf import File, Shelf
 from strongroom_hub.vault.store import Published, Store
 from strongroom_hub.vault.tickets import ReadTicket
+from strongroom_hub.vault.tokenmaps import TokenMaps
 from strongroom_hub.vault.views import too_large
 from strongroom_hub.vault.workers import Workers
 
@@ -43,10 +44,20 @@ class Answer:
 class Reader:
     """Builds views in workers; the shelf keeps the latest for the next kernel."""
 
-    def __init__(self, store: Store, keys: Keys, workers: Workers, shelf: Shelf, *, for_good: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        token_maps: TokenMaps,
+        workers: Workers,
+        shelf: Shelf,
+        *,
+        for_good: bool = False,
+    ) -> None:
         """`for_good`: what is lent cannot be cut off (where kernels run under this process's own uid)."""
         self._store = store
         self._keys = keys
+        self._token_maps = token_maps
         self._workers = workers
         self._shelf = shelf
         self._for_good = for_good
@@ -78,7 +89,7 @@ class Reader:
         published = self._published(ticket)
         if published.manifest.kind == FILES:
             raise no_stream_of_files(ticket.dataset)
-        return ViewJob.prepare(published, ticket, self._keys, self._checked.get(ticket.manifest))
+        return self._job(published, ticket)
 
     def seal(self, fd: int, rows: int) -> File:
         """A finished memory file, which can be lent from here on."""
@@ -102,10 +113,14 @@ class Reader:
             check_files_view(ticket, published.manifest)
         return published
 
+    def _job(self, published: Published, ticket: ReadTicket) -> ViewJob:
+        checked = self._checked.get(ticket.manifest)
+        return ViewJob.prepare(published, ticket, self._keys, checked, token_maps=self._token_maps)
+
     def _file(self, published: Published, ticket: ReadTicket, max_bytes: int) -> File:
         if published.manifest.kind == FILES:
             return self.seal(unseal(published, ticket, self._keys, max_bytes), 0)
-        job = ViewJob.prepare(published, ticket, self._keys, self._checked.get(ticket.manifest))
+        job = self._job(published, ticket)
         fd = memfd.create("strongroom-view")
         try:
             answer = self._workers.run({"kind": "read", "view": job.as_json(), "max_bytes": max_bytes}, [fd])

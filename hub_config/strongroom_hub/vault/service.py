@@ -28,6 +28,7 @@ from strongroom_hub.vault.shelf import Shelf
 from strongroom_hub.vault.store import Store
 from strongroom_hub.vault.streams import Streams
 from strongroom_hub.vault.tickets import IngestTicket, KeyTicket, TicketVerifier, load_public_key
+from strongroom_hub.vault.tokenmaps import TokenMaps
 from strongroom_hub.vault.uploads import Upload, Uploads
 from strongroom_hub.vault.workers import Workers
 from strongroom_hub.vault.wrapped import wrap_all
@@ -62,13 +63,16 @@ class Vault:
         self.store = Store(places.store, control_key)
         self.shelf = Shelf(self.settings.memory.limits)
         # under one uid a kernel could cut off what others hold: there, nobody can
-        self.reader = Reader(self.store, self.keys, self.workers, self.shelf, for_good=instance.uids is None)
+        self.token_maps = TokenMaps(places.tokens, self.keys)
+        self.reader = Reader(
+            self.store, self.keys, self.token_maps, self.workers, self.shelf, for_good=instance.uids is None
+        )
         self._receipt_key = load_receipt_key(places.receipt_key)
         self.recall = Recall(self.shelf, ControlDoor(instance.control_socket, self._receipt_key))
         self.streams = Streams(self.reader, self.workers, self.shelf, self.recall, self.settings.streams)
-        self.exports = Exports(places.exports, self.store, self.keys, self.workers, self._receipt_key)
+        self.exports = Exports(places.exports, self.store, self.keys, self.token_maps, self.workers, self._receipt_key)
         self.uploads = Uploads(places.uploads, self.keys)
-        self.key_room = KeyRoom(self.keys, self.store, [self.store, self.exports, self.uploads])
+        self.key_room = KeyRoom(self.keys, self.store, [self.store, self.exports, self.uploads, self.token_maps])
         self.intake = Workers(limit=INTAKE_LIMIT, deadline=INTAKE_SECONDS)
         self.part_bytes = BYTES_PER_PART
 
@@ -83,6 +87,7 @@ class Vault:
         self.store.sweep()
         self.exports.sweep()
         self.uploads.sweep()
+        self.token_maps.sweep()
         for folder in (self._places.keys, self._places.uploads):
             for file in folder.rglob(f"*{FRESH}"):
                 file.unlink()

@@ -28,7 +28,7 @@ def create(instance: Instance) -> None:
     Raises Problem when data is there but its master key is not: a new key would make the loss final.
     """
     places = Places.of(instance)
-    for folder in (places.root, places.keys, places.store, places.exports, places.uploads):
+    for folder in (places.root, places.keys, places.store, places.exports, places.uploads, places.tokens):
         _folder(folder, instance)
     if VaultSettings.load(instance).keys.service == "local" and not master_files(places.keys):
         if any(places.store.iterdir()):

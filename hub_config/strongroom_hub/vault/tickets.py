@@ -48,7 +48,7 @@ _Decimal = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,10}(\.[0-9]{1,6})
 class Plain(_Mask):
     """A mask without a parameter."""
 
-    method: Literal["null", "redact", "hash"]
+    method: Literal["null", "redact", "hash", "token"]
 
 
 class Generalise(_Mask):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,8 @@ from strongroom_hub.vault import masks, memfd
 from strongroom_hub.vault.jobs import ViewJob, bad_view
 from strongroom_hub.vault.manifest import Part, aad_prefix
 from strongroom_hub.vault.parts import Mark, damaged, is_settled, mark_of, open_part
+from strongroom_hub.vault.tokenmaps import TokenMap
+from strongroom_hub.vault.tokens import Domain
 
 
 @contextmanager
@@ -47,11 +49,15 @@ class Written:
     checked: dict[str, Mark]
 
 
-def write_view(job: ViewJob, target: int, max_bytes: int) -> Written:
-    """The view as an Arrow IPC file into the memory file `target`. Raises Problem."""
+def write_view(job: ViewJob, target: int, max_bytes: int, wall: Callable[[int], None]) -> Written:
+    """The view as an Arrow IPC file into the memory file `target`; from `wall(max_bytes)` on no file grows further.
+
+    Raises Problem.
+    """
     path = memfd.path(target)
     checked: dict[str, Mark] = {}
     with open_view(job, checked) as view:
+        wall(max_bytes)  # not before: the token map is another file
         try:
             view.sink_ipc(path, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
         except (pl.exceptions.PolarsError, OSError) as error:
@@ -181,7 +187,8 @@ def _seen(job: ViewJob, stored: pl.LazyFrame) -> pl.LazyFrame:
             kept = _nothing(job, kept)
         caps = _caps(job, stored)
         keys = masks.Keys.of(job.project_key) if job.project_key else masks.Keys()
-        expressions = masks.masked(job.columns, job.masks, schema, keys=keys, caps=caps)
+        tokens = _tokens(job, kept, schema)
+        expressions = masks.masked(job.columns, job.masks, schema, keys=keys, caps=caps, tokens=tokens)
     except ValueError as error:
         raise bad_view(f"{error}.") from error
     return kept.with_columns(expressions).select(job.columns)
@@ -214,6 +221,22 @@ def _caps(job: ViewJob, stored: pl.LazyFrame) -> dict[str, masks.Cap_]:
         return {name: masks.find_cap(stored.select(name).collect()[name], mask) for name, mask in wanted.items()}
     except pl.exceptions.PolarsError as error:
         raise _unreadable(job, error) from error
+
+
+def _tokens(
+    job: ViewJob, kept: pl.LazyFrame, schema: Mapping[str, pl.DataType]
+) -> dict[str, tuple[pl.Series, pl.Series]]:
+    """The values that will be seen, and their tokens, all of which are in the map when this returns."""
+    found: dict[str, tuple[pl.Series, pl.Series]] = {}
+    for name in masks.tokens_wanted(job.columns, job.masks):
+        assert job.tokens is not None  # noqa: S101 - prepared with it
+        try:
+            values = kept.select(masks.for_tokens(name, schema[name]).unique().drop_nulls()).collect()[name]
+        except pl.exceptions.PolarsError as error:
+            raise _unreadable(job, error) from error
+        tokens = TokenMap(job.tokens, job.project_key, Domain.of(schema[name])).tokens(values.cast(pl.String))
+        found[name] = values, tokens.cast(values.dtype)
+    return found
 
 
 def _scan(job: ViewJob, part: Part, fd: int) -> pl.LazyFrame:

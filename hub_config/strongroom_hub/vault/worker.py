@@ -100,10 +100,13 @@ def _answer(vault: socket.socket, job: dict[str, Any], fds: list[int]) -> dict[s
 
 def _read(job: dict[str, Any], fd: int) -> dict[str, Any]:
     max_bytes = int(job["max_bytes"])
-    # a hard wall for what the plan may write: the memory file can grow no further
-    resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, max_bytes))
-    written = views.write_view(ViewJob.from_json(job["view"]), fd, max_bytes)
+    written = views.write_view(ViewJob.from_json(job["view"]), fd, max_bytes, _wall)
     return {"rows": written.rows, "checked": written.checked}
+
+
+def _wall(max_bytes: int) -> None:
+    """A hard wall for what the plan may write: the memory file can grow no further."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, max_bytes))
 
 
 def _stream(job: dict[str, Any], vault: socket.socket) -> dict[str, Any]:

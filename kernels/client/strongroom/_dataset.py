@@ -28,7 +28,7 @@ class Dataset:
     label: str
     columns: tuple[str, ...]
     masked: dict[str, str]
-    """Column -> how it is masked: "null", "redact" or "hash"."""
+    """Column -> how it is masked, as policies write it: "hash", "token", "date(month)"..."""
     _rows: pa.Table
     synthetic: bool = False
     """Made-up rows of the same form, not the data."""

@@ -23,6 +23,7 @@ const QUANTILE = { written: (value: string) => value };
 
 const METHODS: Readonly<Record<string, Method>> = {
   hash: { words: 'Pseudonyms', suits: COMPARABLE },
+  token: { words: 'Tokens of its form', suits: /^(Int|UInt|Float|Decimal|String|Categorical|Enum)/ },
   redact: { words: 'Redacted', suits: /./ },
   null: { words: 'Emptied', suits: /./ },
   generalise: {
