@@ -376,6 +376,8 @@ export interface Entry {
   readonly detail?: Readonly<Record<string, unknown>> | null;
   /** Of begins alone. */
   readonly end?: CellEnd;
+  /** Only there where something is left out that code in a kernel chose; auditors see all. */
+  readonly narrowed?: boolean;
 }
 
 /** What became of what began. */

@@ -41,9 +41,15 @@ describe('isIncluded', () => {
 
 describe('checkEntry', () => {
   const { entry, proof } = PROVEN;
+  const leaf = proof.leaf ?? '';
 
   it('finds an entry of a real log in its checkpoint', async () => {
-    expect(await checkEntry(entry, proof)).toEqual({ ok: true, size: proof.size, root: proof.checkpoint.split('\n')[2] });
+    expect(await checkEntry(entry, proof)).toEqual({
+      ok: true,
+      compared: true,
+      size: proof.size,
+      root: proof.checkpoint.split('\n')[2]
+    });
   });
 
   it('says when something else is shown than the log holds', async () => {
@@ -51,10 +57,24 @@ describe('checkEntry', () => {
     expect(verdict).toEqual({ ok: false, why: 'What is shown is not what the log holds (actor).' });
   });
 
+  it('finds an entry of which not all may be told by its hash, and compares nothing', async () => {
+    const bytes = Uint8Array.from(`\0${atob(leaf)}`, letter => letter.charCodeAt(0));
+    const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+    const hash = btoa(String.fromCharCode(...digest));
+    const bare = { index: proof.index, size: proof.size, hashes: proof.hashes, checkpoint: proof.checkpoint };
+    const shown = { ...entry, detail: {}, narrowed: true };
+    expect(await checkEntry(shown, { ...bare, leaf_hash: hash })).toMatchObject({ ok: true, compared: false });
+    expect(await checkEntry(shown, { ...bare, leaf_hash: btoa('x'.repeat(32)) })).toMatchObject({ ok: false });
+    expect(await checkEntry(shown, bare)).toMatchObject({ ok: false });
+    expect(await checkEntry({ ...shown, index: entry.index + 1 }, { ...bare, leaf_hash: hash })).toMatchObject({ ok: false });
+    // what is not narrowed is compared: a hash alone is not enough
+    expect(await checkEntry(entry, { ...bare, leaf_hash: hash })).toMatchObject({ ok: false });
+  });
+
   it.each([
     ['another place', { index: proof.index + 1 }],
     ['another size', { size: proof.size + 1 }],
-    ['another leaf', { leaf: btoa(atob(proof.leaf).replace('{', '{ ')) }],
+    ['another leaf', { leaf: btoa(atob(leaf).replace('{', '{ ')) }],
     ['a hash too few', { hashes: proof.hashes.slice(1) }],
     ['half a hash', { hashes: proof.hashes.map(hash => hash.slice(0, 20)) }],
     ['hashes in another order', { hashes: [...proof.hashes].reverse() }],

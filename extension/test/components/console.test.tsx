@@ -306,4 +306,17 @@ describe('the audit log', () => {
     await user.click(await screen.findByRole('button', { name: 'Verify in this browser' }));
     expect(await screen.findByText(/^NOT VERIFIED\. What is shown is not what the log holds \(object\)/)).toBeDefined();
   });
+
+  it('says where something is left out, and that such an entry is verified by its hash', async () => {
+    const { entry: leaf, proof } = PROVEN;
+    const bytes = Uint8Array.from(`\0${atob(proof.leaf ?? '')}`, letter => letter.charCodeAt(0));
+    const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+    const bare = { index: proof.index, size: proof.size, hashes: proof.hashes, checkpoint: proof.checkpoint };
+    const held = { ...leaf, detail: {}, narrowed: true, payload: null, payload_state: 'none', erased: null };
+    const told = { ...held, proof: { ...bare, leaf_hash: btoa(String.fromCharCode(...digest)) } };
+    const user = show(world().on('GET me', auditor).on('GET audit/entries/2', told), '#/audit/2');
+    expect(await screen.findByText(/is not shown to its author/)).toBeDefined();
+    await user.click(await screen.findByRole('button', { name: 'Verify in this browser' }));
+    expect(await screen.findByText(/^Verified: an entry with this number and hash .* cannot be compared here/)).toBeDefined();
+  });
 });

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import base64
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 
-from strongroom_hub.access.service import stewarded_datasets
 from strongroom_hub.audit import erasure, reader, rules
 from strongroom_hub.audit.ends import with_ends
 from strongroom_hub.audit.entries import Action, Entry
+from strongroom_hub.audit.reach import Reach, own_reach, reach_of
 from strongroom_hub.audit.replay import Notebook, replayed
 from strongroom_hub.audit.search import Asked, find
 from strongroom_hub.audit.texts import text_of
+from strongroom_hub.audit.tree import leaf_hash
 from strongroom_hub.audit.writer import AuditWriter
 from strongroom_hub.control.callers import Caller, Ctx, Writer, require_operator
 from strongroom_hub.control.context import Context
-from strongroom_hub.control.policykeeper import Question
 from strongroom_hub.control.session import Person
 from strongroom_hub.control.times import iso, parse
 from strongroom_hub.problems import Problem
@@ -32,37 +32,8 @@ Word = Annotated[str | None, Query(max_length=200)]
 Index = Annotated[int | None, Query(ge=0)]
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """How much of the log a person may see."""
-
-    actor: str
-    everything: bool
-    datasets: frozenset[str]
-
-    def sees(self, entry: dict[str, Any]) -> bool:
-        """Auditors all; everybody their own; stewards what is about their datasets or came of them."""
-        if self.everything or entry["actor"] == self.actor:
-            return True
-        touched = {str(entry["object"] or ""), *entry["sources"]}
-        return any(name.partition("@")[0] in self.datasets for name in touched)
-
-    def reads_payload(self, entry: dict[str, Any]) -> bool:
-        """Code and justifications: auditors, and whoever wrote them."""
-        return self.everything or entry["actor"] == self.actor
-
-
-def reach_of(context: Context, user: str) -> Reach:
-    audit = Question(user=user, action="audit", object="log", label="public")
-    return Reach(
-        actor=f"user:{user}",
-        everything=context.policy.decide(audit).allowed,
-        datasets=frozenset(stewarded_datasets(context, user=user, action="approve-access")),
-    )
-
-
 def _page(context: Context, reach: Reach, asked: Asked) -> dict[str, Any]:
-    found = find(context, asked, sees=reach.sees)
+    found = find(context, asked, told=reach.told)
     return found | {"entries": with_ends(context, found["entries"]), "size": reader.size(context.engine)}
 
 
@@ -74,7 +45,7 @@ def _record_reading(writer: AuditWriter, actor: str, detail: dict[str, Any], tex
 def own_entries(context: Ctx, writer: Writer, caller: Caller, limit: Limit = 100) -> dict[str, Any]:
     _record_reading(writer, caller.actor, {"own": True, "limit": limit})
     asked = Asked({"actor": caller.actor, "project": caller.project}, None, None, limit)
-    return _page(context, Reach(caller.actor, everything=False, datasets=frozenset()), asked)
+    return _page(context, own_reach(context, caller.actor), asked)
 
 
 @internal.get("/audit/replay", dependencies=[Depends(require_operator)])
@@ -109,7 +80,7 @@ def entries(  # noqa: PLR0917 - FastAPI passes them by name
 ) -> dict[str, Any]:
     reach = reach_of(context, person.user)
     filters = {"actor": actor, "action": action, "object": object, "project": project, "label": label}
-    filters |= {"since": _time(since), "until": _time(until)}
+    filters |= {"since": _time(since, reach), "until": _time(until, reach)}
     given: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
     # What somebody searched for in others' texts is itself what they typed: kept as one.
     _record_reading(writer, person.actor, {**given, "before": before, "limit": limit}, text)
@@ -123,10 +94,13 @@ def _own(reach: Reach, actor: str | None) -> str:
     return reach.actor if actor in {None, reach.actor} else ""
 
 
-def _time(given: str | None) -> str | None:
-    """As the log writes times. Raises Problem 422."""
+def _time(given: str | None, reach: Reach) -> str | None:
+    """As the log writes times; to the second for who is told own times to the second. Raises Problem 422."""
     try:
-        return None if given is None else iso(parse(given))
+        if given is None:
+            return None
+        time = parse(given)
+        return iso(time if reach.everything else time.replace(microsecond=0))
     except ValueError:
         raise Problem(
             422,
@@ -141,7 +115,8 @@ def _time(given: str | None) -> str | None:
 def entry(index: int, context: Ctx, writer: Writer, person: Person) -> dict[str, Any]:
     reach = reach_of(context, person.user)
     proven = reader.entry(context.engine, index)
-    if proven is None or not reach.sees(proven.fields):
+    told = None if proven is None else reach.told(proven.fields)
+    if proven is None or told is None:
         raise Problem(
             404,
             "unknown-entry",
@@ -151,11 +126,20 @@ def entry(index: int, context: Ctx, writer: Writer, person: Person) -> dict[str,
         )
     _record_reading(writer, person.actor, {"entry": index})
     return {
-        **with_ends(context, [proven.fields])[0],
-        "payload_reference": proven.fields.get("payload"),
+        **with_ends(context, [told])[0],
+        "payload_reference": told.get("payload"),
         **text_of(context, proven.fields, may_read=reach.reads_payload(proven.fields)),
-        "proof": proven.proof(),
+        "proof": _proof(proven, narrowed="narrowed" in told),
     }
+
+
+def _proof(proven: reader.ProvenEntry, *, narrowed: bool) -> dict[str, Any]:
+    """With the hash in place of the bytes where those say more than is told: it proves the same."""
+    proof = proven.proof()
+    if narrowed:
+        del proof["leaf"]
+        proof["leaf_hash"] = base64.b64encode(leaf_hash(proven.leaf)).decode()
+    return proof
 
 
 @public.get("/checkpoint", response_class=PlainTextResponse)

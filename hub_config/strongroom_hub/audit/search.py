@@ -22,7 +22,7 @@ from strongroom_hub.problems import Problem
 
 PAGE = 200
 SCANNED = 5_000
-Sees = Callable[[dict[str, Any]], bool]
+Told = Callable[[dict[str, Any]], dict[str, Any] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Asked:
     limit: int
 
     def matches(self, entry: dict[str, Any]) -> bool:
-        """Whether an entry that was found by its text passes the other filters."""
+        """Whether an entry passes the filters."""
         exact = {name: self.filters.get(name) for name in ("actor", "action", "project", "label")}
         since, until, thing = (self.filters.get(name) for name in ("since", "until", "object"))
         return (
@@ -46,10 +46,11 @@ class Asked:
         )
 
 
-def find(context: Context, asked: Asked, *, sees: Sees) -> dict[str, Any]:
-    """`{"entries","next"}`, newest first. `sees`: which entries may be shown.
+def find(context: Context, asked: Asked, *, told: Told) -> dict[str, Any]:
+    """`{"entries","next"}`, newest first. `told`: an entry as it may be shown; None where it may not.
 
-    Texts are searched of all entries that `asked` allows: who may not read others' asks for an actor's, their own.
+    What may not be shown of an entry does not find it. Texts are searched of all entries that `asked` allows: who may
+    not read others' asks for an actor's, their own.
     """
     source = _by_filters(context, asked) if not asked.text else _by_text(context, asked)
     found: list[dict[str, Any]] = []
@@ -57,8 +58,9 @@ def find(context: Context, asked: Asked, *, sees: Sees) -> dict[str, Any]:
     scanned = 0
     for index, entry in source:
         last, scanned = index, scanned + 1
-        if entry is not None and sees(entry):
-            found.append(entry)
+        shown = None if entry is None else told(entry)
+        if shown is not None and (shown is entry or asked.matches(shown)):
+            found.append(shown)
         if len(found) == asked.limit or scanned == SCANNED:
             return {"entries": found, "next": last or None}
     return {"entries": found, "next": None}

@@ -176,6 +176,12 @@ export function EntryPage({ client, index }: { readonly client: ConsoleClient; r
                 ]}
               />
               {entry.detail != null && <Details values={entry.detail} />}
+              {entry.narrowed === true && (
+                <p className="sr-Note">
+                  Above the label public, what the code in a kernel can choose is not shown to its author, here as in the
+                  notebook: sizes, names, exact times. Auditors see all of the entry.
+                </p>
+              )}
             </section>
             {entry.payload_state !== 'none' && (
               <section className="sr-Section" aria-labelledby="payload">
@@ -259,6 +265,10 @@ function Verified({ entry, proof }: { readonly entry: Entry; readonly proof: Inc
       </div>
       <p role="status">
         {verdict?.ok === true &&
+          !verdict.compared &&
+          `Verified: an entry with this number and hash is in the log of ${verdict.size.toLocaleString()} entries with the root ${verdict.root}. What is shown above is a part of it and cannot be compared here; an auditor can.`}
+        {verdict?.ok === true &&
+          verdict.compared &&
           `Verified: this entry is in the log of ${verdict.size.toLocaleString()} entries with the root ${verdict.root}. Compare that with a checkpoint that you kept.`}
         {verdict?.ok === false && `NOT VERIFIED. ${verdict.why} Tell the auditor, and run: strongroom audit verify`}
       </p>
