@@ -38,7 +38,6 @@ const MASK_WORDS: Readonly<Record<string, (parameter: string) => string>> = {
   redact: () => 'redacted',
   hash: () => 'pseudonyms',
   token: () => 'tokens',
-  token: () => 'tokens',
   generalise: width => `classes of ${width.replace('width=', '')}`,
   prefix: characters => `first ${characters} characters`,
   date: unit => `only the ${unit}`,
