@@ -33,11 +33,20 @@ Answer = dict[str, Any]
 class Questions:
     """Answers one kernel's questions. `kernel` is its id, `current` gives entry and code of the cell that runs."""
 
-    def __init__(self, kernel: str, workspace: Workspace, saver: Saver, current: Callable[[], tuple[int, str]]) -> None:
+    def __init__(
+        self,
+        kernel: str,
+        workspace: Workspace,
+        saver: Saver,
+        current: Callable[[], tuple[int, str]],
+        decided: Callable[[Answer], None],
+    ) -> None:
+        """`decided` hears what control decided on each reading before the kernel does."""
         self._kernel = kernel
         self._workspace = workspace
         self._saver = saver
         self._current = current
+        self._decided = decided
         self._verbs: dict[str, Callable[[dict[str, Any]], Awaitable[Answer]]] = {
             "open": self._open,
             "catalog": self._catalog,
@@ -85,6 +94,7 @@ class Questions:
         if not isinstance(decided.get("ticket"), str):
             raise Problem.from_json(None)
         self._workspace.learn(decided, mark)
+        self._decided(decided)
         return {name: decided.get(name) for name in HANDED_ON}
 
     async def _catalog(self, _request: dict[str, Any]) -> Answer:

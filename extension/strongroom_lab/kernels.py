@@ -25,6 +25,7 @@ from traitlets import Bool, Enum
 
 from strongroom_lab.ask import Questions
 from strongroom_lab.gate import KernelGate
+from strongroom_lab.lifetime import Lifetime
 from strongroom_lab.workspace import Workspace
 
 RESTART_PATIENCE = 20.0
@@ -65,6 +66,9 @@ class KernelManager(ServerKernelManager):
     _limits_told: set[str]
     _door: AskDoor | None = None
     _gate: KernelGate | None = None
+    _lifetime: Lifetime | None = None
+    _over = ""
+    """Why this server ended the kernel, where it did."""
 
     @property
     def workspace(self) -> Workspace:
@@ -77,6 +81,18 @@ class KernelManager(ServerKernelManager):
         if self._gate is None:
             self._gate = KernelGate(self, self.workspace)
         return self._gate
+
+    @property
+    def lifetime(self) -> Lifetime:
+        if self._lifetime is None:
+            self._lifetime = Lifetime(self.kernel_id, self.workspace, self._end_session)
+        return self._lifetime
+
+    async def _end_session(self, words: str) -> None:
+        """Kill it: it is started anew as after any death, and a cell that ran says why it ended."""
+        self._over = words
+        if self.provisioner is not None:
+            await self.provisioner.kill()
 
     def touch(self) -> None:
         """Note activity, to the minute: more would tell when exactly the kernel did something."""
@@ -100,6 +116,7 @@ class KernelManager(ServerKernelManager):
             raise in_words(problem) from problem
         self._recorded = True
         self.died = False
+        self._over = ""
         self._limits_told = set()
         try:
             command: tuple[list[str], dict[str, Any]] = await super()._async_pre_start_kernel(**kw)
@@ -126,6 +143,7 @@ class KernelManager(ServerKernelManager):
                 self.workspace,
                 manager.parent.saver,
                 lambda: (self.gate.current_entry, self.gate.current_code),
+                self.lifetime.limit,
             )
             self._door = AskDoor(kernel_folder(self.kernel_id).ask_socket, questions.answer)
             await self._door.start()
@@ -147,7 +165,8 @@ class KernelManager(ServerKernelManager):
         self.gate.open()
 
     async def _async_cleanup_resources(self, restart: bool = False) -> None:
-        words = getattr(self.provisioner, "death_words", None)
+        self.lifetime.forget()
+        words = self._over or getattr(self.provisioner, "death_words", None)
         await self.gate.close(died=self.died, words=words)
         reason = "died" if self.died else "restart" if restart else "shutdown"
         await self._closed(f"{reason}: {words}" if self.died and words else reason)

@@ -93,7 +93,6 @@ class Obligations:
 
 _CANNOT = {
     "dp-budget": "this installation does not answer differentially private queries yet",
-    "session": "this installation does not end kernels after a time yet",
 }
 _CLOSED = "nothing is allowed"
 CLOSED = Obligations(

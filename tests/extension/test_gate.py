@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import time
+from datetime import UTC, datetime, timedelta
 
 from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1, serialize_msg_to_ws_v1
 from strongroom_lab.gate.life import LARGEST_MESSAGE
@@ -22,6 +23,17 @@ REFUSAL = {
     "why": ["rule A1"],
     "next": "Tell the operator.",
 }
+
+ASK = """
+import json, socket
+def ask(**request):
+    s = socket.socket(socket.AF_UNIX); s.connect('/run/strongroom/server/ask.sock')
+    raw = json.dumps({'v': 1, **request}).encode()
+    s.sendall(len(raw).to_bytes(4, 'big') + raw)
+    n = int.from_bytes(s.recv(4), 'big'); got = b''
+    while len(got) < n: got += s.recv(n - len(got))
+    return json.loads(got)
+"""
 
 
 async def test_a_cell_is_recorded_runs_and_ends(lab: Lab) -> None:
@@ -397,6 +409,27 @@ async def test_a_dying_kernel_ends_its_cell_in_words(lab: Lab) -> None:
         assert text_of(await page.run("print('again')", patience=30)) == "again\n"
 
 
+async def test_a_kernel_whose_session_is_over_ends_in_words(fresh_lab: Lab) -> None:
+    async with fresh_lab.page(fresh_lab.start_kernel("s.ipynb")) as page:
+        await page.run(ASK)
+        until = datetime.now(UTC) + timedelta(seconds=6)
+        over = {"session_until": until.isoformat(), "session_rule": "rule X1 (policy.csv:40) session 1min"}
+        answer = {"ticket": "TICKET", "label": "public", "sources": [], "display": FREE}
+        fresh_lab.control.answers["POST reads"] = answer | over
+        messages = await page.run("read = ask(op='open', dataset='health/randhie')['ticket']; print(read)")
+        assert text_of(messages) == "TICKET\n"
+        messages = await page.run("import time; time.sleep(60)", patience=30)
+        assert datetime.now(UTC) >= until
+        [error] = of_type(messages, "error")
+        assert "session of this kernel is over, by rule X1 (policy.csv:40) session 1min" in error["content"]["evalue"]
+        await asyncio.sleep(0.5)
+        assert text_of(await page.run("print('read' in globals())", patience=30)) == "False\n"
+        await asyncio.sleep(2)
+        assert text_of(await page.run("print('still here')")) == "still here\n", "the new kernel has read nothing"
+    [stopped] = fresh_lab.control.named("DELETE kernels/ID")
+    assert stopped["reason"].startswith("died: The session of this kernel is over")
+
+
 async def test_restart_and_shutdown(lab: Lab) -> None:
     kernel = lab.start_kernel("n.ipynb")
     async with lab.page(kernel) as page:
@@ -617,18 +650,8 @@ async def test_control_dead_during_a_cell(fresh_lab: Lab) -> None:
 
 async def test_the_label_is_up_before_the_ticket_is_out(fresh_lab: Lab) -> None:
     """What the kernel prints right after its ticket came is already under the rule that the ticket brought."""
-    ask = """
-import json, socket
-def ask(**request):
-    s = socket.socket(socket.AF_UNIX); s.connect('/run/strongroom/server/ask.sock')
-    raw = json.dumps({'v': 1, **request}).encode()
-    s.sendall(len(raw).to_bytes(4, 'big') + raw)
-    n = int.from_bytes(s.recv(4), 'big'); got = b''
-    while len(got) < n: got += s.recv(n - len(got))
-    return json.loads(got)
-"""
     async with fresh_lab.page(fresh_lab.start_kernel()) as page:
-        await page.run(ask)
+        await page.run(ASK)
         assert text_of(await page.run("print(ask(op='label')['label'])")) == "public\n"
         messages = await page.run("t = ask(op='open', dataset='health/randhie')['ticket']; print(t + 'x' * 100_000)")
         assert len(text_of(messages)) < 65_536

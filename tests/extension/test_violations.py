@@ -86,7 +86,7 @@ async def test_a_kernel_that_makes_up_names_fills_nothing() -> None:
 async def test_questions_that_come_too_fast_are_refused_and_counted(monkeypatch) -> None:
     monkeypatch.setattr(ask, "PAUSE", 0.0)
     workspace = Workspace(Control())  # type: ignore[arg-type]
-    questions = [Questions(kernel, workspace, None, lambda: (0, "")) for kernel in ("k", "other")]
+    questions = [Questions(kernel, workspace, None, lambda: (0, ""), lambda _: None) for kernel in ("k", "other")]
     answers = [await questions[number % 2].answer({"v": 1, "op": "label"}) for number in range(10 * QUESTIONS)]
     good = [answer for answer in answers if answer["ok"]]
     assert QUESTIONS <= len(good) < 2 * QUESTIONS
@@ -101,7 +101,7 @@ async def test_questions_that_come_too_fast_are_refused_and_counted(monkeypatch)
 async def test_a_refused_question_waits() -> None:
     """Eight connections that ask without end get no more than eighty refusals a second."""
     workspace = Workspace(Control())  # type: ignore[arg-type]
-    questions = Questions("k", workspace, None, lambda: (0, ""))
+    questions = Questions("k", workspace, None, lambda: (0, ""), lambda _: None)
     while workspace.questions.take(None):
         pass
     task = asyncio.ensure_future(questions.answer({"v": 1, "op": "label"}))

@@ -178,7 +178,7 @@ def test_what_the_files_room_says_counts_as_output(people, confidential):
         assert spent >= len(problem.detail), "the size of a file is told for nothing"
         made = notebook.run("open('message.csv', 'w').write('n_' + 'a' * 70 + ',n_b\\n1,2\\n3,4\\n')")
         assert made.status == "ok"
-        # A server that was started anew has told nothing yet: what other tests exported is charged at the first listing.
+        # A server that was started anew has told nothing yet: exports of other tests are charged when listed first.
         server.panel("GET", "exports")
         before = settled(server)
         export = server.panel("POST", "exports", {"paths": ["message.csv"], "justification": "Names of columns."})

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlmodel import Session, col, select
 from strongroom_policy.decision import Decision
 from strongroom_policy.labels import highest
-from strongroom_policy.obligations import strictest
+from strongroom_policy.obligations import Due, strictest
 from strongroom_policy.profiles import Profile
+from strongroom_policy.values import Session as SessionLength
 
 from strongroom_hub.access.files import check_files
 from strongroom_hub.access.models import Grant
@@ -35,7 +36,7 @@ from strongroom_hub.derived.lineage import Seen
 from strongroom_hub.keys.service import gone, refusal
 from strongroom_hub.problems import Problem
 from strongroom_hub.projects.models import Kernel
-from strongroom_hub.projects.rules import reaches
+from strongroom_hub.projects.rules import check_session, reaches
 from strongroom_hub.projects.service import (
     check_member,
     entry_of,
@@ -43,11 +44,12 @@ from strongroom_hub.projects.service import (
     running_kernel,
     source_names,
     sources_of,
+    working_kernel,
     workspace_of,
 )
 
 MAX_VIEW_BYTES = 4 << 30
-CARRIED_OUT = ("mask", "max-days", "rows", "sandbox", "training")
+CARRIED_OUT = ("mask", "max-days", "rows", "sandbox", "session", "training")
 """The obligations on reading that control and vault carry out; a reading that owes another one is refused."""
 WHY_LINES = 12
 """Lines of reasons that a refusal carries: wide datasets repeat themselves."""
@@ -75,6 +77,8 @@ class Verdict:
     view: View
     sight: Sight
     sources: list[Seen]
+    session: Due[SessionLength | None]
+    """How long a kernel may live that has read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,9 @@ class _Allowed:
     """Of what is read."""
     entry: int
     synthetic: bool = False
+    until: datetime | None = None
+    """When the kernel has to have ended, by all that it has read."""
+    until_rule: str = ""
 
 
 def read(writer: AuditWriter, context: Context, caller: ServerCaller, wanted: Wanted) -> dict[str, Any]:
@@ -132,13 +139,16 @@ def read(writer: AuditWriter, context: Context, caller: ServerCaller, wanted: Wa
         "workspace_label": known.label,
         "label": allowed.label,
         "synthetic": allowed.synthetic,
+        "session_until": iso_or_none(allowed.until),
+        "session_rule": allowed.until_rule,
     }
 
 
 def _decide(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted) -> _Allowed | Problem:
-    running_kernel(tx.session, caller, wanted.kernel)
+    kernel = running_kernel(tx.session, caller, wanted.kernel)
     view: View | None = None
     try:
+        check_session(kernel.session_until, kernel.session_rule, context.clock())
         check_member(tx.session, context, caller.user, caller.project)
         view = _known_view(tx.session, context, caller, wanted)
         verdict = _judged(tx.session, context, caller, wanted, view, today=context.clock().date())
@@ -149,12 +159,12 @@ def _decide(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted) -> _
         return problem
     if wanted.synthetic:
         return _record_twin(tx, context, caller, wanted, verdict)
-    return _record_reading(tx, context, caller, wanted, verdict)
+    return _record_reading(tx, context, caller, wanted, verdict, kernel)
 
 
 def judge(session: Session, context: Context, caller: ServerCaller, wanted: Wanted, *, today: date) -> Verdict:
     """Decide and record nothing; `today`: the day to which row filters are bound. Raises Problem as `read` does."""
-    running_kernel(session, caller, wanted.kernel)
+    working_kernel(session, context, caller, wanted.kernel)
     check_member(session, context, caller.user, caller.project)
     return _judged(session, context, caller, wanted, _known_view(session, context, caller, wanted), today=today)
 
@@ -165,16 +175,16 @@ def _judged(
     if wanted.synthetic:  # whoever may know of a dataset may read its twin
         columns = twin_columns(view, wanted.columns)
         _check_names(view, columns)
-        return Verdict(view, Sight(columns, {}, None, None), [])
+        return Verdict(view, Sight(columns, {}, None, None), [], Due(None, ""))
     sources, owed = _sources(session, context, caller, view)
     rulings = _allowed_columns(session, context, caller, view, wanted.columns)
     _check_carried_out(view, [*rulings.values(), *owed])
-    due = strictest(ruling.obligations for ruling in [*rulings.values(), *owed]).training
-    check_training(session, due, user=caller.user, today=context.clock().date(), of=view.name)
+    due = strictest(ruling.obligations for ruling in [*rulings.values(), *owed])
+    check_training(session, due.training, user=caller.user, today=context.clock().date(), of=view.name)
     rulings = _not_shredded(session, view, rulings, explicit=wanted.columns is not None)
     check_files(view, rulings)
     _check_tier(context, caller, running_kernel(session, caller, wanted.kernel), view, rulings, owed)
-    return Verdict(view, _sight(caller, view, rulings, today), sources)
+    return Verdict(view, _sight(caller, view, rulings, today), sources, due.session)
 
 
 def _record_twin(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted, verdict: Verdict) -> _Allowed:
@@ -426,8 +436,11 @@ def _record_denial(tx: Tx, caller: ServerCaller, wanted: Wanted, view: View | No
     )
 
 
-def _record_reading(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted, verdict: Verdict) -> _Allowed:
+def _record_reading(  # noqa: PLR0917 - thin
+    tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted, verdict: Verdict, kernel: Kernel
+) -> _Allowed:
     view, sight = verdict.view, verdict.sight
+    _limit_session(tx.session, kernel, verdict.session, context.clock())
     workspace = workspace_of(tx.session, caller)
     before = workspace.label
     entry = tx.record(
@@ -446,7 +459,8 @@ def _record_reading(tx: Tx, context: Context, caller: ServerCaller, wanted: Want
                 "policy": context.policy.version,
                 "rows": view.version.rows,
             }
-            | _streamed(wanted),
+            | _streamed(wanted)
+            | ({} if kernel.session_until is None else {"session_until": iso(kernel.session_until)}),
         )
     )
     read = Seen(
@@ -476,4 +490,21 @@ def _record_reading(tx: Tx, context: Context, caller: ServerCaller, wanted: Want
                 detail={"from": before, "to": workspace.label, "read": entry},
             )
         )
-    return _Allowed(view, sight, view.version.label, entry)
+    return _Allowed(
+        view,
+        sight,
+        view.version.label,
+        entry,
+        until=kernel.session_until,
+        until_rule=kernel.session_rule or "",
+    )
+
+
+def _limit_session(session: Session, kernel: Kernel, due: Due[SessionLength | None], now: datetime) -> None:
+    """A kernel ends as soon as the strictest rule on what it has read asks, counted from the first reading under it."""
+    if due.value is None:
+        return
+    until = now + timedelta(minutes=due.value.minutes)
+    if kernel.session_until is None or until < kernel.session_until:
+        kernel.session_until, kernel.session_rule = until, f"rule {due.rule} session {due.value}"
+        session.add(kernel)

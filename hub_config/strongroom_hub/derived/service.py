@@ -24,7 +24,7 @@ from strongroom_hub.derived.lineage import Seen
 from strongroom_hub.derived.models import DerivedDataset, DerivedSource, DerivedVersion
 from strongroom_hub.problems import Problem
 from strongroom_hub.projects.models import Workspace
-from strongroom_hub.projects.service import check_member, entry_of, running_kernel, sources_of, workspace_of
+from strongroom_hub.projects.service import check_member, entry_of, sources_of, working_kernel, workspace_of
 
 FORMAT = "arrow"
 
@@ -78,7 +78,7 @@ def begin(writer: AuditWriter, context: Context, caller: ServerCaller, save: Sav
 
 
 def _begin(tx: Tx, context: Context, caller: ServerCaller, save: Save) -> Saving | Problem:
-    running_kernel(tx.session, caller, save.kernel)
+    working_kernel(tx.session, context, caller, save.kernel)
     workspace = workspace_of(tx.session, caller)
     sources = [Seen.by_workspace(source) for source in sources_of(tx.session, caller.workspace)]
     try:

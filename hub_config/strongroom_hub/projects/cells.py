@@ -31,7 +31,8 @@ READS_BYTES = 16_000
 """What its reads may take there. Each read has an entry of its own, too."""
 
 _PLACE = Statement(
-    "SELECT server.ended, workspace.label, project.name, project.since, project.until, kernel.id, kernel.ended "
+    "SELECT server.ended, workspace.label, project.name, project.since, project.until, kernel.id, kernel.ended, "
+    "kernel.session_until, kernel.session_rule "
     "FROM server JOIN workspace ON workspace.id = server.workspace "
     "LEFT JOIN project ON project.name = server.project "
     "LEFT JOIN kernel ON kernel.id = :kernel AND kernel.server = server.id "
@@ -84,8 +85,8 @@ class CellEnd:
 def begin_cell(writer: AuditWriter, context: Context, caller: ServerCaller, start: CellStart) -> tuple[int, Knowledge]:
     """The begin entry's index, durable when this returns, and what may be shown.
 
-    Raises Problem 401 when the server has ended, 403 outside membership and window, 404 for an unknown kernel, 503
-    where a witness of the log is required and none vouches for it.
+    Raises Problem 401 when the server has ended, 403 outside membership, window and session, 404 for an unknown kernel,
+    503 where a witness of the log is required and none vouches for it.
     """
     context.witnessing.check()
 
@@ -129,7 +130,7 @@ def begin_cell(writer: AuditWriter, context: Context, caller: ServerCaller, star
 
 def _label_of_place(connection: Connection, context: Context, caller: ServerCaller, kernel: str) -> str:
     """The workspace's label, when a cell may run there now. Raises Problem."""
-    ended, label, project, since, until, found, kernel_ended = _PLACE(
+    ended, label, project, since, until, found, kernel_ended, session_until, session_rule = _PLACE(
         connection, server=caller.server, kernel=kernel
     ).fetchone()
     if ended is not None:
@@ -139,6 +140,7 @@ def _label_of_place(connection: Connection, context: Context, caller: ServerCall
     rules.check_window(caller.project, _moment(since), _moment(until), context.clock())
     if found is None or kernel_ended is not None:
         raise rules.unknown_kernel()
+    rules.check_session(_moment(session_until), session_rule, context.clock())
     return str(label)
 
 

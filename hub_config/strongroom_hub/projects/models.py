@@ -77,6 +77,10 @@ class Kernel(SQLModel, table=True):
     """Of the box that holds it: what it may read depends on that."""
     started: datetime = Field(sa_type=UtcTime)
     ended: datetime | None = Field(default=None, sa_type=UtcTime)
+    session_until: datetime | None = Field(default=None, sa_type=UtcTime)
+    """When it has to have ended, by the strictest rule on what it has read."""
+    session_rule: str | None = Field(default=None, max_length=512)
+    """That rule, in words: `rule P9 (policy.csv:12) session 8h`."""
 
 
 class Cell(SQLModel, table=True):

@@ -140,6 +140,19 @@ def unknown_kernel() -> Problem:
     )
 
 
+def check_session(until: datetime | None, rule: str | None, now: datetime) -> None:
+    """Raises Problem 403 `session-over` for a kernel that has to have ended by now."""
+    if until is not None and now >= until:
+        raise Problem(
+            403,
+            "session-over",
+            "The session of this kernel is over",
+            f"It has read data that a kernel may hold for so long only; its time ended at {iso(until)}.",
+            why=(rule,) if rule else (),
+            next="Restart the kernel, and open the data again: a new session begins.",
+        )
+
+
 def kernel_taken() -> Problem:
     return Problem(
         409,

@@ -270,6 +270,7 @@ def start_kernel(
             raise rules.kernel_taken()
         # A restart keeps its kernel's id.
         found.notebook, found.tier, found.started, found.ended = notebook, tier, context.clock(), None
+        found.session_until = found.session_rule = None
         tx.session.add(found)
         label = workspace_of(tx.session, caller).label
         return tx.record(
@@ -295,6 +296,13 @@ def running_kernel(session: Session, caller: ServerCaller, kernel: str) -> Kerne
     found = session.get(Kernel, kernel)
     if found is None or found.server != caller.server or found.ended is not None:
         raise rules.unknown_kernel()
+    return found
+
+
+def working_kernel(session: Session, context: Context, caller: ServerCaller, kernel: str) -> Kernel:
+    """A kernel that may go on to work. Raises Problem 404 as `running_kernel`, 403 `session-over`."""
+    found = running_kernel(session, caller, kernel)
+    rules.check_session(found.session_until, found.session_rule, context.clock())
     return found
 
 

@@ -280,7 +280,6 @@ def test_a_kernel_reads_only_what_its_box_is_strong_enough_for(cardio: Enclave) 
 @pytest.mark.parametrize(
     ("duty", "says"),
     [
-        ("session, 8h", "does not end kernels after a time yet"),
         ("dp-budget, epsilon=1.0 days=90", "does not answer differentially private queries yet"),
     ],
 )

@@ -8,7 +8,8 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from enclave import Enclave
+from enclave import Caller, Enclave
+from strongroom_hub.control.times import iso
 from strongroom_hub.problems import Problem
 
 
@@ -132,3 +133,75 @@ def test_nobody_else_can_ask_or_tell(cardio: Enclave, path: str) -> None:
     with pytest.raises(Problem) as refused:
         cardio.operator("POST", f"reads/{path}", forged)
     assert refused.value.slug == "bad-receipt"
+
+
+def refused(call, *arguments, **more) -> Problem:
+    with pytest.raises(Problem) as caught:
+        call(*arguments, **more)
+    return caught.value
+
+
+def begun(server: Caller, kernel: str) -> Any:
+    return server.begin(kernel=kernel, notebook="n.ipynb", cell="c1", kind="execute", code="1")
+
+
+def test_a_kernel_works_no_longer_than_the_rule_on_what_it_has_read_allows(cardio: Enclave) -> None:
+    cardio.add_policy("p2, X1, *, read, health/randhie#age, *, session, 90min, , why\n")
+    server = cardio.server()
+    cardio.grant(server)
+    kernel, other = cardio.kernel(server), cardio.kernel(server)
+    assert cardio.read(server, kernel, columns=["visits"])["session_until"] is None
+    cardio.clock.forward(hours=30)  # only what has the rule counts
+    begun(server, kernel)
+    read = cardio.read(server, kernel, columns=["age"])
+    until = read["session_until"]
+    assert "X1 (policy.csv:" in read["session_rule"]
+    assert read["session_rule"].endswith("session 90min")
+    assert cardio.entries("control:read:allow")[-1]["detail"]["session_until"] == until
+    cardio.clock.forward(minutes=60)
+    assert cardio.read(server, kernel, columns=["age"])["session_until"] == until, "reading again makes it longer"
+    assert cardio.read(server, kernel, columns=["visits"])["session_until"] == until
+    begun(server, kernel)
+    assert ended(cardio, read["entry"]) == {}
+    cardio.clock.forward(minutes=30)
+    assert iso(cardio.clock()) == until
+    for attempt in (lambda: begun(server, kernel), lambda: cardio.read(server, kernel, columns=["visits"])):
+        problem = refused(attempt)
+        assert (problem.status, problem.slug) == (403, "session-over")
+        assert until in problem.detail
+        assert "X1 (policy.csv:" in problem.why[0]
+        assert "Restart the kernel" in problem.next
+    assert cardio.entries("control:read:deny")[-1]["detail"]["problem"] == "session-over"
+    assert ended(cardio, read["entry"]) == {read["entry"]: "session-over"}, "the vault takes it back"
+    begun(server, other)  # a kernel that has read nothing
+    server("POST", "kernels", {"kernel": kernel, "notebook": None, "tier": "bubblewrap"})
+    begun(server, kernel)
+    cardio.clock.forward(hours=3)
+    begun(server, kernel)
+    assert cardio.read(server, kernel, columns=["age"])["session_until"] > until
+
+
+def test_the_shortest_counts_whichever_was_read_first(cardio: Enclave) -> None:
+    cardio.add_policy(
+        "p2, X1, *, read, health/randhie#age, *, session, 8h, , why\n"
+        "p2, X2, *, read, health/randhie#visits, *, session, 1h, , why\n"
+    )
+    server = cardio.server()
+    cardio.grant(server)
+    kernel, other = cardio.kernel(server), cardio.kernel(server)
+    long = cardio.read(server, kernel, columns=["age"])["session_until"]
+    short = cardio.read(server, kernel, columns=["visits"])["session_until"]
+    assert short < long
+    assert cardio.read(server, kernel, columns=["age"])["session_until"] == short
+    assert cardio.read(server, other, columns=["age", "visits"])["session_until"] == short
+
+
+def test_nothing_is_saved_by_a_kernel_whose_session_is_over(cardio: Enclave) -> None:
+    cardio.add_policy("p2, X1, *, read, health/randhie#age, *, session, 1min, , why\n")
+    server = cardio.server()
+    cardio.grant(server)
+    kernel = cardio.kernel(server)
+    cardio.read(server, kernel)
+    cardio.clock.forward(minutes=1)
+    save = {"kernel": kernel, "dataset": "cardio/cohort1", "quiet": True, "sha256": "0" * 64, "bytes": 10}
+    assert refused(server, "POST", "saves", save).slug == "session-over"
