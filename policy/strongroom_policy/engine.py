@@ -28,7 +28,7 @@ from strongroom_policy.files import (
     rank,
     read_folder,
 )
-from strongroom_policy.guards import GUARDS_FILE, Guard, broken, read_guards
+from strongroom_policy.guards import BROKEN_BY_GRANTS, GUARDS_FILE, Guard, breaches, broken, read_guards
 from strongroom_policy.index import Index, Objects, Subjects, path
 from strongroom_policy.labels import Label
 from strongroom_policy.matcher import Matcher, Words
@@ -40,12 +40,13 @@ from strongroom_policy.questions import MalformedRequestError, checked
 from strongroom_policy.reader import Reader
 from strongroom_policy.rows import Duty, Member, Need, Row, Rule, Tagging, Typed
 from strongroom_policy.settings import LABELS_FILE, Settings, read_settings
-from strongroom_policy.universe import things_called, things_known, universe
+from strongroom_policy.universe import Universe, things_called, things_known, universe
 from strongroom_policy.vocabulary import MASKS, SUBJECT
 
 log = logging.getLogger(__name__)
 
 _SHORT = 12
+_OF_GRANTS = "; a grant of the database allows it: revoke that, or write a row that denies"
 _REMEMBERED = 1024
 """Sets of duties whose strictest is kept."""
 _NO_GROUPS: frozenset[str] = frozenset()
@@ -98,17 +99,60 @@ def prove(
 ) -> None:
     """Run the folder's tests and guards. Raises PolicyError with every one that fails.
 
-    They see the files alone: what they expect must not change with the grants of the day. Guards are asked about
-    accounts, projects and datasets, too, where those are given (as `universe` wants them).
+    They see the files alone: what they expect must not change with the grants of the day (`prove_with_grants` looks at
+    those). Guards are asked about accounts, projects and datasets, too, where those are given (as `universe` wants
+    them).
     """
     failed = [Finding(TESTS_FILE, one.case.line, one.problem) for one in run_cases(sources) if one.problem]
     policy = Policy.build(sources, (), now)
     if sources.guards:
-        named = [thing for guard in sources.guards for thing in things_called(guard.on, datasets)]
-        things = dict.fromkeys((*things_known([policy], datasets), *named))
-        failed += broken(sources.guards, policy, universe([policy], users, projects, things), now)
+        failed += broken(sources.guards, policy, _around(sources.guards, policy, users, projects, datasets), now)
     if failed:
         raise PolicyError(tuple(failed))
+
+
+def prove_with_grants(
+    sources: Sources,
+    extra: Iterable[Row],
+    now: datetime,
+    *,
+    before: Callable[[], Sources | None],
+    users: Iterable[str] | Mapping[str, frozenset[str]] = (),
+    projects: Iterable[str] = (),
+    datasets: Sequence[Dataset] = (),
+) -> tuple[Finding, ...]:
+    """Ask the guards of files that are proved once more, with the rows of the database in `extra`.
+
+    `before`: what is in force, asked for where something is found. A guard that it has, too, and that is broken there
+    as well, must not hold up changes that may mend it: that is returned. Raises PolicyError for every other one.
+    """
+    rows = tuple(extra)
+    guards = [guard for guard in sources.guards if guard.kind in BROKEN_BY_GRANTS]
+    if not guards or not rows:
+        return ()
+
+    def tried(guards: Sequence[Guard], of: Sources) -> list[tuple[Guard, Finding]]:
+        policy = Policy.build(of, rows, now)
+        return breaches(guards, policy, _around(guards, policy, users, projects, datasets), now, rows)
+
+    found = tried(guards, sources)
+    old = before() if found else None
+    had = {guard.said for guard in old.guards} if old is not None else set()
+    kept = [guard for guard in dict.fromkeys(guard for guard, _ in found) if guard.said in had]
+    broken_already = {guard for guard, _ in tried(kept, old)} if kept and old is not None else set()
+    _refuse([replace(one, message=one.message + _OF_GRANTS) for guard, one in found if guard not in broken_already])
+    return tuple(one for _, one in found)
+
+
+def _around(
+    guards: Iterable[Guard],
+    policy: Policy,
+    users: Iterable[str] | Mapping[str, frozenset[str]],
+    projects: Iterable[str],
+    datasets: Sequence[Dataset],
+) -> Universe:
+    named = [thing for guard in guards for thing in things_called(guard.on, datasets)]
+    return universe([policy], users, projects, dict.fromkeys((*things_known([policy], datasets), *named)))
 
 
 def read_sources(folder: Path, masks: Collection[str] = MASKS) -> Sources:

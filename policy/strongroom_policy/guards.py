@@ -2,7 +2,7 @@
 
 A guard looks at decisions and memberships, not at rows, so it holds against rules that nobody thought of when it was
 written. It is asked about all that is known by name and about examples of the rest (universe.py). Files are tried
-without the grants of the database, as in tests.csv; a grant, and a dataset, is tried when it is made.
+alone, as in tests.csv, and then with the grants that there are; a grant, and a dataset, is tried when it is made.
 """
 
 from __future__ import annotations
@@ -64,6 +64,11 @@ class Guard:
     owing: tuple[str, Value] = ("", "")
 
     @property
+    def said(self) -> Guard:
+        """What it says, wherever it stands and for whatever reason: two guards that say the same are one."""
+        return replace(self, name="", line=0, why="")
+
+    @property
     def names(self) -> frozenset[str]:
         """The subjects that it speaks of."""
         return frozenset({self.who, self.unless, self.project, *self.groups}) - {"", ANYONE}
@@ -102,7 +107,7 @@ def _guard(name: str, section: Any, line: int, findings: list[Finding]) -> Guard
         report("is no section", "a guard is a section such as [no-names] with its keys below it")
         return None
     kind = section.get("kind")
-    if kind not in FIELDS:
+    if not isinstance(kind, str) or kind not in FIELDS:
         report(f"unknown kind {kind!r}", suggest(str(kind), FIELDS))
         return None
     needed, may_be = FIELDS[kind]
@@ -190,6 +195,8 @@ FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "somebody": (("may", "on"), ("people",)),
 }
 """For each kind of guard the keys that it needs, beside `why`, and those that it may have."""
+BROKEN_BY_GRANTS = frozenset({"never", "never-both", "only-in"})
+"""Kinds that a permission more can break: a grant changes no membership, and ties to its rows more, never less."""
 _READ: dict[str, Callable[[Any], Any]] = {
     "why": _text,
     "may": _actions,
@@ -217,10 +224,18 @@ def broken(
     `universe`: with things. `extra`: the rows of the database in `policy`. Raises PolicyError where the policy cannot
     be built for a later moment.
     """
+    found = [one for _, one in breaches(guards, policy, universe, now, extra)]
+    return tuple(sorted(found, key=lambda one: one.line))
+
+
+def breaches(
+    guards: Iterable[Guard], policy: Policy, universe: Universe, now: datetime, extra: Sequence[Row] = ()
+) -> list[tuple[Guard, Finding]]:
+    """As `broken`, each with its guard."""
     guards = tuple(guards)
     found = list(_unknown(guards, policy))
     if found or not guards:
-        return tuple(found)
+        return found
     rows: list[Rule | Member] = [*policy.rules, *policy.members]
     left = dict.fromkeys(guards)
     for instant in (now, *edges((row for row in rows if row.row.line), now)):
@@ -229,20 +244,22 @@ def broken(
             told = list(islice(_ASKED[guard.kind](guard, there, universe, instant), _SHOWN))
             if told:
                 del left[guard]
-            found += [guard.broken(text + _from(instant, now)) for text in told]
-    return tuple(sorted(found, key=lambda one: one.line))
+            found += [(guard, guard.broken(text + _from(instant, now))) for text in told]
+    return found
 
 
-def _unknown(guards: Iterable[Guard], policy: Policy) -> Iterator[Finding]:
+def _unknown(guards: Iterable[Guard], policy: Policy) -> Iterator[tuple[Guard, Finding]]:
     """A guard about somebody whom no row names guards nothing."""
     known = {name for kind in ("user:", "role:", "project:", "group:", "clearance:") for name in policy.named(kind)}
     known |= set(CLEARANCES)
     tags = {row.tag for row in policy.taggings} | policy.settings.tags.keys()
     for guard in guards:
         for name in sorted(guard.names - known):
-            yield Finding(GUARDS_FILE, guard.line, f"[{guard.name}] no row names {name}", suggest(name, known))
+            hint = suggest(name, known)
+            yield guard, Finding(GUARDS_FILE, guard.line, f"[{guard.name}] no row names {name}", hint)
         if guard.on.startswith("tag:") and guard.on not in tags:
-            yield Finding(GUARDS_FILE, guard.line, f"[{guard.name}] unknown tag {guard.on!r}", suggest(guard.on, tags))
+            hint = suggest(guard.on, tags)
+            yield guard, Finding(GUARDS_FILE, guard.line, f"[{guard.name}] unknown tag {guard.on!r}", hint)
 
 
 def _from(instant: datetime, now: datetime) -> str:

@@ -7,16 +7,28 @@ it is understood in the same way. Anything else ends the run with a crash.
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
 
 import atheris
 
 with atheris.instrument_imports(include=["strongroom_policy"]):
-    from strongroom_policy import filters, fmt, masks, profiles, reader, rows, settings, values
-    from strongroom_policy.adapter import read_rows
+    from strongroom_policy import engine, filters, fmt, masks, profiles, reader, rows, settings, values
+    from strongroom_policy.adapter import MODEL, read_rows
+    from strongroom_policy.cases import read_cases
+    from strongroom_policy.decision import Request
     from strongroom_policy.errors import Finding, PolicyError
+    from strongroom_policy.guards import FIELDS, GUARDS_FILE, read_guards
+    from strongroom_policy.labels import Label
     from strongroom_policy.vocabulary import KINDS, is_object
 
 _SETTINGS = settings.Settings(tags={"tag:sensitive": ""})
+_SHIPPED = Path(__file__).parents[2] / "policy"
+_FILES = {name: (_SHIPPED / name).read_bytes() for name in ("labels.toml", "profiles.toml")} | {
+    "model.conf": MODEL.encode(), "tests.csv": b"",
+}  # fmt: skip
+_NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 def read_filter(text: str) -> None:
@@ -77,7 +89,50 @@ def read_labels(text: str) -> None:
     settings.read_settings(text.encode("utf-8", "surrogatepass"), "labels.toml", [])
 
 
-READERS = (read_filter, read_mask, read_value, read_policy, read_profiles, read_labels)
+def read_guard(text: str) -> None:
+    findings: list[Finding] = []
+    for guard in read_guards(text.encode("utf-8", "surrogatepass"), findings):
+        assert guard.kind in FIELDS
+        assert guard.why
+
+
+def read_tests(text: str) -> None:
+    findings: list[Finding] = []
+    raw = text.encode("utf-8", "surrogatepass")
+    found = read_cases(raw, "tests.csv", findings)
+    if not findings:
+        try:
+            again = read_cases(fmt.formatted(raw, "tests.csv").encode(), "tests.csv", findings)
+        except PolicyError as error:
+            raise AssertionError("what can be read can be formatted") from error
+        assert again == found
+
+
+def read_all(text: str) -> None:
+    """A policy that loads decides, and an obligation on it can be told."""
+    halves = text.partition("\n[")  # rules, then guards
+    guards = (halves[1] + halves[2]).encode("utf-8", "surrogatepass")
+    try:
+        sources = engine.parse_sources(
+            _FILES | {"policy.csv": halves[0].encode("utf-8", "surrogatepass"), GUARDS_FILE: guards}
+        )
+        policy = engine.Policy.build(sources, (), _NOW)
+    except PolicyError:
+        return
+    for user in policy.named("user:")[:3]:
+        for action, what in (("read", "lab/d#c"), ("administer", "policy")):
+            request = Request(user, action, what, "", Label.SECRET, frozenset(), _NOW)
+            decision = policy.decide(request)
+            assert "policy engine failed" not in decision.reason
+            assert not (decision.allowed and policy.matching(request)[0][0].allows is False)
+            assert decision.explain()
+    with suppress(PolicyError):
+        engine.prove(sources, _NOW)
+
+
+READERS = (
+    read_filter, read_mask, read_value, read_policy, read_profiles, read_labels, read_guard, read_tests, read_all,
+)  # fmt: skip
 
 
 def attempt(data: bytes) -> None:

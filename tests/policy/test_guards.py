@@ -148,6 +148,7 @@ def test_a_guard_about_nobody_is_a_mistake() -> None:
     [
         ("x", "this is not TOML"),
         ("a = 1", "is no section"),
+        ('[g]\nkind = ["never"]\nwhy = "w"', "unknown kind ['never']"),
         ('[g]\nkind = "nevr"\nwhy = "w"', "unknown kind 'nevr' - did you mean 'never'?"),
         ('[g]\nkind = "never"\nmay = ["read"]\non = "*"', "why is missing"),
         ('[g]\nkind = "never"\nwhy = "w"\nmay = ["read"]', "on is missing"),

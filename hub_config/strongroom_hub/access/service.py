@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from sqlmodel import Session, col, select
@@ -24,6 +25,8 @@ from strongroom_hub.control.policykeeper import Question
 from strongroom_hub.control.times import iso, iso_or_none
 from strongroom_hub.derived import lineage
 from strongroom_hub.derived.rules import ask_for_sources
+from strongroom_hub.policies.grants import rows_of
+from strongroom_hub.policies.trial import Trial, tried
 from strongroom_hub.problems import Problem
 from strongroom_hub.projects.models import Project, Source, Workspace
 from strongroom_hub.projects.rules import via
@@ -303,18 +306,25 @@ def decide(writer: AuditWriter, context: Context, *, user: str, request_id: str,
     Raises Problem 403 (own request, not a steward of it), 404, 409 (decided already: who and when; or a guard of the
     policy forbids the grant) or 422.
     """
+    to = RequestState.APPROVED if decision.approve else RequestState.DENIED
+    made = partial(_grant, context, grant_id=secrets.token_hex(8), user=user, decision=decision)
 
-    def work(tx: Tx) -> tuple[AccessRequest, Grant | None]:
-        request = tx.session.get(AccessRequest, request_id)
-        if request is None:
-            raise rules.unknown_request()
-        rules.check_not_requester(request.user, user)
-        view = check_steward(tx.session, context, user, request.dataset)
-        to = RequestState.APPROVED if decision.approve else RequestState.DENIED
+    def about(session: Session) -> Trial | None:
+        if not decision.approve:
+            return None
+        request, view = _decidable(session, context, request_id, to, user)
+        return Trial(view.known, request.user, tuple(rows_of(made(view, request))))
+
+    def work(tx: Tx, broken: tuple[str, ...]) -> tuple[AccessRequest, Grant | None]:
+        request, view = _decidable(tx.session, context, request_id, to, user)
         _move(context, request, to, user)
         request.comment = decision.comment
         tx.session.add(request)
-        grant = _grant(tx, context, view, request, user=user, decision=decision) if decision.approve else None
+        grant = made(view, request) if decision.approve else None
+        if broken:
+            raise guards_forbid("this grant", broken)
+        if grant is not None:
+            _add_grant(tx, view, grant)
         tx.record(
             Entry(
                 action=Action.ACCESS_REQUEST_APPROVE if decision.approve else Action.ACCESS_REQUEST_DENY,
@@ -329,14 +339,29 @@ def decide(writer: AuditWriter, context: Context, *, user: str, request_id: str,
         )
         return request, grant
 
-    request, grant = writer.transact(work)
+    request, grant = tried(writer, context, about, work)
     if grant is not None:
         context.policy.rebuild(writer)
     with context.reading() as session:
         return _request_json(session, request) | {"context": _context(session, context, request, user)}
 
 
-def _grant(tx: Tx, context: Context, view: View, request: AccessRequest, *, user: str, decision: Decision) -> Grant:
+def _decidable(
+    session: Session, context: Context, request_id: str, to: RequestState, user: str
+) -> tuple[AccessRequest, View]:
+    """Raises Problem where the user may not decide on that request now."""
+    request = session.get(AccessRequest, request_id)
+    if request is None:
+        raise rules.unknown_request()
+    rules.check_not_requester(request.user, user)
+    view = check_steward(session, context, user, request.dataset)
+    rules.check_request_transition(RequestState(request.state), to, request.decided_by, request.decided_at)
+    return request, view
+
+
+def _grant(
+    context: Context, view: View, request: AccessRequest, *, grant_id: str, user: str, decision: Decision
+) -> Grant:
     columns = decision.columns if decision.columns is not None else list(request.columns)
     rules.check_columns(columns, list(request.columns), f"request {request.id}")
     # A column can be gone from the newest version since the request was made.
@@ -346,8 +371,8 @@ def _grant(tx: Tx, context: Context, view: View, request: AccessRequest, *, user
     days = decision.days if decision.days is not None else request.days
     _check_days(context, view, columns, user=request.user, project=request.project, days=days)
     now = context.clock()
-    grant = Grant(
-        id=secrets.token_hex(8),
+    return Grant(
+        id=grant_id,
         request=request.id,
         state=GrantState.ACTIVE,
         user=request.user,
@@ -359,29 +384,29 @@ def _grant(tx: Tx, context: Context, view: View, request: AccessRequest, *, user
         until=now + timedelta(days=days),
         granted_by=user,
     )
+
+
+def _add_grant(tx: Tx, view: View, grant: Grant) -> None:
     tx.session.flush()  # the request before the grant that points to it
     tx.session.add(grant)
     tx.session.flush()
-    if broken := context.policy.broken_guards(tx.session, view.known, user=request.user):
-        raise guards_forbid("this grant", tuple(str(one) for one in broken))
     tx.record(
         Entry(
             action=Action.GRANT_CREATE,
-            actor=f"user:{user}",
-            project=request.project,
-            object=request.dataset,
+            actor=f"user:{grant.granted_by}",
+            project=grant.project,
+            object=grant.dataset,
             label=view.version.label,
             detail={
                 "grant": grant.id,
-                "request": request.id,
-                "user": request.user,
-                "columns": tuple(columns),
-                "masks": decision.masks,
+                "request": grant.request,
+                "user": grant.user,
+                "columns": tuple(grant.columns),
+                "masks": grant.masks,
                 "until": iso(grant.until),
             },
         )
     )
-    return grant
 
 
 def _move(context: Context, request: AccessRequest, to: RequestState, by: str) -> None:

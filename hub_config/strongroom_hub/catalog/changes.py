@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 from strongroom_policy.labels import Label
 
 from strongroom_hub.audit.entries import Action, Entry
@@ -14,6 +14,7 @@ from strongroom_hub.catalog import rules, service
 from strongroom_hub.catalog.models import Dataset, DatasetVersion, Relabelling, VersionState
 from strongroom_hub.control.context import Context
 from strongroom_hub.control.times import iso, iso_or_none
+from strongroom_hub.policies.trial import Trial, tried
 from strongroom_hub.problems import Problem
 from strongroom_hub.projects.models import Source, Workspace
 
@@ -89,11 +90,15 @@ def relabel(
     rules.check_label(label)
     rules.check_why(why)
 
-    def work(tx: Tx) -> tuple[Relabelling | None, tuple[str, ...]]:
+    def about(session: Session) -> Trial | None:
+        found = service.version_of(session, dataset, version)
+        raised = Label.parse(label) > Label.parse(found.label)
+        return service.trial_of(session, dataset, version, label=label) if raised else None
+
+    def work(tx: Tx, broken: tuple[str, ...]) -> tuple[Relabelling | None, tuple[str, ...]]:
         found = _active(tx, dataset, version)
         if label == found.label:
             return None, ()
-        broken: tuple[str, ...] = ()
         open_one = tx.session.exec(
             select(Relabelling).where(
                 Relabelling.dataset == dataset, Relabelling.version == version, Relabelling.state == "open"
@@ -117,13 +122,13 @@ def relabel(
             if open_one is not None:
                 open_one.state, open_one.decided_by, open_one.decided_at = "outdated", actor, context.clock()
                 tx.session.add(open_one)
-            broken = _apply(tx, context, found, change, actor)
+            _apply(tx, context, found, change, actor=actor, broken=broken)
         else:
             _record(tx, change, actor, "proposed")
         tx.session.add(change)
         return change, broken
 
-    change, broken = writer.transact(work)
+    change, broken = tried(writer, context, about, work)
     if change is None or change.state == "done":
         _hand_over(context, dataset, version)
         context.policy.rebuild(writer)
@@ -136,22 +141,32 @@ def decide_relabelling(
     """A second person agrees to a lower label, or does not. Raises Problem 403, 404, 409 (a guard forbids it, too)."""
     actor = f"user:{user}"
 
-    def work(tx: Tx) -> Relabelling:
-        change = tx.session.get(Relabelling, relabelling)
+    def decidable(session: Session) -> Relabelling:
+        change = session.get(Relabelling, relabelling)
         if change is None or change.state != "open":
             raise rules.unknown_relabelling()
         if approve and change.proposed_by == actor:
             raise rules.own_relabelling()
+        return change
+
+    def about(session: Session) -> Trial | None:
+        change = decidable(session)
+        return service.trial_of(session, change.dataset, change.version, label=change.after) if approve else None
+
+    def work(tx: Tx, broken: tuple[str, ...]) -> Relabelling:
+        change = decidable(tx.session)
         found = _active(tx, change.dataset, change.version)
+        if broken:
+            raise rules.guards_forbid(f"the label {change.after} on {found.dataset} version {found.version}", broken)
         change.state, change.decided_by, change.decided_at = "done" if approve else "refused", actor, context.clock()
         if approve:
-            _apply(tx, context, found, change, actor)
+            _apply(tx, context, found, change, actor=actor)
         else:
             _record(tx, change, actor, "refused")
         tx.session.add(change)
         return change
 
-    change = writer.transact(work)
+    change = tried(writer, context, about, work)
     if approve:
         _hand_over(context, change.dataset, change.version)
         context.policy.rebuild(writer)
@@ -181,22 +196,26 @@ def _active(tx: Tx, dataset: str, version: int) -> DatasetVersion:
     return found
 
 
-def _apply(tx: Tx, context: Context, found: DatasetVersion, change: Relabelling, actor: str) -> tuple[str, ...]:
+def _apply(
+    tx: Tx,
+    context: Context,
+    found: DatasetVersion,
+    change: Relabelling,
+    *,
+    actor: str,
+    broken: tuple[str, ...] = (),
+) -> None:
     """The new label, signed; who has read the version is raised with it, and never lowered.
 
-    Returns the guards that a higher label breaks, as sentences. Raises Problem 409 where a lower one breaks any.
+    `broken`: guards that a higher label breaks, as sentences.
     """
     manifest = {**context.tickets.manifest_of(found.manifest_jws or ""), "label": change.after}
     found.label, found.manifest_jws = change.after, context.tickets.manifest(manifest)
     tx.session.add(found)
     tx.session.flush()
-    raised = Label.parse(change.after) > Label.parse(change.before)
-    broken = service.broken_guards(tx.session, context, found.dataset, found.version)
-    if broken and not raised:
-        raise rules.guards_forbid(f"the label {change.after} on {found.dataset} version {found.version}", broken)
     entry = _record(tx, change, actor, "done", broken)
-    if not raised:
-        return ()
+    if Label.parse(change.after) < Label.parse(change.before):
+        return
     readers = tx.session.exec(
         select(Source, Workspace)
         .join(Workspace, col(Workspace.id) == col(Source.workspace))
@@ -219,7 +238,6 @@ def _apply(tx: Tx, context: Context, found: DatasetVersion, change: Relabelling,
                     detail={"from": before, "to": change.after, "relabel": entry},
                 )
             )
-    return broken
 
 
 def _record(tx: Tx, change: Relabelling, actor: str, stage: str, broken: tuple[str, ...] = ()) -> int:

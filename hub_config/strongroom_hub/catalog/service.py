@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ from strongroom_hub.catalog.schema import About, ColumnAbout
 from strongroom_hub.control.context import Context
 from strongroom_hub.control.times import iso_or_none
 from strongroom_hub.derived.models import DerivedDataset
+from strongroom_hub.policies.trial import Trial, tried
 
 TOLD = (
     "title",
@@ -90,11 +91,7 @@ class View:
     @property
     def known(self) -> catalogue.Dataset:
         """As the policy knows it."""
-        columns = {
-            column.name: catalogue.Column(kind_of(column.type), frozenset(f"tag:{tag}" for tag in column.tags))
-            for column in self.columns
-        }
-        return catalogue.Dataset(self.name, Label.parse(self.version.label), columns)
+        return _known(self.name, self.version.label, self.columns)
 
     @property
     def twin_allowed(self) -> bool:
@@ -104,6 +101,14 @@ class View:
     def retained_until(self) -> datetime | None:
         """The first moment after the version's retention; None without one."""
         return rules.retained_until(self.version.described.get("retention"), self.version.activated)
+
+
+def _known(name: str, label: str, columns: Iterable[Column]) -> catalogue.Dataset:
+    told = {
+        column.name: catalogue.Column(kind_of(column.type), frozenset(f"tag:{tag}" for tag in column.tags))
+        for column in columns
+    }
+    return catalogue.Dataset(name, Label.parse(label), told)
 
 
 def column_json(column: Column) -> dict[str, Any]:
@@ -243,9 +248,11 @@ def sign_manifest(
 def activate(writer: AuditWriter, context: Context, *, dataset: str, version: int, actor: str = "operator") -> None:
     """Make a signed version the visible one. Raises Problem 404, or 409 (its state, a guard of the policy)."""
 
-    def work(tx: Tx) -> None:
+    def work(tx: Tx, broken: tuple[str, ...]) -> None:
         found = version_of(tx.session, dataset, version)
         rules.check_transition(dataset, version, VersionState(found.state), VersionState.ACTIVE)
+        if broken:
+            raise rules.guards_forbid(f"{dataset} version {version}", broken)
         found.state, found.activated = VersionState.ACTIVE, context.clock()
         about = tx.session.get(Dataset, dataset)
         if about is None:
@@ -253,9 +260,6 @@ def activate(writer: AuditWriter, context: Context, *, dataset: str, version: in
         for field in TOLD:
             setattr(about, field, found.described[field])
         tx.session.add_all((found, about))
-        tx.session.flush()
-        if broken := broken_guards(tx.session, context, dataset, version):
-            raise rules.guards_forbid(f"{dataset} version {version}", broken)
         tx.record(
             Entry(
                 action=Action.DATASET_PUBLISH,
@@ -266,13 +270,13 @@ def activate(writer: AuditWriter, context: Context, *, dataset: str, version: in
             )
         )
 
-    writer.transact(work)
+    tried(writer, context, lambda session: trial_of(session, dataset, version), work)
 
 
-def broken_guards(session: Session, context: Context, dataset: str, version: int) -> tuple[str, ...]:
-    """What the policy's guards rule out and would be possible with this active version, each in a sentence."""
-    view = active_view(session, dataset, version)
-    return () if view is None else tuple(str(one) for one in context.policy.broken_guards(session, view.known))
+def trial_of(session: Session, dataset: str, version: int, *, label: str | None = None) -> Trial:
+    """That everybody meets this version (under that label). Raises Problem 404."""
+    found = version_of(session, dataset, version)
+    return Trial(_known(dataset, label or found.label, columns_of(session, dataset, version)))
 
 
 def check_tags(context: Context, column: str, tags: list[str]) -> None:

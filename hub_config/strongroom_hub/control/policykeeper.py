@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from strongroom_policy.guards import broken
 from strongroom_policy.labels import Label
 from strongroom_policy.obligations import CLOSED, Obligations, strictest
 from strongroom_policy.profiles import Profile
+from strongroom_policy.rows import Row
 from strongroom_policy.universe import things_called, universe
 from strongroom_policy.vocabulary import UNCLEARED_ACTIONS, resembles
 
@@ -36,6 +38,7 @@ from strongroom_hub.audit.entries import Action, Entry
 from strongroom_hub.audit.writer import AuditWriter, Tx
 from strongroom_hub.control.times import iso
 from strongroom_hub.identity.models import ProvidedGroups
+from strongroom_hub.policies.basis import basis
 from strongroom_hub.policies.bundle import BundleError, BundleSigner
 from strongroom_hub.policies.candidate import Candidate, World, candidate
 from strongroom_hub.policies.grants import grant_rows, provided_groups
@@ -50,6 +53,8 @@ MAX_PROBLEMS = 20
 """Problems that one refusal's entry lists; the console shows all."""
 MAX_CHANGES = 40
 """Changes that an activation's entry lists; the version keeps more."""
+LOOKS = 3
+"""Looks at a candidate before its transaction; where grants or datasets are added each time, the last one is inside."""
 _SHORT = 500
 """Characters of each in an entry."""
 
@@ -86,6 +91,8 @@ class _Force:
     sources: Sources
     files: Mapping[str, bytes]
     loaded_at: datetime
+    standing: tuple[Finding, ...] = ()
+    """Guards that were broken by grants when the files came into force, and had been before."""
 
 
 class PolicyKeeper:
@@ -114,6 +121,8 @@ class PolicyKeeper:
         self._groups: Mapping[str, frozenset[str]] = {}
         self._swapping = threading.Lock()
         self._activating = threading.RLock()
+        self._landing = threading.Lock()
+        """Held from a version's record to its swap."""
 
     # -- keeping it current ---------------------------------------------------------------------------------------
 
@@ -122,12 +131,9 @@ class PolicyKeeper:
         with self._swapping, Session(self._engine) as session:
             self._groups = provided_groups(session)
         newest = self.newest()
-        if self.two_people and newest is not None:
+        if newest is not None:
             self._take_up(writer, newest)
-            return
         self.poll(writer)
-        if self._force is None and newest is not None:
-            self._take_up(writer, newest)
 
     def poll(self, writer: AuditWriter) -> None:
         """Look whether the files changed; call each second. Raises AuditUnavailableError."""
@@ -181,11 +187,14 @@ class PolicyKeeper:
 
     def candidate(self, files: Mapping[str, bytes]) -> Candidate:
         """What these files would be as the policy in force, and would change. Raises PolicyError."""
-        force = self._force
-        now = self._clock()
         with Session(self._engine) as session:
-            known, grants = self._known(session), grant_rows(session, now)
-        return candidate(files, None if force is None else force.sources, known, grants, now)
+            return self._looked_at(session, files)
+
+    def _looked_at(self, session: Session, files: Mapping[str, bytes]) -> Candidate:
+        force, now = self._force, self._clock()
+        seen = basis(session)
+        known, grants = self._known(session), grant_rows(session, now)
+        return candidate(files, None if force is None else force.sources, known, grants, now=now, seen=seen)
 
     def draft(self) -> dict[str, bytes]:
         """The files that stand in the policy folder. Raises PolicyError where they cannot be read."""
@@ -205,19 +214,36 @@ class PolicyKeeper:
     ) -> PolicyVersion:
         """Record the version, with whatever `also` does in the same transaction, then swap it in.
 
-        A policy whose activation cannot be recorded does not come into force. Raises BundleError as PolicyError,
+        A policy whose activation cannot be recorded does not come into force. Where something was granted or became
+        visible since `found` was looked at, it is looked at again. Raises PolicyError, also for a BundleError,
         AuditUnavailableError, and what `also` raises.
         """
-        digest = found.sources.digest
-        with self._activating:
-            base = self.digest
-            try:
-                bundle = self.bundles.sign(found.files, author=by.actor, why=by.why, base=base)
-            except BundleError as error:
-                raise PolicyError((Finding("policy folder", 0, str(error)),)) from None
+        with self._activating, self._landing:
+            version, found = self._recorded(writer, found, by, also)
+            log.info("policy %s comes into force: %s", found.policy.version, by.why)
+            self._adopt(found)
+            self._problems = ()
+            return version
+
+    def _recorded(
+        self, writer: AuditWriter, found: Candidate, by: Activation, also: Callable[[Tx, PolicyVersion], None]
+    ) -> tuple[PolicyVersion, Candidate]:
+        """The version's row, and what was found out about it at that moment."""
+        digest, base = found.sources.digest, self.digest
+        try:
+            bundle = self.bundles.sign(found.files, author=by.actor, why=by.why, base=base)
+        except BundleError as error:
+            raise PolicyError((Finding("policy folder", 0, str(error)),)) from None
+        folder = digest if by.source in {Source.FILES, Source.FIRST} else self._folder_digest()
+
+        def work(tx: Tx, found: Candidate, *, last: bool) -> tuple[PolicyVersion, Candidate]:
+            if basis(tx.session) != found.basis:
+                if not last:
+                    raise _MovedError
+                found = self._looked_at(tx.session, found.files)
             version = PolicyVersion(
                 digest=digest,
-                folder=digest if by.source in {Source.FILES, Source.FIRST} else self._folder_digest(),
+                folder=folder,
                 at=self._clock(),
                 actor=by.actor,
                 why=by.why,
@@ -225,27 +251,26 @@ class PolicyKeeper:
                 proposal=by.proposal,
                 changes=found.changes(),
                 bundle=bundle,
-                entry=0,
+                entry=tx.record(_activation(found, by, base)),
             )
+            tx.session.add(version)
+            tx.session.flush()
+            also(tx, version)
+            return version, found
 
-            def work(tx: Tx) -> None:
-                version.entry = tx.record(_activation(found, by, base))
-                tx.session.add(version)
-                tx.session.flush()
-                also(tx, version)
-
-            writer.transact(work)
-            log.info("policy %s comes into force: %s", found.policy.version, by.why)
-            self._adopt(found)
-            self._problems = ()
-            return version
+        for _ in range(LOOKS):
+            try:
+                return writer.transact(partial(work, found=found, last=False))
+            except _MovedError:
+                found = self.candidate(found.files)
+        return writer.transact(partial(work, found=found, last=True))
 
     def _adopt(self, found: Candidate) -> None:
         with self._swapping, Session(self._engine) as session:
             # once more with the grants of this moment: one may have been made or revoked meanwhile
             now = self._clock()
             policy = found.policy.rebuilt(grant_rows(session, now), now=now)
-            self._force = _Force(policy, found.sources, found.files, now)
+            self._force = _Force(policy, found.sources, found.files, now, found.standing)
 
     def _folder_digest(self) -> str:
         try:
@@ -271,8 +296,15 @@ class PolicyKeeper:
                     policy = self._force.policy.rebuilt(grant_rows(session, now), now=now)
                 self._force = replace(self._force, policy=policy)
 
-    def broken_guards(self, session: Session, dataset: Dataset, *, user: str | None = None) -> tuple[Finding, ...]:
-        """What guards rule out and the policy, with the grants that `session` has, allows on `dataset`.
+    def wait_for_activation(self) -> None:
+        """Return when no version is recorded that is not in force yet. Not from within a transaction."""
+        with self._landing:
+            pass
+
+    def broken_guards(
+        self, session: Session, dataset: Dataset, *, user: str | None = None, more: Sequence[Row] = ()
+    ) -> tuple[Finding, ...]:
+        """What guards rule out and the policy, with the grants that `session` has and `more`, allows on `dataset`.
 
         `user`: what this person may do alone, for a grant. Without a policy, or where one cannot be built with these
         grants, that is what is found. Takes as long as `rebuild`, and once more for each future edge of the files.
@@ -280,13 +312,15 @@ class PolicyKeeper:
         force = self._force
         if force is None:
             return (Finding("policy", 0, "no valid policy is in force, so its guards cannot be asked"),)
+        if _newest_digest(session) not in {None, force.policy.digest}:
+            return (Finding("policy", 0, "another policy is just coming into force; try again in a moment"),)
         # memberships do not change with a grant or a dataset, and nobody loses what they may do by a grant
         aside = {"apart"} if user is None else {"apart", "somebody"}
         guards = [guard for guard in force.sources.guards if guard.kind not in aside]
         if not guards:
             return ()
         now = self._clock()
-        rows, known = grant_rows(session, now), self._known(session)
+        rows, known = [*grant_rows(session, now), *more], self._known(session)
         things = [one for name in dataset.names for one in things_called(name, [dataset])]
         try:
             policy = force.policy.rebuilt(rows, now=now)
@@ -434,6 +468,12 @@ class PolicyKeeper:
         return self._current(self._clock())
 
     @property
+    def standing(self) -> tuple[Finding, ...]:
+        """Guards that were broken by grants when the policy came into force, and had been before."""
+        force = self._force
+        return () if force is None else force.standing
+
+    @property
     def sources(self) -> Sources | None:
         force = self._force
         return None if force is None else force.sources
@@ -462,6 +502,14 @@ class PolicyKeeper:
                 log.exception("the policy cannot be rebuilt at a change of memberships")
             force = self._force
         return None if force is None else force.policy
+
+
+class _MovedError(Exception):
+    """What a candidate's guards were asked about has changed since."""
+
+
+def _newest_digest(session: Session) -> str | None:
+    return session.exec(select(PolicyVersion.digest).order_by(col(PolicyVersion.number).desc()).limit(1)).first()
 
 
 def _activation(found: Candidate, by: Activation, base: str) -> Entry:

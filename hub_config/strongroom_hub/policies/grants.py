@@ -20,7 +20,12 @@ log = logging.getLogger("strongroom.control.policy")
 def grant_rows(session: Session, now: datetime) -> list[Row]:
     """The rows of all grants that hold at `now`."""
     grants = session.exec(select(Grant).where(Grant.state == GrantState.ACTIVE, Grant.until > now)).all()
-    return [*(row for grant in grants for row in _rows(grant, grant.until)), *_derived(session)]
+    return [*(row for grant in grants for row in rows_of(grant)), *_derived(session)]
+
+
+def rows_of(grant: Grant) -> list[Row]:
+    """The rows of one grant; none where it cannot be a rule."""
+    return _rows(grant, grant.until)
 
 
 def grant_rows_ever(session: Session) -> list[Row]:

@@ -251,7 +251,7 @@ def _checks(context: Context) -> dict[str, Any]:
     assert sources is not None  # noqa: S101 - asked by overview
     with context.reading() as session:
         known = world(session)
-    return results(Candidate({}, sources, policy, None, known))
+    return results(Candidate({}, sources, policy, None, known, context.policy.standing))
 
 
 def _draft(context: Context) -> dict[str, Any]:

@@ -221,6 +221,19 @@ def test_check_and_guards_ask_about_the_catalogue(cardio: Enclave, run: Run) -> 
     assert json.loads(run("guards", "--json").output)["ok"] is True
 
 
+def test_check_and_guards_ask_about_grants_as_the_service_does(cardio: Enclave, run: Run) -> None:
+    grant = cardio.grant(cardio.server())["grant"]["id"]
+    with (cardio.instance.policy_dir / "guards.toml").open("a") as file:
+        file.write('[no-age]\nkind = "never"\nwhy = "w"\nmay = ["read"]\non = "health/randhie#age"\n')
+    for command in ("check", "guards"):
+        done = run(command)
+        assert done.exit_code == 1
+        assert f"in cardio by grant-{grant}" in done.output
+        assert "revoke that, or write a row that denies" in done.output
+    (cardio.instance.policy_dir / "guards.toml").write_text("")
+    assert run("check").exit_code == 0
+
+
 def test_without_a_service_the_files_alone_are_asked_and_it_says_so(cardio: Enclave, run: Run, monkeypatch) -> None:
     monkeypatch.setattr(common, "listens", lambda _: False)
     done = run("who-can", "discover", "health/randhie", "--label", "public")

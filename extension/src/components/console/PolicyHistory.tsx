@@ -133,7 +133,7 @@ export function Results({ results }: { readonly results: PolicyResults }): JSX.E
       <Facts
         facts={[
           ['Tests', `${count(results.tests, 'test')}, all pass`],
-          ['Guards', results.guards.length === 0 ? 'none' : `${count(results.guards.length, 'guard')}, all hold`],
+          ['Guards', guardsLine(results)],
           ['Coverage', `${reached.toLocaleString()} of ${count(results.rows, 'row')} reached by a test`],
           ['Not reached', results.untested.slice(0, SHOWN).join(', ')]
         ]}
@@ -147,6 +147,14 @@ export function Results({ results }: { readonly results: PolicyResults }): JSX.E
       )}
     </>
   );
+}
+
+function guardsLine({ guards, guards_broken: broken = 0 }: PolicyResults): string {
+  if (guards.length === 0) {
+    return 'none';
+  }
+  const stand = broken === 0 ? 'all hold' : `${broken.toLocaleString()} broken by grants, as before (see the notes)`;
+  return `${count(guards.length, 'guard')}, ${stand}`;
 }
 
 export function Changes({ changes }: { readonly changes: PolicyChanges | Readonly<Record<string, never>> }): JSX.Element {

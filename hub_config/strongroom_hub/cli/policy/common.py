@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from strongroom_policy import times
 from strongroom_policy.catalogue import Column, Dataset
+from strongroom_policy.engine import Sources, parse_sources, prove, prove_with_grants
 from strongroom_policy.errors import Finding, PolicyError
 from strongroom_policy.filter_types import Kind
 from strongroom_policy.labels import Label
@@ -73,6 +74,22 @@ class Known:
         users = {user: frozenset(told["groups"].get(user, ())) for user in told["users"]}
         return cls(True, users, tuple(told["projects"]), tuple(datasets), tuple(grants))
 
+    def prove(self, sources: Sources, now: datetime, *, as_json: bool) -> tuple[Finding, ...]:
+        """As the control service does before files come into force; guards that grants broke before are returned.
+
+        Raises PolicyError.
+        """
+        prove(sources, now, users=self.users, projects=self.projects, datasets=self.datasets)
+        return prove_with_grants(
+            sources,
+            self.grants,
+            now,
+            before=lambda: in_force(as_json=as_json),
+            users=self.users,
+            projects=self.projects,
+            datasets=self.datasets,
+        )
+
     @property
     def note(self) -> str:
         """What people should know about an answer."""
@@ -100,6 +117,18 @@ def call(method: str, path: str, body: dict[str, Any] | None = None, *, as_json:
             for line in problem.lines():
                 typer.echo(line, err=True)
     raise typer.Exit(FOUND)
+
+
+def in_force(*, as_json: bool) -> Sources | None:
+    """The files of the policy that came into force last; None where none ever did."""
+    versions = call("GET", "policy/versions", as_json=as_json)["versions"]
+    return version_of(versions[0]["number"], as_json=as_json) if versions else None
+
+
+def version_of(number: int | str, *, as_json: bool) -> Sources:
+    """The files of a version of the history. Raises PolicyError."""
+    files = call("GET", f"policy/versions/{number}", as_json=as_json)["files"]
+    return parse_sources({one["name"]: one["text"].encode() for one in files})
 
 
 def _client(instance: Instance) -> ControlClient:

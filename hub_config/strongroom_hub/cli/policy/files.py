@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from strongroom_policy.catalogue import catalogue_findings
 from strongroom_policy.coverage import coverage
-from strongroom_policy.engine import Policy, prove, read_sources, run_cases
+from strongroom_policy.engine import Policy, read_sources, run_cases
 from strongroom_policy.errors import Finding, PolicyError
 from strongroom_policy.files import TESTS_FILE, is_rules, read_folder
 from strongroom_policy.fmt import formatted
@@ -36,9 +36,9 @@ def check(folder: Folder = None, as_json: AsJson = False) -> None:
     with refusals(as_json=as_json):
         sources = read_sources(folder_of(folder))
         now = datetime.now(UTC)
-        prove(sources, now, users=known.users, projects=known.projects, datasets=known.datasets)
+        standing = known.prove(sources, now, as_json=as_json)
         policy = Policy.build(sources, known.grants, now)
-    notes = policy.warnings + (catalogue_findings(policy, known.datasets) if known.service else ())
+    notes = standing + policy.warnings + (catalogue_findings(policy, known.datasets) if known.service else ())
     if as_json:
         print_json({"ok": True, "version": policy.version, "warnings": findings(notes)})
         return
@@ -88,7 +88,7 @@ def guards(folder: Folder = None, as_json: AsJson = False) -> None:
     broken: list[Finding] = []
     try:
         alone = replace(sources, cases=())  # guards, and nothing else
-        prove(alone, datetime.now(UTC), users=known.users, projects=known.projects, datasets=known.datasets)
+        broken = list(known.prove(alone, datetime.now(UTC), as_json=as_json))
     except PolicyError as error:
         broken = list(error.problems)
     if as_json:

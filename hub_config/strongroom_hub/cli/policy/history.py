@@ -71,7 +71,9 @@ def _proposed(one: Any, *, as_json: bool) -> None:
     if one["state"] == "open":
         _changes(one["results"]["changes"])
         results = one["results"]
-        typer.echo(f"{results['tests']} tests pass, {len(results['guards'])} guards hold")
+        broken = results.get("guards_broken", 0)  # a proposal of an earlier release does not say
+        stands = f", {broken} broken by grants as before" if broken else ""
+        typer.echo(f"{results['tests']} tests pass, {len(results['guards']) - broken} guards hold{stands}")
         typer.echo(f"{len(results['untested'])} of {results['rows']} rows are reached by no test")
         for note in results["notes"]:
             typer.echo(f"note: {note}")

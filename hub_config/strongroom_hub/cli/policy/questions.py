@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from strongroom_policy.decision import Request
 from strongroom_policy.diff import difference, several
-from strongroom_policy.engine import Policy, Sources, load, parse_sources, read_sources
+from strongroom_policy.engine import Policy, Sources, load, read_sources
 from strongroom_policy.files import RULES_FILE
 from strongroom_policy.labels import Label
 from strongroom_policy.reach import Reach, what_can, who_can
@@ -23,13 +23,14 @@ from strongroom_hub.cli.policy.common import (
     Directory,
     Known,
     Project,
-    call,
     folder_of,
+    in_force,
     moment,
     prefixed,
     print_json,
     refusals,
     usage,
+    version_of,
 )
 from strongroom_hub.policies.service import reach_json
 
@@ -155,9 +156,11 @@ def diff(
 ) -> None:
     """Say who may do what now, or no longer, and what is owed. Exit code 1 if anything changes."""
     known, now = Known.ask(), moment(at)
-    names = (old or _newest(as_json=as_json), new or str(folder_of(None)))
     with refusals(as_json=as_json):
-        before, after = (_side(name, as_json=as_json) for name in names)
+        before = _side(old, as_json=as_json) if old else in_force(as_json=as_json)
+        if before is None:
+            usage("no policy was ever in force here: name two folders")
+        after = _side(new or str(folder_of(None)), as_json=as_json)
         found = difference(
             before,
             after,
@@ -177,18 +180,9 @@ def diff(
         raise typer.Exit(FOUND)
 
 
-def _newest(*, as_json: bool) -> str:
-    """The number of the version in force."""
-    versions = call("GET", "policy/versions", as_json=as_json)["versions"]
-    if not versions:
-        usage("no policy was ever in force here: name two folders")
-    return str(versions[0]["number"])
-
-
 def _side(name: str, *, as_json: bool) -> Sources:
     if name.isdecimal() and not Path(name).exists():
-        files = call("GET", f"policy/versions/{name}", as_json=as_json)["files"]
-        return parse_sources({one["name"]: one["text"].encode() for one in files})
+        return version_of(name, as_json=as_json)
     if not Path(name).is_dir():
         usage(f"{name!r} is neither a folder nor the number of a version")
     return read_sources(Path(name))
