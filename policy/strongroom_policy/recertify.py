@@ -39,6 +39,11 @@ class Standing:
     overdue: bool
 
     @property
+    def says(self) -> str:
+        """The row, as it may be pasted into a mail."""
+        return ", ".join((self.row.ptype, *self.row.fields))
+
+    @property
     def text(self) -> str:
         named = self.row.fields[0] if self.row.ptype != "g" else " in ".join(self.row.fields[:2])
         return f"{self.row.place}: {named}, " + (f"{self.by} {self.on}" if self.on else "nobody knows since when")
@@ -62,6 +67,12 @@ def standings(
             owner = certified[1] if certified else NOBODY
             found.append(Standing(row, owner, on, by, on is None or on <= limit))
     return tuple(found)
+
+
+def standing_json(one: Standing) -> dict[str, str | None]:
+    """One overdue row, for command line and console."""
+    on = None if one.on is None else one.on.isoformat()
+    return {"place": one.row.place, "owner": one.owner, "on": on, "text": one.text, "says": one.says}
 
 
 def key_of(row: Row) -> tuple[str, ...]:

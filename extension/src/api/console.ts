@@ -17,6 +17,7 @@ import {
   type Me,
   type Policy,
   type PolicyAnswers,
+  type PolicyComparison,
   type PolicyProposal,
   type PolicyReplay,
   type PolicyStanding,
@@ -122,6 +123,12 @@ export class ConsoleClient {
     return this.#post('policy/what-if', { last });
   }
 
+  /** By numbers of versions; empty: what is in force, and the files in the policy folder. */
+  comparePolicies(old: string, next: string): Promise<PolicyComparison> {
+    return this.#get('policy/diff' + query({ old, new: next }));
+  }
+
+  /** Rows in force that nobody stood for in so many months. */
   recertify(months: number): Promise<PolicyStanding> {
     return this.#get('policy/recertify' + query({ months }));
   }

@@ -448,6 +448,12 @@ export interface PolicyChanges {
   readonly changes_in_all: number;
 }
 
+/** What one policy would change against another; each is named by its digest's first digits. */
+export interface PolicyComparison extends PolicyChanges {
+  readonly old: string;
+  readonly new: string;
+}
+
 export interface PolicyResults {
   readonly notes: readonly string[];
   readonly tests: number;
@@ -541,6 +547,8 @@ export interface PolicyStanding {
     /** null: nobody knows since when. */
     readonly on: string | null;
     readonly text: string;
+    /** The row itself. */
+    readonly says: string;
   }[];
 }
 

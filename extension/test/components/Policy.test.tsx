@@ -95,6 +95,11 @@ describe('the policy', () => {
     expect(screen.queryByRole('heading', { name: 'In the policy folder' })).toBeNull();
   });
 
+  it('says how many guards grants broke before', async () => {
+    show({ checks: { ...RESULTS, guards_broken: 1 } });
+    expect(await screen.findByText('1 guard, 1 broken by grants, as before (see the notes)')).toBeDefined();
+  });
+
   it('says where the folder’s files were set aside', async () => {
     show({ draft: { version: 'cccccccccccc', differs: true, problems: [] } });
     expect(await screen.findByText(/They wait until somebody edits them/)).toBeDefined();
@@ -168,7 +173,7 @@ describe('what if', () => {
     const masked = { ...change, entry: 40, project: '', would_be: true, differs: ['open/data#x: mask none would be redact'] };
     world.on('POST policy/what-if', { version: 'cccccccccccc', looked_at: 7, not_by_rules: 3, changes: [change, masked] });
     const form = await screen.findByRole('form', { name: 'What if' });
-    const field = within(form).getByLabelText('Decisions, the newest (1 to 2,000)');
+    const field = within(form).getByLabelText('How many, the newest first (1 to 2,000)');
     expect(field).toHaveProperty('value', '100');
     await user.clear(field);
     await user.type(field, '500{Enter}');
@@ -187,10 +192,23 @@ describe('what if', () => {
     expect(within(table).getByRole('link', { name: '41' }).getAttribute('href')).toBe('#/audit/41');
   });
 
+  it('tells once what would be otherwise in the same way, with every entry', async () => {
+    const { world, user } = show({});
+    const changes = [50, 49, 48, 47, 46, 45, 44, 43].map(entry => ({ ...change, entry, time: `2026-11-21T05:00:0${entry % 10}.000Z` }));
+    world.on('POST policy/what-if', { version: 'cccccccccccc', looked_at: 9, not_by_rules: 0, changes: [...changes, { ...change, user: 'ann' }] });
+    await user.click(await screen.findByRole('button', { name: 'Decide once more' }));
+    const table = await screen.findByRole('table', { name: 'Decisions that would be others' });
+    const [first, second] = within(table).getAllByRole('rowheader').map(cell => cell.textContent);
+    expect(first).toBe('50and 49, 48, 47, 46, 45 and 2 more');
+    expect(second).toBe('41');
+    expect(screen.getByText(/^9 of 9 decisions would be others/)).toBeDefined();
+    expect(within(table).getByRole('link', { name: '45' }).getAttribute('href')).toBe('#/audit/45');
+  });
+
   it('asks about nothing by itself, and about no number that the service would refuse', async () => {
     const { world, user } = show({});
     const form = await screen.findByRole('form', { name: 'What if' });
-    const field = within(form).getByLabelText('Decisions, the newest (1 to 2,000)');
+    const field = within(form).getByLabelText('How many, the newest first (1 to 2,000)');
     for (const wrong of ['0', '2001', '1.5', '-3']) {
       await user.clear(field);
       await user.type(field, `${wrong}{Enter}`);
@@ -228,19 +246,44 @@ describe('what if', () => {
 
   it('says how many it does not list', async () => {
     const { world, user } = show({});
-    const changes = Array.from({ length: 103 }, (_, index) => ({ ...change, entry: 1000 - index, differs: ['a'] }));
+    const changes = Array.from({ length: 103 }, (_, index) => ({ ...change, entry: 1000 - index, differs: [`a${index}`] }));
     world.on('POST policy/what-if', { version: 'cccccccccccc', looked_at: 300, not_by_rules: 0, changes });
     await user.click(await screen.findByRole('button', { name: 'Decide once more' }));
-    expect(await screen.findByText(/3 older ones/)).toBeDefined();
+    expect(await screen.findByText(/3 more lines/)).toBeDefined();
     expect(screen.getByText('901')).toBeDefined();
     expect(screen.queryByText('898')).toBeNull();
+  });
+});
+
+describe('compare', () => {
+  it('what is in force with the folder, without proving it; or two versions', async () => {
+    const { world, user } = show({});
+    world.on('GET policy/diff', { old: 'bbbbbbbbbbbb', new: 'cccccccccccc', ...CHANGES });
+    world.on('GET policy/diff?old=1&new=2', { old: 'aaaaaaaaaaaa', new: 'bbbbbbbbbbbb', ...CHANGES, changed: false, changes: [], changes_in_all: 0 });
+    const form = await screen.findByRole('form', { name: 'Compare' });
+    await user.click(within(form).getByRole('button', { name: 'Show what changes' }));
+    const section = screen.getByRole('region', { name: 'Compare' });
+    expect(await within(section).findByText('user:analyst may now read health/randhie in cardio (rule I7, policy.csv:41)')).toBeDefined();
+    expect(within(section).getByText('cccccccccccc')).toBeDefined();
+    await user.selectOptions(within(form).getByLabelText('Compare'), '1');
+    await user.selectOptions(within(form).getByLabelText('with'), '2');
+    expect(within(section).queryByText('cccccccccccc')).toBeNull();
+    await user.click(within(form).getByRole('button', { name: 'Show what changes' }));
+    expect(await within(section).findByText('No decision and no obligation.')).toBeDefined();
+  });
+
+  it('shows a refusal', async () => {
+    const { world, user } = show({});
+    world.on('GET policy/diff', refusal(422, 'These files cannot come into force'));
+    await user.click(await screen.findByRole('button', { name: 'Show what changes' }));
+    expect((await screen.findByRole('alert')).textContent).toContain('These files cannot come into force');
   });
 });
 
 describe('recertify', () => {
   it('lists old rows to their owners', async () => {
     const { world, user } = show({}, AUDITOR);
-    const row = (place: string, owner: string, on: string | null) => ({ place, owner, on, text: `${place}: N since ${on ?? '?'}` });
+    const row = (place: string, owner: string, on: string | null) => ({ place, owner, on, text: `${place}: N since ${on ?? '?'}`, says: 'p, N' });
     world.on('GET policy/recertify?months=6', {
       months: 6,
       rows: 12,
@@ -254,8 +297,8 @@ describe('recertify', () => {
     expect(await screen.findByText('3 of 12 rows are older than 6 months.')).toBeDefined();
     const of = (owner: string) =>
       within(screen.getByRole('region', { name: `Rows of ${owner}` })).getAllByRole('listitem').map(item => item.textContent);
-    expect(of('user:dora')).toEqual(['policy.csv:9: N since 2026-01-02', 'policy.csv:11: N since 2026-01-02']);
-    expect(of('nobody')).toEqual(['policy.csv:3: N since ?']);
+    expect(of('user:dora')).toEqual(['policy.csv:9: N since 2026-01-02p, N', 'policy.csv:11: N since 2026-01-02p, N']);
+    expect(of('nobody')).toEqual(['policy.csv:3: N since ?p, N']);
     expect(screen.getByRole('heading', { name: 'dora' })).toBeDefined();
   });
 

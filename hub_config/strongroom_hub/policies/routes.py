@@ -19,6 +19,7 @@ Text = Annotated[str, Field(max_length=rules.MAX_WHY)]
 Name = Annotated[str, Field(min_length=1, max_length=300)]
 Word = Annotated[str, Query(min_length=1, max_length=300)]
 Maybe = Annotated[str | None, Query(min_length=1, max_length=300)]
+Version = Annotated[int | None, Query(ge=1)]
 Months = Annotated[int, Query(ge=1, le=1200)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -152,6 +153,13 @@ def who_can(
 def what_can(context: Ctx, person: Person, user: Word, project: Maybe = None) -> dict[str, Any]:
     check_may_look_after(context, person.user, LOOK)
     return service.ask_what_can(context, user=user, project=project)
+
+
+@public.get("/diff")
+def diff(context: Ctx, person: Person, old: Version = None, new: Version = None) -> dict[str, Any]:
+    """Without `old`: what is in force; without `new`: the files in the policy folder."""
+    check_may_look_after(context, person.user, LOOK)
+    return service.compare(context, old=old, new=new)
 
 
 @public.post("/what-if")

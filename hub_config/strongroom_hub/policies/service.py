@@ -10,11 +10,12 @@ from typing import Any
 from sqlmodel import Session, col, select
 from strongroom_policy.adapter import read_rows
 from strongroom_policy.decision import Request
-from strongroom_policy.engine import Policy, parse_sources
+from strongroom_policy.diff import difference
+from strongroom_policy.engine import Policy, Sources, parse_sources
 from strongroom_policy.errors import Finding, PolicyError
 from strongroom_policy.files import FILES, digest_of, is_rules
 from strongroom_policy.reach import Reach, what_can, who_can
-from strongroom_policy.recertify import key_of, standings
+from strongroom_policy.recertify import key_of, standing_json, standings
 from strongroom_policy.replay import replay
 from strongroom_policy.universe import Person, Thing, Universe, things_called, things_known, universe
 from strongroom_policy.vocabulary import ACTIONS, suggest
@@ -361,9 +362,9 @@ def what_if(
     Raises Problem 422 where these files are no policy.
     """
     try:
-        draft = context.policy.draft() if files is None else files
-        _check_names(draft)
-        sources = parse_sources(draft)
+        if files is not None:
+            _check_names(files)
+        sources = parse_sources(_folder(context) if files is None else files)
         with context.reading() as session:
             grants = grant_rows_ever(session)
         writer.append(
@@ -400,6 +401,43 @@ def what_if(
     }
 
 
+def compare(context: Context, *, old: int | None, new: int | None) -> dict[str, Any]:
+    """What `new` would change against `old`: versions by number; None: what is in force, and the policy folder.
+
+    Nothing is proved: a draft that is refused can be compared, too. Raises Problem 404, 409 or 422.
+    """
+    _policy(context)
+    before = context.policy.sources if old is None else _sources(version_files(context, old))
+    assert before is not None  # noqa: S101 - a policy is in force
+    try:
+        after = parse_sources(_folder(context)) if new is None else _sources(version_files(context, new))
+        with context.reading() as session:
+            known, grants = world(session), grant_rows(session, context.clock())
+        found = difference(
+            before,
+            after,
+            context.clock(),
+            extra=grants,
+            users=known.users,
+            projects=known.projects,
+            datasets=known.datasets,
+        )
+    except PolicyError as error:
+        raise _refused(error) from None
+    told = {"old": before.digest[:_SHORT], "new": after.digest[:_SHORT]}
+    return told | found.as_json(MAX_CHANGES)
+
+
+def _sources(files: list[dict[str, str]]) -> Sources:
+    return parse_sources({one["name"]: one["text"].encode() for one in files})
+
+
+def _folder(context: Context) -> Mapping[str, bytes]:
+    draft = context.policy.draft()
+    _check_names(draft)
+    return draft
+
+
 def recertify(context: Context, *, months: int) -> dict[str, Any]:
     """Every row in force that nobody stood for in so many months. Raises Problem 409 without a policy."""
     _policy(context)
@@ -413,11 +451,7 @@ def recertify(context: Context, *, months: int) -> dict[str, Any]:
     return {
         "months": months,
         "rows": len(found),
-        "overdue": [
-            {"place": one.row.place, "owner": one.owner, "on": one.on and one.on.isoformat(), "text": one.text}
-            for one in found
-            if one.overdue
-        ],
+        "overdue": [standing_json(one) for one in found if one.overdue],
     }
 
 

@@ -14,6 +14,7 @@ from strongroom_hub.cli.policy import app, common
 from strongroom_hub.config import TWO_PERSON
 from strongroom_hub.control import setup
 from strongroom_hub.control.times import iso
+from strongroom_hub.problems import Problem
 from typer.testing import CliRunner
 
 Run = Callable[..., Result]
@@ -203,7 +204,8 @@ def test_recertify_knows_since_when_rows_are_in_force(cardio: Enclave, run: Run)
     assert "N, " not in done.output
     told = json.loads(run("recertify", "--months", "3", "--json").output)
     assert {"place": "policy.csv:101", "owner": "user:dora", "on": "2027-05-01",
-            "text": "policy.csv:101: N, certified 2027-05-01"} in told["overdue"]  # fmt: skip
+            "text": "policy.csv:101: N, certified 2027-05-01",
+            "says": "p, N, user:auditor, discover, label:public, *, , , allow, why"} in told["overdue"]  # fmt: skip
 
 
 def test_check_and_guards_ask_about_the_catalogue(cardio: Enclave, run: Run) -> None:
@@ -232,6 +234,45 @@ def test_check_and_guards_ask_about_grants_as_the_service_does(cardio: Enclave, 
         assert "revoke that, or write a row that denies" in done.output
     (cardio.instance.policy_dir / "guards.toml").write_text("")
     assert run("check").exit_code == 0
+
+
+def test_explain_knows_grants_and_the_catalogue(cardio: Enclave, run: Run) -> None:
+    asked = ("explain", "analyst", "read", "health/randhie#age", "--project", "cardio")
+    assert run(*asked).output.startswith("DENY: user:analyst read health/randhie#age (label confidential) for project:")
+    grant = cardio.grant(cardio.server())["grant"]["id"]
+    told = run(*asked).output
+    assert told.startswith("ALLOW: user:analyst read health/randhie#age (label confidential) for project:cardio")
+    assert f"because rule grant-{grant}" in told
+    assert json.loads(run(*asked, "--json").output)["service"] is True
+    # what is said beats what the catalogue says
+    assert run(*asked, "--label", "secret").output.startswith(
+        "DENY: user:analyst read health/randhie#age (label secret)"
+    )
+    assert "could not decide" in run("explain", "analyst", "read", "no object").output
+
+
+def test_the_console_compares_versions_and_the_folder(cardio: Enclave) -> None:
+    cardio.add_policy(NEW)
+    admin = cardio.person("admin")
+    assert admin("GET", "policy/diff")["changed"] is False
+    assert "user:auditor may now discover" in admin("GET", "policy/diff", old=1, new=2)["changes"][0]["text"]
+    (cardio.instance.policy_dir / "guards.toml").write_text("rubbish")
+    with pytest.raises(Problem) as caught:
+        admin("GET", "policy/diff")
+    assert "this is not TOML" in caught.value.why[0]
+    # refused, and compared all the same: nothing is proved here
+    (cardio.instance.policy_dir / "guards.toml").write_text(
+        '[somebody]\nkind = "somebody"\nmay = ["administer"]\non = "policy"\npeople = 9\nwhy = "w"\n'
+    )
+    cardio.edit_policy(NEW, "")
+    assert cardio.context.policy.state()["state"] == "refused"
+    told = [one["text"] for one in cardio.person("auditor")("GET", "policy/diff")["changes"]]
+    assert any("user:auditor may no longer discover" in line for line in told)
+    with pytest.raises(Problem, match="No policy with the number 9"):
+        admin("GET", "policy/diff", old=9)
+    with pytest.raises(Problem) as caught:
+        cardio.person("analyst")("GET", "policy/diff")
+    assert caught.value.status == 403
 
 
 def test_without_a_service_the_files_alone_are_asked_and_it_says_so(cardio: Enclave, run: Run, monkeypatch) -> None:

@@ -6,7 +6,7 @@ import { useLoad } from '../hooks.js';
 import { Page } from './Page.js';
 import { Guards, HistorySection, ProposalSection, ProposeForm, Results } from './PolicyHistory.js';
 import { QuestionsSection } from './PolicyQuestions.js';
-import { RecertifySection, WhatIfSection } from './PolicyReview.js';
+import { CompareSection, RecertifySection, WhatIfSection } from './PolicyReview.js';
 
 const INTROS: Readonly<Record<Policy['activation'], string>> = {
   file: 'what parses, passes its tests and breaks no guard takes effect by itself.',
@@ -75,6 +75,7 @@ export function PolicyPage({ client, me }: { readonly client: ConsoleClient; rea
               )}
             </section>
             <QuestionsSection client={client} />
+            <CompareSection client={client} versions={policy.versions} />
             <WhatIfSection client={client} />
             <RecertifySection client={client} />
             <HistorySection versions={policy.versions} client={client} me={me} changed={loaded.reload} />

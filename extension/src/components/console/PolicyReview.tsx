@@ -1,10 +1,11 @@
 import { useId, useState, type JSX } from 'react';
 import type { ConsoleClient } from '../../api/console.js';
-import type { PolicyReplay, PolicyReplayed, PolicyStanding } from '../../api/types.js';
+import type { PolicyComparison, PolicyReplay, PolicyReplayed, PolicyStanding, PolicyVersion } from '../../api/types.js';
 import { Button, Empty, Moment, ProblemView } from '../basics.js';
 import { count } from '../format.js';
 import { useAction, type Action } from '../hooks.js';
 import { Table } from './Page.js';
+import { Changes } from './PolicyHistory.js';
 import { href } from './route.js';
 
 /** What the service takes at most. */
@@ -12,6 +13,81 @@ const MOST_DECISIONS = 2000;
 const MOST_MONTHS = 1200;
 const SHOWN_CHANGES = 100;
 const SHOWN_LINES = 5;
+const SHOWN_ENTRIES = 5;
+
+/** Who may do what under one policy and not under another. Nothing is proved: files that are refused can be compared, too. */
+export function CompareSection({
+  client,
+  versions
+}: {
+  readonly client: ConsoleClient;
+  readonly versions: readonly PolicyVersion[];
+}): JSX.Element {
+  const id = useId();
+  const [old, setOld] = useState('');
+  const [next, setNext] = useState('');
+  const [told, setTold] = useState<PolicyComparison | null>(null);
+  const compare = useAction(async () => {
+    setTold(null);
+    setTold(await client.comparePolicies(old, next));
+  });
+  const choices = [
+    { name: 'old', label: 'Compare', first: 'what is in force', value: old, pick: setOld },
+    { name: 'new', label: 'with', first: 'the policy folder', value: next, pick: setNext }
+  ];
+  return (
+    <section className="sr-Section" aria-labelledby={`${id}-heading`}>
+      <h2 id={`${id}-heading`}>Compare</h2>
+      <p>Who may do what now, or no longer, and what is owed: not which lines differ.</p>
+      <form
+        className="sr-Filter"
+        aria-label="Compare"
+        onSubmit={event => {
+          event.preventDefault();
+          void compare.run();
+        }}
+      >
+        {choices.map(({ name, label, first, value, pick }) => (
+          <p key={name}>
+            <label htmlFor={`${id}-${name}`}>{label}</label>
+            <select
+              id={`${id}-${name}`}
+              className="sr-Input"
+              value={value}
+              onChange={event => {
+                pick(event.target.value);
+                setTold(null);
+              }}
+            >
+              <option value="">{first}</option>
+              {versions.map(version => (
+                <option key={version.number} value={version.number}>
+                  version {version.number} ({version.version})
+                </option>
+              ))}
+            </select>
+          </p>
+        ))}
+        <div className="sr-Actions">
+          <Button submit tone="primary" busy={compare.busy}>
+            Show what changes
+          </Button>
+        </div>
+      </form>
+      {compare.problem !== null && <ProblemView problem={compare.problem} />}
+      <div aria-live="polite">
+        {told !== null && (
+          <>
+            <p>
+              From <code>{told.old}</code> to <code>{told.new}</code>:
+            </p>
+            <Changes changes={told} />
+          </>
+        )}
+      </div>
+    </section>
+  );
+}
 
 /** Decisions of the log once more, under the files in the policy folder. It decides nothing; that one looked is recorded. */
 export function WhatIfSection({ client }: { readonly client: ConsoleClient }): JSX.Element {
@@ -30,7 +106,7 @@ export function WhatIfSection({ client }: { readonly client: ConsoleClient }): J
       </p>
       <NumberForm
         name="What if"
-        label="Decisions, the newest"
+        label="How many, the newest first"
         first="100"
         most={MOST_DECISIONS}
         words="Decide once more"
@@ -123,7 +199,8 @@ function NumberForm({
 }
 
 function Replay({ told }: { readonly told: PolicyReplay }): JSX.Element {
-  const more = told.changes.length - SHOWN_CHANGES;
+  const groups = alike(told.changes);
+  const more = groups.length - SHOWN_CHANGES;
   if (told.looked_at === 0 && told.not_by_rules === 0) {
     return <Empty>The log holds no reading, output or export yet, so nothing could have been otherwise.</Empty>;
   }
@@ -139,22 +216,53 @@ function Replay({ told }: { readonly told: PolicyReplay }): JSX.Element {
           caption="Decisions that would be others"
           head={['Entry', 'Time', 'Who', 'Action', 'In', 'Was', 'Would be', 'Why']}
         >
-          {told.changes.slice(0, SHOWN_CHANGES).map(change => (
-            <ChangeRow key={change.entry} change={change} />
+          {groups.slice(0, SHOWN_CHANGES).map(group => (
+            <ChangeRow key={group.newest.entry} change={group.newest} older={group.older} />
           ))}
         </Table>
       )}
-      {more > 0 && <p className="sr-Hint">… and {count(more, 'older one')}.</p>}
+      {more > 0 && <p className="sr-Hint">… and {count(more, 'more line')}.</p>}
     </>
   );
 }
 
-function ChangeRow({ change }: { readonly change: PolicyReplayed }): JSX.Element {
+interface Alike {
+  readonly newest: PolicyReplayed;
+  /** Entries that differ in nothing but their time. */
+  readonly older: readonly number[];
+}
+
+/** One line for all that would be otherwise in the same way: a day of work is many outputs of the same data. */
+function alike(changes: readonly PolicyReplayed[]): readonly Alike[] {
+  const groups = new Map<string, PolicyReplayed[]>();
+  for (const change of changes) {
+    const key = JSON.stringify({ ...change, entry: 0, time: '' });
+    groups.set(key, [...(groups.get(key) ?? []), change]);
+  }
+  return [...groups.values()].flatMap(([newest, ...older]) =>
+    newest === undefined ? [] : [{ newest, older: older.map(change => change.entry) }]
+  );
+}
+
+function ChangeRow({ change, older }: { readonly change: PolicyReplayed } & Pick<Alike, 'older'>): JSX.Element {
   const more = change.differs.length - SHOWN_LINES;
+  const beyond = older.length - SHOWN_ENTRIES;
   return (
     <tr>
       <th scope="row">
         <a href={href('audit', change.entry)}>{change.entry}</a>
+        {older.length > 0 && (
+          <span className="sr-Quiet sr-Block">
+            and{' '}
+            {older.slice(0, SHOWN_ENTRIES).map((entry, index) => (
+              <span key={entry}>
+                {index > 0 && ', '}
+                <a href={href('audit', entry)}>{entry}</a>
+              </span>
+            ))}
+            {beyond > 0 && ` and ${beyond.toLocaleString()} more`}
+          </span>
+        )}
       </th>
       <td>
         <Moment time={change.time} />
@@ -198,7 +306,10 @@ function Overdue({ told }: { readonly told: PolicyStanding }): JSX.Element {
             {told.overdue
               .filter(row => row.owner === owner)
               .map(row => (
-                <li key={row.place}>{row.text}</li>
+                <li key={row.place}>
+                  {row.text}
+                  <code className="sr-Block">{row.says}</code>
+                </li>
               ))}
           </ul>
         </section>

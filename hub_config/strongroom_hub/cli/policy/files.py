@@ -15,7 +15,7 @@ from strongroom_policy.errors import Finding, PolicyError
 from strongroom_policy.files import TESTS_FILE, is_rules, read_folder
 from strongroom_policy.fmt import formatted
 from strongroom_policy.guards import GUARDS_FILE
-from strongroom_policy.recertify import standings
+from strongroom_policy.recertify import standing_json, standings
 
 from strongroom_hub.cli.policy.common import (
     FOUND,
@@ -160,6 +160,7 @@ def recertify(
             for one in told["overdue"]:
                 if one["owner"] == owner:
                     typer.echo(f"  {one['text']}")
+                    typer.echo(f"      {one['says']}")
         typer.echo(f"{len(told['overdue'])} of {told['rows']} rows are older than {months} months")
     if told["overdue"]:
         raise typer.Exit(FOUND)
@@ -173,9 +174,4 @@ def _of_files(folder: Path, months: int, *, as_json: bool) -> dict[str, Any]:
     with refusals(as_json=as_json):
         files = read_folder(folder)
         found = standings(files, read_sources(folder), datetime.now(UTC).date(), months, {})
-    overdue = [
-        {"place": one.row.place, "owner": one.owner, "on": one.on and one.on.isoformat(), "text": one.text}
-        for one in found
-        if one.overdue
-    ]
-    return {"months": months, "rows": len(found), "overdue": overdue}
+    return {"months": months, "rows": len(found), "overdue": [standing_json(one) for one in found if one.overdue]}

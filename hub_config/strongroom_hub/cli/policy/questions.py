@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 from strongroom_policy.decision import Request
 from strongroom_policy.diff import difference, several
-from strongroom_policy.engine import Policy, Sources, load, read_sources
-from strongroom_policy.files import RULES_FILE
+from strongroom_policy.engine import Policy, Sources, read_sources
 from strongroom_policy.labels import Label
 from strongroom_policy.reach import Reach, what_can, who_can
 from strongroom_policy.universe import Person, Thing, Universe, things_called, things_known, universe
@@ -44,7 +43,7 @@ def explain(  # noqa: PLR0917 - the arguments and options of one command
     action: Annotated[str, typer.Argument(help="For example read.")],
     what: What,
     project: Project = "",
-    label: Annotated[str, typer.Option(help="The data's label; without one it counts as secret.")] = "",
+    label: Labelled = "",
     tag: Tagged = None,
     group: Annotated[
         list[str] | None, typer.Option(help="A group of the identity provider that they are in; may be repeated.")
@@ -53,27 +52,23 @@ def explain(  # noqa: PLR0917 - the arguments and options of one command
     directory: Directory = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what the files decide, by which rule, and what is owed. Grants in the database are not considered."""
+    """Say what the files and all grants decide, by which rule, and what is owed."""
     _check_label(label)
-    now = moment(at)
+    known, now = Known.ask(), moment(at)
     with refusals(as_json=as_json):
-        policy = load(folder_of(directory), now=now)
-    request = Request(
-        subject=prefixed("user:", subject),
-        action=action,
-        object=what,
-        purpose=prefixed("project:", project) if project else "",
-        label=label or None,
-        tags=frozenset(prefixed("tag:", name) for name in tag or ()),
-        now=now,
-        groups=frozenset(prefixed("group:", name) for name in group or ()),
-    )
-    decision = policy.decide(request)
+        policy = Policy.build(read_sources(folder_of(directory)), known.grants, now)
+    (thing, *others) = things_called(what, known.datasets) or (Thing(what),)
+    if label or tag or others:  # what the catalogue does not know is secret, as everywhere
+        thing = Thing(what, Label.parse(label or None), frozenset(prefixed("tag:", name) for name in tag or ()))
+    user = prefixed("user:", subject)
+    groups = known.users.get(user, frozenset()) | {prefixed("group:", name) for name in group or ()}
+    purpose = prefixed("project:", project) if project else ""
+    decision = policy.decide(Request(user, action, what, purpose, thing.label, thing.tags, now, frozenset(groups)))
     if as_json:
-        print_json(decision.as_json())
+        print_json({"service": known.service, **decision.as_json()})
         return
     typer.echo(decision.explain())
-    typer.echo(f"({RULES_FILE} alone; grants of approved requests are kept by the control service)")
+    typer.echo(known.note)
 
 
 def who_can_command(  # noqa: PLR0917 - the arguments and options of one command
