@@ -158,13 +158,9 @@ class Control:
         """A draft version for a kernel's table; the answer carries its ticket, label and sources."""
         return await self._call("POST", "saves", body)
 
-    async def sign_save(self, dataset: str, version: int, manifest: dict[str, Any]) -> str:
-        """Control's signature over what the vault took in."""
-        answer = await self._call("POST", f"saves/{dataset}/{version}/sign", {"manifest": manifest})
-        return str(answer.get("manifest_jws", ""))
-
-    async def activate_save(self, dataset: str, version: int) -> None:
-        await self._call("POST", f"saves/{dataset}/{version}/activate")
+    async def finish_save(self, dataset: str, version: int, receipt: str) -> None:
+        """Have what the vault took in, by its own receipt, signed and made visible to the project."""
+        await self._call("POST", f"saves/{dataset}/{version}/finish", {"receipt": receipt})
 
     async def exports(self) -> dict[str, Any]:
         return await self._call("GET", "exports")

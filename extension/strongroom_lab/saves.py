@@ -125,11 +125,10 @@ class Saver:
         dataset, version, ticket = str(made.get("dataset")), made.get("version"), made.get("ticket")
         if dataset != table.dataset or not isinstance(version, int) or not isinstance(ticket, str):
             raise Problem.from_json(None)
-        manifest = await self._vault.ingest(dataset, version, ticket, copy.file)
+        manifest, receipt = await self._vault.ingest(dataset, version, ticket, copy.file)
         if [column.get("name") for column in manifest.get("columns", [])] != table.names:
             raise _other_columns()
-        await self._vault.publish(dataset, version, await control.sign_save(dataset, version, manifest))
-        await control.activate_save(dataset, version)
+        await control.finish_save(dataset, version, receipt)
         return {name: made.get(name) for name in ("dataset", "version", "label", "sources", "entry")}
 
 

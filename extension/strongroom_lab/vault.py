@@ -61,21 +61,19 @@ class Vault:
             raise Problem.from_json(None) from None
         return str(receipt)
 
-    async def ingest(self, dataset: str, version: int, ticket: str, body: IO[bytes]) -> dict[str, Any]:
-        """Hand over the bytes of a table that is saved; returns the manifest of what the vault holds now."""
+    async def ingest(
+        self, dataset: str, version: int, ticket: str, body: IO[bytes]
+    ) -> tuple[dict[str, Any], str]:
+        """Hand over the bytes of a table that is saved: the manifest of what the vault holds now, and its receipt."""
         path = f"datasets/{dataset}/{version}"
         answer = await self._call("PUT", path, content=_chunks(body), headers={"Authorization": f"Bearer {ticket}"})
         try:
-            manifest = answer.json()["manifest"]
+            manifest, receipt = answer.json()["manifest"], answer.json()["receipt"]
         except (ValueError, KeyError, TypeError):
-            manifest = None
-        if not isinstance(manifest, dict):
+            manifest = receipt = None
+        if not isinstance(manifest, dict) or not isinstance(receipt, str):
             raise Problem.from_json(None)
-        return manifest
-
-    async def publish(self, dataset: str, version: int, manifest: str) -> None:
-        """Make a draft readable under the manifest that control signed for it."""
-        await self._call("POST", f"datasets/{dataset}/{version}/publish", content=manifest.encode())
+        return manifest, receipt
 
     async def _call(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:

@@ -186,9 +186,9 @@ FILE = ".saving-0123456789abcdef.arrow"
 def ready(lab: Lab, columns: tuple[str, ...] = ("a",)) -> None:
     manifest = {"columns": [{"name": name, "type": "Int64"} for name in columns]}
     lab.control.answers["POST saves"] = dict(SAVED)
-    lab.control.answers["POST saves/cardio/cohort1/ENTRY/sign"] = {"manifest_jws": "SIGNED"}
+    lab.control.answers["POST saves/cardio/cohort1/ENTRY/finish"] = {}
     lab.vault.calls.clear()
-    lab.vault.answers["PUT datasets/cardio/cohort1/ENTRY"] = {"manifest": manifest}
+    lab.vault.answers["PUT datasets/cardio/cohort1/ENTRY"] = {"manifest": manifest, "receipt": "RECEIPT"}
 
 
 def saving(**changed: Any) -> dict[str, Any]:
@@ -208,7 +208,7 @@ async def save(lab: Lab, request: dict[str, Any], before: str = WRITE) -> dict[s
     return found
 
 
-async def test_a_table_is_copied_drafted_taken_in_signed_and_published(lab: Lab) -> None:
+async def test_a_table_is_copied_drafted_taken_in_and_finished(lab: Lab) -> None:
     ready(lab)
     answer = await save(lab, saving())
     assert answer == {
@@ -228,12 +228,10 @@ async def test_a_table_is_copied_drafted_taken_in_signed_and_published(lab: Lab)
     )
     assert drafted["columns"] == {"a": "A number."}
     assert drafted["cell"] > 0
-    assert lab.vault.calls == [
-        ("PUT datasets/cardio/cohort1/ENTRY", b"arrow bytes"),
-        ("POST datasets/cardio/cohort1/ENTRY/publish", b"SIGNED"),
-    ]
+    assert lab.vault.calls == [("PUT datasets/cardio/cohort1/ENTRY", b"arrow bytes")]
+    assert lab.control.named("POST saves/cardio/cohort1/ENTRY/finish") == [{"receipt": "RECEIPT"}]
     order = [call for call, _ in lab.control.calls if call.startswith("POST saves")]
-    assert order == ["POST saves", "POST saves/cardio/cohort1/ENTRY/sign", "POST saves/cardio/cohort1/ENTRY/activate"]
+    assert order == ["POST saves", "POST saves/cardio/cohort1/ENTRY/finish"]
 
 
 @pytest.mark.parametrize(
@@ -272,11 +270,11 @@ async def test_nothing_else_can_be_asked_for(lab: Lab) -> None:
     assert lab.control.named("POST saves") == []
 
 
-async def test_columns_that_were_not_announced_are_not_signed(lab: Lab) -> None:
+async def test_columns_that_were_not_announced_are_not_finished(lab: Lab) -> None:
     ready(lab, ("a", SECRET))
     answer = await save(lab, saving())
     assert answer["problem"]["type"].endswith("other-columns")
-    assert lab.control.named("POST saves/cardio/cohort1/ENTRY/sign") == []
+    assert lab.control.named("POST saves/cardio/cohort1/ENTRY/finish") == []
 
 
 async def test_a_refusal_of_control_or_vault_reaches_the_cell(lab: Lab) -> None:
@@ -289,7 +287,7 @@ async def test_a_refusal_of_control_or_vault_reaches_the_cell(lab: Lab) -> None:
     lab.vault.refuse["PUT datasets/cardio/cohort1/ENTRY"] = {**refusal, "title": "Bad file", "status": 422}
     assert (await save(lab, saving()))["problem"]["title"] == "Bad file"
     lab.vault.refuse.clear()
-    assert lab.control.named("POST saves/cardio/cohort1/ENTRY/activate") == []
+    assert lab.control.named("POST saves/cardio/cohort1/ENTRY/finish") == []
 
 
 async def test_what_pages_will_be_told_of_a_save_is_charged(guarded_lab: Lab) -> None:
@@ -347,6 +345,6 @@ async def test_the_package_saves_from_a_kernel(lab: Lab) -> None:
     async with lab.page(lab.start_kernel("saves.ipynb")) as page:
         messages = await page.run(code, patience=60)
     assert "Saved as cardio/cohort1 version 3: public." in text_of(messages), messages
-    [(_, raw), _] = lab.vault.calls
+    [(_, raw)] = lab.vault.calls
     assert raw.startswith(b"ARROW1")
     assert {path.name for path in lab.work.glob(".saving-*")} <= {FILE}  # what another test left

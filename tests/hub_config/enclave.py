@@ -359,9 +359,15 @@ class Enclave:
             "parts": [],
             "companions": companions or {},
         }
-        self.operator("POST", f"datasets/{name}/{version}/publish", {"manifest": manifest})
-        self.operator("POST", f"datasets/{name}/{version}/activate")
+        self.fill(manifest)
         return int(version)
+
+    def fill(self, manifest: dict[str, Any]) -> None:
+        """Have a draft taken in by the vault, without anything to decide, and made visible."""
+        dataset, version = manifest["dataset"], manifest["version"]
+        path, receipt = f"datasets/{dataset}/{version}", self.vault.taken_in(dataset, version, manifest, None)
+        self.operator("POST", f"{path}/loaded", {"receipt": receipt})
+        self.operator("POST", f"{path}/decision", {"decision": None})
 
     def grant(self, server: Caller, dataset: str = "health/randhie", **decision: Any) -> Any:
         asked = server(

@@ -39,10 +39,6 @@ class NewDataset(About):
         return About.model_validate(self.model_dump(exclude={"name", "label", "format"}))
 
 
-class Manifest(BaseModel):
-    manifest: dict[str, Any]
-
-
 class Receipt(BaseModel):
     receipt: str
 
@@ -80,19 +76,6 @@ def ticket(namespace: str, name: str, version: int, context: Ctx) -> dict[str, s
     return {"ticket": service.ticket(context, dataset=f"{namespace}/{name}", version=version)}
 
 
-@internal.post("/{namespace}/{name}/{version}/publish")
-def publish(  # noqa: PLR0917 - FastAPI passes them by name
-    namespace: str, name: str, version: int, body: Manifest, context: Ctx, writer: Writer
-) -> dict[str, str]:
-    jws = service.sign_manifest(writer, context, dataset=f"{namespace}/{name}", version=version, manifest=body.manifest)
-    return {"manifest_jws": jws}
-
-
-@internal.post("/{namespace}/{name}/{version}/activate", status_code=204)
-def activate(namespace: str, name: str, version: int, context: Ctx, writer: Writer) -> None:
-    service.activate(writer, context, dataset=f"{namespace}/{name}", version=version)
-
-
 @internal.get("")
 def datasets(context: Ctx) -> dict[str, Any]:
     with context.reading() as session:
@@ -100,7 +83,7 @@ def datasets(context: Ctx) -> dict[str, Any]:
 
 
 @internal.post("/{namespace}/{name}/{version}/loaded")
-def loaded(  # noqa: PLR0917
+def loaded(  # noqa: PLR0917 - FastAPI passes them by name
     namespace: str, name: str, version: int, body: Receipt, context: Ctx, writer: Writer
 ) -> dict[str, Any]:
     return decisions.load(writer, context, dataset=f"{namespace}/{name}", version=version, receipt=body.receipt)

@@ -200,9 +200,12 @@ def sign_manifest(
     dataset: str,
     version: int,
     manifest: Mapping[str, Any],
-    actor: str = "operator",
+    actor: str,
 ) -> str:
-    """Control's signature over what the vault holds for a draft. Raises Problem 404, 409 or 422."""
+    """Control's signature over what the vault holds for a draft. Raises Problem 404, 409 or 422.
+
+    `manifest` is the vault's own, out of a receipt that it signed; nobody else's word is signed for.
+    """
 
     def work(tx: Tx) -> str:
         found = version_of(tx.session, dataset, version)
@@ -245,7 +248,7 @@ def sign_manifest(
     return writer.transact(work)
 
 
-def activate(writer: AuditWriter, context: Context, *, dataset: str, version: int, actor: str = "operator") -> None:
+def activate(writer: AuditWriter, context: Context, *, dataset: str, version: int, actor: str) -> None:
     """Make a signed version the visible one. Raises Problem 404, or 409 (its state, a guard of the policy)."""
 
     def work(tx: Tx, broken: tuple[str, ...]) -> None:

@@ -28,8 +28,8 @@ class NewSave(BaseModel):
     bytes: Annotated[int, Field(ge=0)]
 
 
-class Manifest(BaseModel):
-    manifest: dict[str, Any]
+class Receipt(BaseModel):
+    receipt: str
 
 
 @internal.post("", status_code=201)
@@ -37,16 +37,8 @@ def begin(body: NewSave, context: Ctx, writer: Writer, caller: Caller) -> dict[s
     return service.begin(writer, context, caller, service.Save(**body.model_dump()))
 
 
-@internal.post("/{namespace}/{name}/{version}/sign")
-def sign(  # noqa: PLR0917 - FastAPI passes them by name
-    namespace: str, name: str, version: int, body: Manifest, context: Ctx, writer: Writer, caller: Caller
-) -> dict[str, str]:
-    jws = service.sign(writer, context, caller, dataset=f"{namespace}/{name}", version=version, manifest=body.manifest)
-    return {"manifest_jws": jws}
-
-
-@internal.post("/{namespace}/{name}/{version}/activate", status_code=204)
-def activate(  # noqa: PLR0917
-    namespace: str, name: str, version: int, context: Ctx, writer: Writer, caller: Caller
+@internal.post("/{namespace}/{name}/{version}/finish", status_code=204)
+def finish(  # noqa: PLR0917 - FastAPI passes them by name
+    namespace: str, name: str, version: int, body: Receipt, context: Ctx, writer: Writer, caller: Caller
 ) -> None:
-    service.activate(writer, context, caller, dataset=f"{namespace}/{name}", version=version)
+    service.finish(writer, context, caller, dataset=f"{namespace}/{name}", version=version, receipt=body.receipt)

@@ -13,6 +13,7 @@ from strongroom_hub.access.rules import not_permitted
 from strongroom_hub.audit.entries import Action
 from strongroom_hub.audit.writer import AuditWriter, Tx
 from strongroom_hub.catalog import service as catalogue
+from strongroom_hub.catalog.decisions import release
 from strongroom_hub.catalog.models import Dataset, DatasetVersion
 from strongroom_hub.catalog.schema import About, ColumnAbout
 from strongroom_hub.catalog.service import version_columns
@@ -198,16 +199,16 @@ def _about(session: Session, caller: ServerCaller, save: Save, sources: list[See
     )
 
 
-def sign(
-    writer: AuditWriter,
-    context: Context,
-    caller: ServerCaller,
-    *,
-    dataset: str,
-    version: int,
-    manifest: Mapping[str, Any],
-) -> str:
-    """Control's signature over what the vault took in for a save of this workspace. Raises Problem 404, 409 or 422."""
+def finish(
+    writer: AuditWriter, context: Context, caller: ServerCaller, *, dataset: str, version: int, receipt: str
+) -> None:
+    """Sign what the vault says that it took in for a save of this workspace, and make it visible to the project.
+
+    Raises Problem 404, 409, 422 (also for a receipt that the vault did not write for this draft) or 503.
+    """
+    with context.reading() as session:
+        _own(session, caller, dataset, version)
+    manifest = context.receipts.read_taken(receipt, dataset=dataset, version=version).manifest
 
     def describe(tx: Tx) -> None:
         """Columns are known now: each gets the tags of what it was read from; descriptions of others are dropped."""
@@ -217,29 +218,19 @@ def sign(
             for one in lineage.sources_of_version(tx.session, dataset, version)
         ]
         told = draft.described["columns"]
-        columns = manifest.get("columns")
-        names = [str(one.get("name")) for one in columns if isinstance(one, dict)] if isinstance(columns, list) else []
         described = {
-            name: {
-                **ColumnAbout.model_validate(told.get(name, {})).model_dump(),
-                "tags": rules.inherited_tags(name, sources),
+            column["name"]: {
+                **ColumnAbout.model_validate(told.get(column["name"], {})).model_dump(),
+                "tags": rules.inherited_tags(column["name"], sources),
             }
-            for name in names
+            for column in manifest["columns"]
         }
         draft.described = {**draft.described, "columns": described}
         tx.session.add(draft)
 
     writer.transact(describe)
-    return catalogue.sign_manifest(
-        writer, context, dataset=dataset, version=version, manifest=manifest, actor=caller.actor
-    )
-
-
-def activate(writer: AuditWriter, context: Context, caller: ServerCaller, *, dataset: str, version: int) -> None:
-    """Make it visible to the project. Raises Problem 404 or 409."""
-    with context.reading() as session:
-        _own(session, caller, dataset, version)
-    catalogue.activate(writer, context, dataset=dataset, version=version, actor=caller.actor)
+    catalogue.sign_manifest(writer, context, dataset=dataset, version=version, manifest=manifest, actor=caller.actor)
+    release(writer, context, dataset, version, caller.actor)
     context.policy.rebuild(writer)
 
 

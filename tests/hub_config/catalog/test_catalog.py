@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import pytest
 from enclave import Enclave
@@ -57,8 +58,13 @@ def test_draft_sign_activate(enclave: Enclave) -> None:
         "internal",
         "csv",
     )
-    assert refused(enclave.operator, "POST", "datasets/health/new/1/activate").status == 409
-    jws = enclave.operator("POST", "datasets/health/new/1/publish", {"manifest": MANIFEST})["manifest_jws"]
+    assert server("GET", "catalog")["datasets"] == []  # a draft is not visible
+    enclave.vault.down = True
+    assert refused(enclave.fill, MANIFEST).status == 503
+    assert server("GET", "catalog")["datasets"] == []  # nor is what is signed, until the vault has it
+    enclave.vault.down = False
+    enclave.operator("POST", "datasets/health/new/1/release")
+    jws = enclave.vault.published["health/new", 1]
     signed = enclave.claims(jws)
     assert signed["act"] == "manifest"
     decided = [{**column, "tags": []} for column in MANIFEST["columns"]]
@@ -66,15 +72,25 @@ def test_draft_sign_activate(enclave: Enclave) -> None:
     (listed,) = enclave.operator("GET", "datasets")["datasets"]
     assert listed["manifest"] == hashlib.sha256(jws.encode()).hexdigest()
     assert "exp" not in signed
-    assert server("GET", "catalog")["datasets"] == []  # signed is not visible yet
-    enclave.operator("POST", "datasets/health/new/1/activate")
     (listed,) = server("GET", "catalog")["datasets"]
     assert [(c["name"], c["type"], c["description"]) for c in listed["columns"]] == [
         ("a", "Int64", "the a"),
         ("b", "String", ""),
     ]
     assert listed["rows"] == 3
-    assert refused(enclave.operator, "POST", "datasets/health/new/1/publish", {"manifest": MANIFEST}).status == 409
+    assert refused(enclave.fill, MANIFEST).status == 409
+
+
+def test_the_operator_s_own_word_for_what_the_vault_holds_is_not_taken(enclave: Enclave) -> None:
+    enclave.operator("POST", "datasets", NEW)
+    path = "datasets/health/new/1"
+    assert refused(enclave.operator, "POST", f"{path}/publish", {"manifest": MANIFEST}).status == 404
+    assert refused(enclave.operator, "POST", f"{path}/activate").status == 404
+    assert refused(enclave.operator, "POST", f"{path}/loaded", {"manifest": MANIFEST}).status == 422
+    assert refused(enclave.operator, "POST", f"{path}/loaded", {"receipt": json.dumps(MANIFEST)}).slug == "bad-receipt"
+    assert refused(enclave.operator, "POST", f"{path}/decision", {"decision": None}).slug == "wrong-state"
+    assert refused(enclave.operator, "POST", f"{path}/release").slug == "wrong-state"
+    assert [one["state"] for one in enclave.operator("GET", "datasets")["datasets"]] == ["draft"]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +109,8 @@ def test_draft_sign_activate(enclave: Enclave) -> None:
 )
 def test_a_manifest_must_be_about_the_draft(enclave: Enclave, change: dict) -> None:
     enclave.operator("POST", "datasets", NEW)
-    problem = refused(enclave.operator, "POST", "datasets/health/new/1/publish", {"manifest": MANIFEST | change})
+    receipt = enclave.vault.taken_in("health/new", 1, MANIFEST | change, None)
+    problem = refused(enclave.operator, "POST", "datasets/health/new/1/loaded", {"receipt": receipt})
     assert problem.status == 422
     assert problem.why
 
@@ -137,8 +154,7 @@ ABOUT = {
 def test_what_is_told_about_a_dataset_reaches_servers_and_console(enclave: Enclave) -> None:
     enclave.project()
     enclave.operator("POST", "datasets", ABOUT)
-    enclave.operator("POST", "datasets/health/new/1/publish", {"manifest": MANIFEST})
-    enclave.operator("POST", "datasets/health/new/1/activate")
+    enclave.fill(MANIFEST)
     (listed,) = enclave.server()("GET", "catalog")["datasets"]
     (shown,) = enclave.person("steward")("GET", "datasets")["datasets"]
     for one in (listed, shown):
@@ -179,9 +195,9 @@ def test_files_are_granted_and_read_one_by_one(enclave: Enclave) -> None:
     enclave.operator("POST", "datasets", {**NEW, "label": "public", "columns": None, "format": "files"})
     files = [{"name": name, "length": 3} for name in ("net.skops", "notes (1).txt")]
     manifest = {**MANIFEST, "label": "public", "kind": "files", "rows": 0, "columns": [], "files": files}
-    jws = enclave.operator("POST", "datasets/health/new/1/publish", {"manifest": manifest})["manifest_jws"]
-    assert [file["tags"] for file in enclave.claims(jws)["manifest"]["files"]] == [[], []]
-    enclave.operator("POST", "datasets/health/new/1/activate")
+    enclave.fill(manifest)
+    signed = enclave.claims(enclave.vault.published["health/new", 1])["manifest"]
+    assert [file["tags"] for file in signed["files"]] == [[], []]
     server = enclave.server()
     (listed,) = server("GET", "catalog")["datasets"]
     assert [(column["name"], column["type"]) for column in listed["columns"]] == [
@@ -202,8 +218,7 @@ def test_a_file_that_is_owed_a_mask_is_not_read(enclave: Enclave) -> None:
     columns = [{"name": "net.skops", "description": "", "tags": ["direct-identifier"]}]
     enclave.operator("POST", "datasets", {**NEW, "columns": columns, "format": "files"})
     manifest = {**MANIFEST, "kind": "files", "rows": 0, "columns": [], "files": [{"name": "net.skops"}]}
-    enclave.operator("POST", "datasets/health/new/1/publish", {"manifest": manifest})
-    enclave.operator("POST", "datasets/health/new/1/activate")
+    enclave.fill(manifest)
     server = enclave.server()
     enclave.grant(server, "health/new")
     problem = refused(lambda: enclave.read(server, enclave.kernel(server), "health/new"))

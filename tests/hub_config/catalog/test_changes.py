@@ -118,8 +118,7 @@ def test_a_version_whose_retention_ends_is_retired_by_itself_unless_it_is_to_be_
         enclave.operator("POST", "datasets", {**about, "retention": {"days": 2, "then": then}})
         manifest = {"format": "strongroom-manifest/2", "dataset": name, "version": 1, "kind": "table"}
         manifest |= {"label": "internal", "rows": 1, "columns": [{"name": "x", "type": "Int64"}], "parts": []}
-        enclave.operator("POST", f"datasets/{name}/1/publish", {"manifest": manifest})
-        enclave.operator("POST", f"datasets/{name}/1/activate")
+        enclave.fill(manifest)
     enclave.clock.forward(days=1, hours=23)
     enclave.housekeeper.tick()
     assert {one["state"] for one in enclave.operator("GET", "datasets")["datasets"]} == {"active"}

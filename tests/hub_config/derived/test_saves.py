@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from strongroom_hub.audit.writer import Tx
 from strongroom_hub.boxes.rules import SAVES
 from strongroom_hub.catalog.models import DatasetVersion, VersionState
@@ -34,9 +37,9 @@ def begin(server: Caller, kernel: str, dataset: str = "cardio/cohort1", **more: 
     return server("POST", "saves", body)
 
 
-def finish(server: Caller, made: Any, columns: tuple[str, ...] = ("age", "mean"), **changed: Any) -> None:
-    path = f"saves/{made['dataset']}/{made['version']}"
-    manifest = {
+def taken(made: Any, columns: tuple[str, ...] = ("age", "mean"), **changed: Any) -> dict[str, Any]:
+    """The vault's account of what it took in."""
+    return {
         "format": "strongroom-manifest/2",
         "kind": "table",
         "dataset": made["dataset"],
@@ -47,8 +50,6 @@ def finish(server: Caller, made: Any, columns: tuple[str, ...] = ("age", "mean")
         "parts": [],
         **changed,
     }
-    assert server("POST", f"{path}/sign", {"manifest": manifest})["manifest_jws"]
-    server("POST", f"{path}/activate")
 
 
 class Desk:
@@ -64,8 +65,13 @@ class Desk:
 
     def save(self, dataset: str = "cardio/cohort1", **more: Any) -> Any:
         made = begin(self.server, self.kernel, dataset, **more)
-        finish(self.server, made)
+        self.finish(made)
         return made
+
+    def finish(self, made: Any, columns: tuple[str, ...] = ("age", "mean"), **changed: Any) -> None:
+        manifest = taken(made, columns, **changed)
+        receipt = self.enclave.vault.taken_in(made["dataset"], made["version"], manifest, None)
+        self.server("POST", f"saves/{made['dataset']}/{made['version']}/finish", {"receipt": receipt})
 
     def catalogue(self) -> dict[str, Any]:
         return {one["name"]: one for one in self.server("GET", "catalog")["datasets"]}
@@ -104,7 +110,7 @@ def test_a_saved_table_inherits_label_sources_and_stewards(world: Enclave, analy
         1,
         "confidential",
     )
-    finish(analyst.server, made)
+    analyst.finish(made)
     found = analyst.catalogue()["cardio/cohort1"]
     assert (found["title"], found["owner"], found["stewards"]) == ("Cohort", "analyst", ["steward"])
     assert found["sources"] == ["health/randhie@1"]
@@ -135,7 +141,7 @@ def test_what_was_saved_is_read_and_knows_its_sources(analyst: Desk) -> None:
 
 def test_tags_are_inherited_by_columns_that_were_read_in_clear(analyst: Desk) -> None:
     """person_id was read as a pseudonym, which is no name any more; age was read as it is."""
-    finish(analyst.server, begin(analyst.server, analyst.kernel), ("person_id", "age", "mean"))
+    analyst.finish(begin(analyst.server, analyst.kernel), ("person_id", "age", "mean"))
     columns = {one["name"]: one["tags"] for one in analyst.catalogue()["cardio/cohort1"]["columns"]}
     assert columns == {"person_id": [], "age": ["sensitive"], "mean": []}
 
@@ -215,8 +221,8 @@ def test_saving_below_the_own_label_is_impossible(world: Enclave, analyst: Desk)
     made = analyst.server("POST", "saves", {**body, "label": "public", "sources": []})
     assert made["label"] == "confidential"
     assert made["sources"] == ["health/randhie@1"]
-    assert "label 'public'" in refusal(lambda: finish(analyst.server, made, label="public")).why[0]
-    finish(analyst.server, made)
+    assert "label 'public'" in refusal(lambda: analyst.finish(made, label="public")).why[0]
+    analyst.finish(made)
     assert analyst.catalogue()["cardio/low"]["label"] == "confidential"
 
 
@@ -247,17 +253,29 @@ def test_the_policy_decides_who_may_save(world: Enclave, analyst: Desk) -> None:
 
 def test_another_workspace_cannot_finish_or_forge_a_save(world: Enclave, analyst: Desk, colleague: Desk) -> None:
     made = begin(analyst.server, analyst.kernel)
-    path = f"saves/{made['dataset']}/{made['version']}"
     for call in (
-        lambda: finish(colleague.server, made),
-        lambda: colleague.server("POST", f"{path}/activate"),
-        lambda: finish(analyst.server, {**made, "version": 2}),
-        lambda: finish(analyst.server, {**made, "dataset": "health/randhie"}),
+        lambda: colleague.finish(made),
+        lambda: analyst.finish({**made, "version": 2}),
+        lambda: analyst.finish({**made, "dataset": "health/randhie"}),
     ):
         assert refusal(call).slug == "unknown-save"
-    assert refusal(lambda: analyst.server("POST", f"{path}/activate")).slug == "wrong-state"
-    finish(analyst.server, made)
-    assert refusal(lambda: finish(analyst.server, made)).slug == "wrong-state"
+    analyst.finish(made)
+    assert refusal(lambda: analyst.finish(made)).slug == "wrong-state"
+
+
+def test_a_notebook_server_s_own_word_for_what_was_saved_is_not_taken(world: Enclave, analyst: Desk) -> None:
+    made = begin(analyst.server, analyst.kernel)
+    path, manifest = f"saves/{made['dataset']}/{made['version']}", taken(made)
+    key = Ed25519PrivateKey.generate()
+    claims = {"iss": "strongroom:vault", "aud": "strongroom:control", "act": "taken-in", "report": None}
+    claims |= {"dataset": made["dataset"], "version": made["version"], "manifest": manifest}
+    of_another = world.vault.taken_in("cardio/cohort1", 2, {**manifest, "version": 2}, None)
+    for receipt in (json.dumps(manifest), jwt.encode(claims, key, algorithm="EdDSA"), of_another):
+        assert refusal(lambda: analyst.server("POST", f"{path}/finish", {"receipt": receipt})).slug == "bad-receipt"  # noqa: B023
+    assert refusal(lambda: analyst.server("POST", f"{path}/finish", {"manifest": manifest})).status == 422
+    for gone in ("sign", "activate"):
+        assert refusal(lambda: analyst.server("POST", f"{path}/{gone}", {"manifest": manifest})).status == 404  # noqa: B023
+    assert (world.vault.published.get(("cardio/cohort1", 1)), "cardio/cohort1" in analyst.catalogue()) == (None, False)
 
 
 def test_a_kernel_that_is_not_its_own_saves_nothing(world: Enclave, analyst: Desk, colleague: Desk) -> None:

@@ -123,7 +123,7 @@ def test_a_dataset_that_breaks_a_guard_does_not_become_visible(enclave: Enclave)
     assert enclave.server()("GET", "catalog")["datasets"] == []
     enclave.edit_policy("train, tag:quasi-identifier", "train, tag:sensitive")
     enclave.context.policy.poll(enclave.writer)
-    enclave.operator("POST", "datasets/lab/new/1/activate")  # the same version, once the rule is mended
+    enclave.operator("POST", "datasets/lab/new/1/release")  # the same version, once the rule is mended
 
 
 def test_a_lower_label_that_breaks_a_guard_is_refused(cardio: Enclave) -> None:
