@@ -61,9 +61,7 @@ class Vault:
             raise Problem.from_json(None) from None
         return str(receipt)
 
-    async def ingest(
-        self, dataset: str, version: int, ticket: str, body: IO[bytes]
-    ) -> tuple[dict[str, Any], str]:
+    async def ingest(self, dataset: str, version: int, ticket: str, body: IO[bytes]) -> tuple[dict[str, Any], str]:
         """Hand over the bytes of a table that is saved: the manifest of what the vault holds now, and its receipt."""
         path = f"datasets/{dataset}/{version}"
         answer = await self._call("PUT", path, content=_chunks(body), headers={"Authorization": f"Bearer {ticket}"})

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from strongroom_hub import cgroups
 from strongroom_hub.machine.check import Check, broken, fine, weaker
+from strongroom_hub.vault import confine
 
 MOUNT_TRIAL = Path(__file__).with_name("mounting.py")
 PATIENCE = 20
@@ -26,6 +27,7 @@ def checks(*, proc: Path = Path("/proc"), sys_: Path = Path("/sys")) -> list[Che
     """All of them. `proc`, `sys_`: where those file systems are."""
     return [
         seccomp(proc),
+        vault_workers(),
         *mounting(),
         control_groups(),
         swap(proc, sys_),
@@ -55,6 +57,16 @@ def seccomp(proc: Path) -> Check:
             "Run Linux 5.0 or later.",
         )
     return fine(name, "System calls are filtered, and denied ones can be counted.")
+
+
+def vault_workers() -> Check:
+    """The processes in which the vault parses files."""
+    name = "vault's workers"
+    if lacks := confine.weaknesses():
+        return weaker(
+            name, " ".join(lacks), "Run Linux 5.13 or later with landlock among `lsm=`, on x86-64 or 64-bit ARM."
+        )
+    return fine(name, "Each of the vault's workers reaches its own files and nothing else.")
 
 
 def mounting() -> list[Check]:

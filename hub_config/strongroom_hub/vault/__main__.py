@@ -6,6 +6,11 @@ import time
 
 _STARTED = time.time()  # before the heavy imports: nothing issued earlier is accepted
 
+from strongroom_hub.vault import wiping  # noqa: E402
+
+if __name__ == "__main__":
+    wiping.begin_again()
+
 import argparse  # noqa: E402
 import asyncio  # noqa: E402
 import contextlib  # noqa: E402
@@ -22,9 +27,9 @@ import uvicorn  # noqa: E402
 from strongroom_hub.config import Instance  # noqa: E402
 from strongroom_hub.problems import Problem  # noqa: E402
 from strongroom_hub.vault import sockets, trusted  # noqa: E402
+from strongroom_hub.vault.confine import forbid_inspection  # noqa: E402
 from strongroom_hub.vault.dataserver import DataServer  # noqa: E402
 from strongroom_hub.vault.service import Vault  # noqa: E402
-from strongroom_hub.vault.worker import forbid_inspection  # noqa: E402
 
 log = logging.getLogger("strongroom_hub.vault")
 

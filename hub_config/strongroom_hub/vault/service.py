@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -59,7 +60,7 @@ class Vault:
         self.tickets = TicketVerifier(control_key, started=time.time() if started is None else started)
         self.settings = VaultSettings.load(instance)
         self.keys = Keys(self.settings.key_service(places), places.root_key, may_create=not any(places.store.iterdir()))
-        self.workers = Workers(held=self.settings.streams.all)
+        self.workers = Workers(sees=places.store, held=self.settings.streams.all)
         self.store = Store(places.store, control_key)
         self.shelf = Shelf(self.settings.memory.limits)
         # under one uid a kernel could cut off what others hold: there, nobody can
@@ -73,7 +74,7 @@ class Vault:
         self.exports = Exports(places.exports, self.store, self.keys, self.token_maps, self.workers, self._receipt_key)
         self.uploads = Uploads(places.uploads, self.keys)
         self.key_room = KeyRoom(self.keys, self.store, [self.store, self.exports, self.uploads, self.token_maps])
-        self.intake = Workers(limit=INTAKE_LIMIT, deadline=INTAKE_SECONDS)
+        self.intake = Workers(desk=self.store.new_desk, limit=INTAKE_LIMIT, deadline=INTAKE_SECONDS)
         self.part_bytes = BYTES_PER_PART
 
     def start(self) -> None:
@@ -113,23 +114,30 @@ class Vault:
         return taken
 
     def _ingest(self, ticket: IngestTicket, upload: Upload) -> Draft:
-        folder = self.store.begin(ticket.dataset, ticket.version)
+        folder = self.store.place(ticket.dataset, ticket.version)
+
+        def begin(desk: Path) -> dict[str, Any]:
+            try:
+                self.store.begin(desk, folder)
+            except OSError as error:  # the vault's own: it is not the worker that failed
+                raise vault_full(error) from error
+            return {
+                "kind": "seal" if ticket.format == FILES else "ingest",
+                "format": ticket.format,
+                "folder": str(folder),
+                "dataset": ticket.dataset,
+                "version": ticket.version,
+                "label": ticket.label,
+                "plan": ticket.plan.model_dump(),
+                "upload": str(upload.folder),
+                "sizes": upload.sizes(),
+                "key": base64.b64encode(upload.key).decode(),
+                "part_bytes": self.part_bytes,
+                "seconds": self.intake.deadline,
+            }
+
         try:
-            answer = self.intake.run(
-                {
-                    "kind": "seal" if ticket.format == FILES else "ingest",
-                    "format": ticket.format,
-                    "folder": str(folder),
-                    "dataset": ticket.dataset,
-                    "version": ticket.version,
-                    "label": ticket.label,
-                    "plan": ticket.plan.model_dump(),
-                    "upload": str(upload.folder),
-                    "key": base64.b64encode(upload.key).decode(),
-                    "part_bytes": self.part_bytes,
-                    "seconds": self.intake.deadline,
-                }
-            )
+            answer = self.intake.run_at_desk(begin, upload.open_chunk)
             manifest = Manifest.parse(answer["manifest"])
             groups: dict[str, dict[str, bytes]] = {manifest.kind: decode_keys(answer["keys"])}
             if SYNTHETIC in manifest.companions:

@@ -42,6 +42,7 @@ DRAFT_MANIFEST_FILE = "manifest.json"
 KEYS_FILE = "keys.json"
 _INGEST = ".ingest-"
 _DRAFT = ".draft-"
+_DESK = ".desk-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Store:
 
     def sweep(self) -> list[Path]:
         """Remove what an interrupted ingest left behind; to be called before the first request."""
-        unfinished = sorted(self.root.glob(f"*/*/{_INGEST}*"))
+        unfinished = sorted([*self.root.glob(f"*/*/{_INGEST}*"), *self.root.glob(f"{_DESK}*")])
         for folder in unfinished:
             shutil.rmtree(folder)
         half_written = sorted(self.root.glob(f"*/*/*/*{FRESH}"))
@@ -99,14 +100,21 @@ class Store:
             if folder.name.isdecimal() and folder.is_dir()
         )
 
-    def begin(self, dataset: str, version: int) -> Path:
-        """A fresh folder for the parts of a draft. Raises Problem where the version is published already."""
+    def new_desk(self) -> Path:
+        """An empty folder in which a worker will write the parts of a draft, when it is known of which."""
+        desk = self.root / f"{_DESK}{secrets.token_hex(8)}"
+        desk.mkdir(mode=0o700)
+        return desk
+
+    def place(self, dataset: str, version: int) -> Path:
+        """Where the parts of a draft are to be written. Raises Problem where the version is published already."""
         self._refuse_published(dataset, version)
-        parent = self._parent(dataset)
-        _make_durable_folder(parent, self.root)
-        folder = parent / f"{_INGEST}{version}-{secrets.token_hex(8)}"
-        folder.mkdir(mode=0o700)
-        return folder
+        return self._parent(dataset) / f"{_INGEST}{version}-{secrets.token_hex(8)}"
+
+    def begin(self, desk: Path, folder: Path) -> None:
+        """Take a desk to the place of a draft."""
+        _make_durable_folder(folder.parent, self.root)
+        desk.rename(folder)
 
     def abandon(self, folder: Path) -> None:
         """Remove an unfinished ingest."""

@@ -16,7 +16,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,10 +39,12 @@ _OPEN_CHUNKS = 3
 class Upload:
     """The file of one draft version, as far as it has arrived."""
 
-    def __init__(self, folder: Path, key: bytes) -> None:
+    def __init__(self, folder: Path, key: bytes, sealed: Callable[[int], bytes] | None = None) -> None:
+        """`sealed`: brings the chunk of a number as it lies in the folder, where that cannot be opened from here."""
         self.folder = folder
         self.key = key
         self._cipher = AESGCM(key)
+        self._sealed = sealed or self._stored
 
     @property
     def offset(self) -> int:
@@ -97,7 +99,7 @@ class Upload:
     def read_chunk(self, number: int) -> bytes:
         """Raises Problem where the chunk is not the one that was written."""
         try:
-            sealed = self._chunk(number).read_bytes()
+            sealed = self._sealed(number)
             return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], self._place(number))
         except (OSError, InvalidTag, ValueError) as error:
             raise Problem(
@@ -114,6 +116,13 @@ class Upload:
         while (chunk := self._chunk(len(found))).exists():
             found.append(_length(chunk))
         return found
+
+    def open_chunk(self, number: int) -> int:
+        """A descriptor of a chunk as it lies in the folder; the caller closes it. Raises OSError."""
+        return os.open(self._chunk(number), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def _stored(self, number: int) -> bytes:
+        return self._chunk(number).read_bytes()
 
     def _chunk(self, number: int) -> Path:
         return self.folder / f"chunk-{number}"
@@ -152,9 +161,10 @@ class Writer:
 class Reader(io.RawIOBase):
     """The file again, seekable, with at most three chunks in memory."""
 
-    def __init__(self, upload: Upload) -> None:
+    def __init__(self, upload: Upload, sizes: list[int] | None = None) -> None:
+        """`sizes`: as `upload.sizes()`, where its folder cannot be seen."""
         self._upload = upload
-        self._sizes = upload.sizes()
+        self._sizes = upload.sizes() if sizes is None else sizes
         if any(size != CHUNK for size in self._sizes[:-1]):
             raise Problem(500, "upload-damaged", "The upload cannot be trusted", "A chunk within the file is short.")
         self.size = sum(self._sizes)

@@ -1,9 +1,8 @@
-"""One job, then the end: `python -m strongroom_hub.vault.worker`, started by the vault with a socket as stdin."""
+"""One job, then the end: what a process becomes that is in its box (`boxed.py`); its stdin is a socket to the vault."""
 
 from __future__ import annotations
 
 import base64
-import ctypes
 import io
 import os
 import resource
@@ -25,24 +24,14 @@ from strongroom_hub.vault.tickets import Plan
 from strongroom_hub.vault.uploads import CHUNK, Reader, Upload
 from strongroom_hub.vault.workers import MAX_JOB
 
-_PR_SET_DUMPABLE = 4
 _MAX_SECONDS = 900
 """For jobs that do not say how long they may take."""
 _AHEAD = 2
 """Batches that a stream makes before they are asked for."""
 
 
-def forbid_inspection() -> None:
-    """No core dump and no tracing by processes of the same uid: this process holds keys."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-
-
 def main() -> None:
     """Wait for the job, do it, answer. A vault that goes away ends this process too."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the vault, which then closes the socket
-    forbid_inspection()
-    os.umask(0o077)
     with socket.socket(fileno=os.dup(0)) as vault:
         _warm_up()
         frames.send(vault, {"ready": True})
@@ -71,8 +60,8 @@ def _answer(vault: socket.socket, job: dict[str, Any], fds: list[int]) -> dict[s
     memory = int(job["memory"])
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))  # what asks for more ends, before the machine does
     try:
-        if job["kind"] == "stream":
-            return {"ok": True, **_stream(job, vault)}
+        if job["kind"] in _TALKING:
+            return {"ok": True, **_TALKING[job["kind"]](job, vault)}
         return {"ok": True, **_JOBS[job["kind"]](job, fds[0] if fds else -1)}
     except Problem as problem:
         return {"ok": False, "problem": problem.as_json()}
@@ -145,14 +134,26 @@ def _hand_over(vault: socket.socket, batch: pl.DataFrame, about: dict[str, Any])
         os.close(fd)
 
 
-def _ingest(job: dict[str, Any], _: int) -> dict[str, Any]:
+def _upload(job: dict[str, Any], vault: socket.socket) -> Reader:
+    """The file that was sent: its pieces come from the vault, which alone can open them."""
+
+    def piece(number: int) -> bytes:
+        frames.send(vault, {"piece": number})
+        _, fds = frames.receive(vault, max_fds=1)
+        with os.fdopen(fds[0], "rb") as content:
+            return content.read()
+
+    upload = Upload(Path(job["upload"]), base64.b64decode(job["key"]), piece)
+    return Reader(upload, job["sizes"])
+
+
+def _ingest(job: dict[str, Any], vault: socket.socket) -> dict[str, Any]:
     # readers of many formats, that no other job should wait for
     from strongroom_hub.vault import ingest  # noqa: PLC0415
 
-    upload = Upload(Path(job["upload"]), base64.b64decode(job["key"]))
     target = ingest.Target(Path(job["folder"]), job["dataset"], job["version"], job["label"])
     plan = Plan.model_validate(job["plan"])
-    with io.BufferedReader(Reader(upload), CHUNK) as stream:
+    with io.BufferedReader(_upload(job, vault), CHUNK) as stream:
         taken = ingest.take_in(stream, job["format"], plan, target, part_bytes=job["part_bytes"])
     return {
         "manifest": taken.manifest.model_dump(),
@@ -163,9 +164,8 @@ def _ingest(job: dict[str, Any], _: int) -> dict[str, Any]:
     }
 
 
-def _seal(job: dict[str, Any], _: int) -> dict[str, Any]:
-    upload = Upload(Path(job["upload"]), base64.b64decode(job["key"]))
-    with io.BufferedReader(Reader(upload), CHUNK) as archive:
+def _seal(job: dict[str, Any], vault: socket.socket) -> dict[str, Any]:
+    with io.BufferedReader(_upload(job, vault), CHUNK) as archive:
         manifest, keys = seal_files(archive, Path(job["folder"]), job["dataset"], job["version"], job["label"])
     return {"manifest": manifest.model_dump(), "keys": encode_keys(keys), "report": None, "peak_bytes": _peak()}
 
@@ -181,7 +181,6 @@ def _check(job: dict[str, Any], fd: int) -> dict[str, Any]:
     return {"type": file_type, "findings": [finding.as_json() for finding in findings]}
 
 
-_JOBS = {"read": _read, "ingest": _ingest, "seal": _seal, "check": _check}
-
-if __name__ == "__main__":
-    main()
+_JOBS = {"read": _read, "check": _check}
+_TALKING = {"stream": _stream, "ingest": _ingest, "seal": _seal}
+"""Jobs in the course of which more is said."""

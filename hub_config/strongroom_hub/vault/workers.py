@@ -1,5 +1,9 @@
 """Disposable worker processes: each does one job on somebody's bytes and ends. If it dies, the vault says so and lives.
 
+Each is in a box of its own from its first step (`confine.py`), which knows nothing of the job yet: workers that write
+get an empty folder, their desk, which the vault puts in its place when the job is known; files that they read come one
+by one, as descriptors.
+
 A job and its keys travel over a socket pair (never arguments, never environment), memory files ride along. Spares are
 started ahead, so a read does not wait for an interpreter.
 """
@@ -9,30 +13,39 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from strongroom_hub import frames
 from strongroom_hub.problems import Problem
 
 MAX_JOB = 16 << 20  # bytes of one job or its answer as JSON
+_PROGRAM = ("-m", "strongroom_hub.vault.boxed")
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+
+
+Job = dict[str, Any]
 
 
 class _Worker:
     process: subprocess.Popen[bytes]
 
-    def __init__(self) -> None:
+    def __init__(self, sees: Path | None, desk: Path | None) -> None:
+        self.desk = desk
         ours, theirs = socket.socketpair()
+        folders = [*(() if sees is None else ("--reads", sees)), *(() if desk is None else ("--writes", desk))]
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-m", "strongroom_hub.vault.worker"],
+                [sys.executable, "-I", *_PROGRAM, *folders],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,  # a dying parser's last words may quote data
@@ -50,7 +63,10 @@ class _Worker:
         self.socket.close()
         if self.process.poll() is None:
             self.process.kill()
-        return self.process.wait()
+        status = self.process.wait()
+        if self.desk is not None:
+            shutil.rmtree(self.desk, ignore_errors=True)  # unless a job has taken it elsewhere
+        return status
 
 
 class Conversation:
@@ -108,11 +124,22 @@ class Workers:
     """Runs jobs, at most `limit` at a time, each at most `deadline` seconds."""
 
     def __init__(
-        self, *, limit: int = 4, deadline: float = 300.0, spares: int = 2, memory: int = 0, held: int = 0
+        self,
+        *,
+        sees: Path | None = None,
+        desk: Callable[[], Path] | None = None,
+        limit: int = 4,
+        deadline: float = 300.0,
+        spares: int = 2,
+        memory: int = 0,
+        held: int = 0,
     ) -> None:
-        """`spares`: processes that are started ahead, about 100 MB each. `memory`: bytes that one may allocate, beside
+        """`sees`: the folder that all of them may read. `desk`: makes a folder in which one of them may write.
+        `spares`: processes that are started ahead, about 100 MB each. `memory`: bytes that one may allocate, beside
         the memory file that it fills; 0: half of what the machine has. `held`: workers that are spoken with at a time.
         """
+        self._sees = sees
+        self._desk = desk
         self._memory = memory or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
         self._deadline = deadline
         self._slots = threading.BoundedSemaphore(limit)
@@ -147,16 +174,35 @@ class Workers:
         """Seconds that a job may take."""
         return self._deadline
 
-    def run(self, job: dict[str, Any], fds: Sequence[int] = ()) -> dict[str, Any]:
+    def run(self, job: Job, fds: Sequence[int] = ()) -> Job:
         """The worker's answer to `job`. Raises the Problem it answered with, or one that says how it died."""
+        return self._on_a_worker(lambda _: job, fds)
+
+    def run_at_desk(self, begin: Callable[[Path], Job], opener: Callable[[int], int]) -> Job:
+        """As `run`; `begin` takes the worker's desk where it belongs and says what the job is, `opener` opens the
+        numbered pieces of the file that it asks for.
+        """
+
+        def job(worker: _Worker) -> Job:
+            assert worker.desk is not None  # noqa: S101 - these workers have one
+            return begin(worker.desk)
+
+        return self._on_a_worker(job, (), opener)
+
+    def _on_a_worker(
+        self, job: Callable[[_Worker], Job], fds: Sequence[int], opener: Callable[[int], int] | None = None
+    ) -> Job:
         if not self._slots.acquire(timeout=self._deadline):
             raise Problem(
                 503, "vault-busy", "The vault is busy", "No worker became free in time.", next="Try again in a minute."
             )
         try:
             worker = self._take()
-            self._refill()
-            return self._run_on(worker, job, fds)
+            try:
+                self._refill()
+                return self._run_on(worker, job, fds, opener)
+            finally:
+                worker.end()
         finally:
             self._slots.release()
 
@@ -193,15 +239,26 @@ class Workers:
             self.busy.discard(pid)
         self._held.release()
 
-    def _run_on(self, worker: _Worker, job: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]:
+    def _run_on(
+        self,
+        worker: _Worker,
+        job: Callable[[_Worker], Job],
+        fds: Sequence[int],
+        opener: Callable[[int], int] | None,
+    ) -> Job:
         pid = worker.process.pid
         with self._lock:
             self.busy.add(pid)
         try:
+            last = time.monotonic() + self._deadline
             worker.socket.settimeout(self._deadline)
-            frames.receive(worker.socket)  # it says when it has started
-            frames.send(worker.socket, {**job, "memory": self._memory}, fds, limit=MAX_JOB)
+            frames.receive(worker.socket)  # it says when it has started, in its box
+            frames.send(worker.socket, {**job(worker), "memory": self._memory}, fds, limit=MAX_JOB)
             answer, _ = frames.receive(worker.socket, limit=MAX_JOB)
+            while opener is not None and "piece" in answer:
+                _send_piece(worker.socket, opener, answer["piece"])
+                worker.socket.settimeout(max(0.001, last - time.monotonic()))
+                answer, _ = frames.receive(worker.socket, limit=MAX_JOB)
         except TimeoutError as error:
             raise _died(f"It did not finish within {self._deadline:.0f} seconds.") from error
         except (OSError, frames.FrameError) as error:
@@ -209,7 +266,6 @@ class Workers:
                 worker.process.wait(timeout=2)
             raise _died(_last_words(worker.end())) from error
         finally:
-            worker.end()
             with self._lock:
                 self.busy.discard(pid)
         if answer.get("ok") is not True:
@@ -221,7 +277,7 @@ class Workers:
             with self._lock:
                 spare = self._spares.popleft() if self._spares else None
             if spare is None:
-                return _Worker()
+                return self._new()
             if spare.process.poll() is None:
                 return spare
             spare.end()
@@ -229,7 +285,24 @@ class Workers:
     def _refill(self) -> None:
         with self._lock:
             while len(self._spares) < self._wanted and not self._closed:
-                self._spares.append(_Worker())
+                self._spares.append(self._new())
+
+    def _new(self) -> _Worker:
+        return _Worker(self._sees, None if self._desk is None else self._desk())
+
+
+def _send_piece(to: socket.socket, opener: Callable[[int], int], number: object) -> None:
+    """Raises FrameError where that is no piece of the file: a worker that asks for anything else is not obeyed."""
+    if not isinstance(number, int):
+        raise frames.FrameError("a piece has a number")
+    try:
+        fd = opener(number)
+    except OSError as error:
+        raise frames.FrameError("there is no such piece") from error
+    try:
+        frames.send(to, {}, [fd])
+    finally:
+        os.close(fd)
 
 
 def _last_words(status: int) -> str:

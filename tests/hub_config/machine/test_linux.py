@@ -7,6 +7,7 @@ import pytest
 from strongroom_hub import cgroups
 from strongroom_hub.machine import linux
 from strongroom_hub.machine.check import State
+from strongroom_kernels import launcher
 
 
 def made(folder: Path, **files: str) -> Path:
@@ -32,6 +33,16 @@ def test_seccomp(tmp_path: Path, actions: str | None, state: State) -> None:
     found = linux.seccomp(tmp_path)
     assert found.state is state
     assert bool(found.next) is (state is not State.FINE)
+
+
+def test_what_the_box_of_the_vault_s_workers_lacks_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launcher, "landlock_abi", lambda: 7)
+    assert linux.vault_workers().state is State.FINE
+    monkeypatch.setattr(launcher, "landlock_abi", lambda: 0)
+    lacking = linux.vault_workers()
+    assert (lacking.state, "Landlock does not run" in lacking.text) == (State.WEAKER, True)
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "n", "6.1", "v", "riscv64")))
+    assert "System calls" in linux.vault_workers().text
 
 
 def block(sys_: Path, name: str, *, uuid: str = "", slaves: tuple[str, ...] = ()) -> None:

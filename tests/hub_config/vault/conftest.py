@@ -5,6 +5,10 @@ import itertools
 import os
 import random
 import shutil
+import signal
+import socket
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Collection, Iterator
@@ -12,17 +16,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jwt
 import polars as pl
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from strongroom_hub import frames
 from strongroom_hub.config import Instance
 from strongroom_hub.problems import Problem
 from strongroom_hub.vault import checks, memfd, setup
 from strongroom_hub.vault.manifest import digest
 from strongroom_hub.vault.reader import Answer
 from strongroom_hub.vault.service import Draft, Vault
+from strongroom_hub.vault.store import Store
 from strongroom_hub.vault.tickets import IngestTicket, ReadTicket, StageTicket
 from strongroom_hub.viewname import view_name
 
@@ -196,6 +203,67 @@ class Room:
             os.close(fd)
 
 
+class Running:
+    """`python -m strongroom_hub.vault` over an instance."""
+
+    def __init__(self, instance: Instance, signer: Any) -> None:
+        self.instance = instance
+        self.signer = signer
+        self.log = instance.data / "vault.log"
+        self.process = self.start()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "strongroom_hub.vault", "--instance", str(self.instance.path)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={"PATH": "/usr/bin:/bin"},
+            )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            assert process.poll() is None, self.log.read_text()
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(str(self.instance.vault_socket)):
+                    time.sleep(0.05)
+                    continue
+            assert self.call("GET", "/v1/health").json() == {"ok": True}
+            return process
+        raise AssertionError(self.log.read_text())
+
+    def end(self, how: int = signal.SIGTERM) -> int:
+        self.process.send_signal(how)
+        return self.process.wait(30)
+
+    def http(self) -> httpx.Client:
+        transport = httpx.HTTPTransport(uds=str(self.instance.vault_socket))
+        return httpx.Client(transport=transport, base_url="http://vault", timeout=60)
+
+    def call(self, method: str, path: str, act: str = "", content: Any = None, **claims: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.signer.token(act, **claims)}"} if act else {}
+        with self.http() as http:
+            return http.request(method, path, content=content, headers=headers)
+
+    def publish(self, name: str, frame: pl.DataFrame) -> None:
+        about = {"dataset": name, "version": 1, "format": "csv", "label": "confidential"}
+        taken = self.call("PUT", f"/v1/datasets/{name}/1", "ingest", frame.write_csv().encode(), **about)
+        assert taken.status_code == 201, taken.text
+        jws = self.signer.activate(taken.json()["manifest"])
+        assert self.call("POST", f"/v1/datasets/{name}/1/publish", content=jws.encode()).status_code == 204
+
+    def connect(self) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.settimeout(60)
+        sock.connect(str(self.instance.data_socket))
+        return sock
+
+    def read(self, claims: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        with self.connect() as sock:
+            frames.send(sock, {"v": 1, "ticket": self.signer.token("read", **claims)})
+            return frames.receive(sock, max_fds=4)
+
+
 @pytest.fixture
 def signer() -> Signer:
     return Signer()
@@ -237,6 +305,13 @@ def made_room(instance: Instance, signer: Signer) -> Iterator[Room]:
     one.vault.close()
 
 
+def begun(store: Store, dataset: str, version: int) -> Path:
+    """The folder of a draft that is being filled."""
+    folder = store.place(dataset, version)
+    store.begin(store.new_desk(), folder)
+    return folder
+
+
 @pytest.fixture
 def people() -> pl.DataFrame:
     """Sixty people with values that occur nowhere else on a disk."""
@@ -264,3 +339,12 @@ def microdata() -> pl.DataFrame:
             "town": [made.choice("abcdefgh") for _ in range(400)],
         }
     )
+
+
+@pytest.fixture
+def running(instance: Instance, signer: Any) -> Iterator[Running]:
+    one = Running(instance, signer)
+    yield one
+    if one.process.poll() is None:
+        assert one.end() == 0
+    assert not instance.data_socket.exists()

@@ -23,75 +23,7 @@ from strongroom_hub import frames
 from strongroom_hub.config import Instance
 from strongroom_hub.vault import memfd, sockets
 
-
-class Running:
-    """`python -m strongroom_hub.vault` over an instance."""
-
-    def __init__(self, instance: Instance, signer: Any) -> None:
-        self.instance = instance
-        self.signer = signer
-        self.log = instance.data / "vault.log"
-        self.process = self.start()
-
-    def start(self) -> subprocess.Popen[bytes]:
-        with self.log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "strongroom_hub.vault", "--instance", str(self.instance.path)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={"PATH": "/usr/bin:/bin"},
-            )
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            assert process.poll() is None, self.log.read_text()
-            with socket.socket(socket.AF_UNIX) as probe:
-                if probe.connect_ex(str(self.instance.vault_socket)):
-                    time.sleep(0.05)
-                    continue
-            assert self.call("GET", "/v1/health").json() == {"ok": True}
-            return process
-        raise AssertionError(self.log.read_text())
-
-    def end(self, how: int = signal.SIGTERM) -> int:
-        self.process.send_signal(how)
-        return self.process.wait(30)
-
-    def http(self) -> httpx.Client:
-        transport = httpx.HTTPTransport(uds=str(self.instance.vault_socket))
-        return httpx.Client(transport=transport, base_url="http://vault", timeout=60)
-
-    def call(self, method: str, path: str, act: str = "", content: Any = None, **claims: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self.signer.token(act, **claims)}"} if act else {}
-        with self.http() as http:
-            return http.request(method, path, content=content, headers=headers)
-
-    def publish(self, name: str, frame: pl.DataFrame) -> None:
-        about = {"dataset": name, "version": 1, "format": "csv", "label": "confidential"}
-        taken = self.call("PUT", f"/v1/datasets/{name}/1", "ingest", frame.write_csv().encode(), **about)
-        assert taken.status_code == 201, taken.text
-        jws = self.signer.activate(taken.json()["manifest"])
-        assert self.call("POST", f"/v1/datasets/{name}/1/publish", content=jws.encode()).status_code == 204
-
-    def connect(self) -> socket.socket:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(60)
-        sock.connect(str(self.instance.data_socket))
-        return sock
-
-    def read(self, claims: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
-        with self.connect() as sock:
-            frames.send(sock, {"v": 1, "ticket": self.signer.token("read", **claims)})
-            return frames.receive(sock, max_fds=4)
-
-
-@pytest.fixture
-def running(instance: Instance, signer: Any) -> Iterator[Running]:
-    one = Running(instance, signer)
-    yield one
-    if one.process.poll() is None:
-        assert one.end() == 0
-    assert not instance.data_socket.exists()
+from tests.hub_config.vault.conftest import Running
 
 
 def problem(answer: httpx.Response, status: int) -> dict[str, Any]:

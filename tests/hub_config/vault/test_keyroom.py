@@ -14,6 +14,8 @@ from strongroom_hub.vault.jobs import ViewJob
 from strongroom_hub.vault.service import Vault
 from strongroom_hub.vault.tickets import View
 
+from tests.hub_config.vault.conftest import begun
+
 
 def files_of(room: Any) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in room.instance.vault_dir.rglob("*") if path.is_file()}
@@ -123,7 +125,7 @@ def test_a_rotation_that_ends_anywhere_leaves_all_readable_and_can_be_done_again
 
 def test_nothing_is_destroyed_while_a_file_is_taken_in(filled: Any) -> None:
     key_room = filled.vault.key_room
-    folder = filled.vault.store.begin("health/next", 1)
+    folder = begun(filled.vault.store, "health/next", 1)
     key_room.rotate()
     key_room.rekey()
     with pytest.raises(Problem, match="being taken in"):

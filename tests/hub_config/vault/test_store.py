@@ -23,6 +23,8 @@ from strongroom_hub.vault.service import Vault
 from strongroom_hub.vault.tickets import View
 from strongroom_hub.vault.wrapped import wrap_all
 
+from tests.hub_config.vault.conftest import begun
+
 
 def fails(room: Any, name: str, *words: str) -> None:
     """Reading and verifying both refuse, naming the file."""
@@ -192,7 +194,7 @@ def _two_parts(room: Any, people: pl.DataFrame, monkeypatch: pytest.MonkeyPatch)
     """A version in two parts, built in this process because the part size lives in the worker's."""
     monkeypatch.setattr(partwriter, "ROWS_PER_PART", 30)
     store = room.vault.store
-    folder = store.begin("health/people", 1)
+    folder = begun(store, "health/people", 1)
     manifest, keys = ingest.write_parts([people], dict(people.schema), folder, "health/people", 1, "confidential")
     store.complete(folder, manifest, wrap_all(room.vault.keys, "health/people", 1, {TABLE: keys}))
     store.publish("health/people", 1, room.signer.activate(manifest.model_dump()))
@@ -348,7 +350,7 @@ def test_a_draft_can_be_replaced_and_retired(room: Any, people: pl.DataFrame) ->
 
 def test_what_a_killed_vault_left_is_swept_and_a_whole_draft_is_kept(room: Any, people: pl.DataFrame) -> None:
     manifest = room.ingest("health/people", people)
-    unfinished = room.vault.store.begin("health/people", 1)
+    unfinished = begun(room.vault.store, "health/people", 1)
     (unfinished / "part-00000.parquet").write_bytes(b"PARE half")
     room.vault.close()
     again = Vault(room.instance)
@@ -370,7 +372,7 @@ def test_taking_in_and_publishing_can_end_anywhere(
     vault, failed, step = room.vault, True, 0
 
     def take_in() -> None:
-        folder = vault.store.begin("health/people", 1)
+        folder = begun(vault.store, "health/people", 1)
         manifest, keys = ingest.write_parts([people], dict(people.schema), folder, "health/people", 1, "secret")
         vault.store.complete(folder, manifest, wrap_all(vault.keys, "health/people", 1, {TABLE: keys}))
         vault.store.publish("health/people", 1, room.signer.activate(manifest.model_dump()))
@@ -407,5 +409,5 @@ def test_names_that_leave_the_store_are_unknown(room: Any, name: str) -> None:
 def test_nothing_is_written_beside_the_store(room: Any, name: str) -> None:
     before = {path for path in room.instance.data.rglob("*") if "outside" in str(path)}
     with pytest.raises(Problem):
-        room.vault.store.begin(name, 1)
+        begun(room.vault.store, name, 1)
     assert before == {path for path in room.instance.data.rglob("*") if "outside" in str(path)} == set()

@@ -1,0 +1,35 @@
+"""A worker's first step: narrow itself, then become one: `python -m strongroom_hub.vault.boxed [--reads FOLDER]
+[--writes FOLDER]`.
+
+Here nothing is imported that starts a thread: the box would not bind it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from strongroom_hub.vault.confine import Reach, confine, forbid_inspection
+
+
+def enter(arguments: Sequence[str]) -> None:
+    """Put up the box that the arguments describe, for good. Raises OSError, RuntimeError."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--reads", type=Path, action="append", default=[])
+    parser.add_argument("--writes", type=Path)
+    asked = parser.parse_args(arguments)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the vault, which then closes the socket
+    os.umask(0o077)
+    forbid_inspection()
+    confine(Reach(tuple(asked.reads), asked.writes))
+
+
+if __name__ == "__main__":
+    enter(sys.argv[1:])
+    from strongroom_hub.vault import worker  # brings libraries with threads of their own
+
+    worker.main()
