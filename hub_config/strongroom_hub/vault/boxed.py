@@ -1,5 +1,5 @@
-"""A worker's first step: narrow itself, then become one: `python -m strongroom_hub.vault.boxed [--reads FOLDER]
-[--writes FOLDER]`.
+"""A worker's first step: narrow itself, then become one: `python -m strongroom_hub.vault.boxed [--reads FOLDER ...]
+[--writes FOLDER ...]`.
 
 Here nothing is imported that starts a thread: the box would not bind it.
 """
@@ -20,12 +20,12 @@ def enter(arguments: Sequence[str]) -> None:
     """Put up the box that the arguments describe, for good. Raises OSError, RuntimeError."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--reads", type=Path, action="append", default=[])
-    parser.add_argument("--writes", type=Path)
+    parser.add_argument("--writes", type=Path, action="append", default=[])
     asked = parser.parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the vault, which then closes the socket
     os.umask(0o077)
     forbid_inspection()
-    confine(Reach(tuple(asked.reads), asked.writes))
+    confine(Reach(tuple(asked.reads), tuple(asked.writes)))
 
 
 if __name__ == "__main__":

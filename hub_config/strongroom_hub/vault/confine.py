@@ -79,6 +79,7 @@ CALLS: Mapping[str, tuple[int | None, int | None]] = {
     "fdatasync": (75, 83),
     "fadvise64": (221, 223),
     "fcntl": (72, 25),
+    "flock": (73, 32),
     "dup": (32, 23),
     "memfd_create": (319, 279),
     "umask": (95, 166),
@@ -151,10 +152,10 @@ _CLONE = (56, 220)
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Folders of data that a worker may read, and the one in which it may write."""
+    """Folders of data that a worker may read, and those in which it may write."""
 
     reads: tuple[Path, ...] = ()
-    writes: Path | None = None
+    writes: tuple[Path, ...] = ()
 
 
 def forbid_inspection() -> None:
@@ -176,7 +177,7 @@ def confine(reach: Reach) -> None:
     if abi := launcher.landlock_abi():
         rights: dict[str, list[str]] = {kind: [] for kind in launcher.RIGHTS}
         rights["read"] = [*_code(), *map(str, reach.reads)]
-        rights["write"] = [] if reach.writes is None else [str(reach.writes)]
+        rights["write"] = [*map(str, reach.writes)]
         launcher.restrict_files(rights, abi)
     machine = _MACHINES.get(os.uname().machine)
     if machine is not None and _filters():

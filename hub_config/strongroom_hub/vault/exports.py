@@ -74,6 +74,7 @@ class Exports:
                 "views": [view.as_json() for view in views],
             },
             [spooled],
+            writes=sorted({folder for view in views for folder in view.changes}),
         )
         answer["findings"] += [_not_compared(name) for name in uncompared]
         with Path(memfd.path(spooled)).open("rb") as content:

@@ -106,6 +106,11 @@ class ViewJob:
         )
 
     @property
+    def changes(self) -> list[Path]:
+        """Folders that reading this view changes: of the token map, which gives new values new tokens."""
+        return [] if self.tokens is None else [self.tokens.folder]
+
+    @property
     def table(self) -> Table:
         return self.manifest.table(self.group)
 

@@ -123,7 +123,9 @@ class Reader:
         job = self._job(published, ticket)
         fd = memfd.create("strongroom-view")
         try:
-            answer = self._workers.run({"kind": "read", "view": job.as_json(), "max_bytes": max_bytes}, [fd])
+            answer = self._workers.run(
+                {"kind": "read", "view": job.as_json(), "max_bytes": max_bytes}, [fd], writes=job.changes
+            )
             self.remember(ticket, marks(answer["checked"]))
             return self.seal(fd, int(answer["rows"]))
         except BaseException:

@@ -70,8 +70,9 @@ class Streams:
             if crowded:
                 raise self._too_many()  # noqa: TRY301 - its end is told below
             self._shelf.room(ticket)
-            job = {"kind": "stream", "view": self._reader.job(ticket).as_json(), "most": self._settings.batch * MIB}
-            stream.begin(self._workers.open(job))
+            view = self._reader.job(ticket)
+            job = {"kind": "stream", "view": view.as_json(), "most": self._settings.batch * MIB}
+            stream.begin(self._workers.open(job, writes=view.changes))
         except BaseException as error:
             self.end(stream, "failed", error.slug if isinstance(error, Problem) else "vault-failed")
             raise

@@ -39,10 +39,11 @@ Job = dict[str, Any]
 class _Worker:
     process: subprocess.Popen[bytes]
 
-    def __init__(self, sees: Path | None, desk: Path | None) -> None:
+    def __init__(self, sees: Path | None, desk: Path | None, writes: Sequence[Path] = ()) -> None:
         self.desk = desk
         ours, theirs = socket.socketpair()
         folders = [*(() if sees is None else ("--reads", sees)), *(() if desk is None else ("--writes", desk))]
+        folders += [argument for folder in writes for argument in ("--writes", folder)]
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-I", *_PROGRAM, *folders],
@@ -174,9 +175,12 @@ class Workers:
         """Seconds that a job may take."""
         return self._deadline
 
-    def run(self, job: Job, fds: Sequence[int] = ()) -> Job:
-        """The worker's answer to `job`. Raises the Problem it answered with, or one that says how it died."""
-        return self._on_a_worker(lambda _: job, fds)
+    def run(self, job: Job, fds: Sequence[int] = (), *, writes: Sequence[Path] = ()) -> Job:
+        """The worker's answer to `job`. Raises the Problem it answered with, or one that says how it died.
+
+        `writes`: folders that this job changes; a worker is started for it, because spares change none.
+        """
+        return self._on_a_worker(lambda _: job, fds, writes=writes)
 
     def run_at_desk(self, begin: Callable[[Path], Job], opener: Callable[[int], int]) -> Job:
         """As `run`; `begin` takes the worker's desk where it belongs and says what the job is, `opener` opens the
@@ -190,14 +194,19 @@ class Workers:
         return self._on_a_worker(job, (), opener)
 
     def _on_a_worker(
-        self, job: Callable[[_Worker], Job], fds: Sequence[int], opener: Callable[[int], int] | None = None
+        self,
+        job: Callable[[_Worker], Job],
+        fds: Sequence[int],
+        opener: Callable[[int], int] | None = None,
+        *,
+        writes: Sequence[Path] = (),
     ) -> Job:
         if not self._slots.acquire(timeout=self._deadline):
             raise Problem(
                 503, "vault-busy", "The vault is busy", "No worker became free in time.", next="Try again in a minute."
             )
         try:
-            worker = self._take()
+            worker = self._take(writes)
             try:
                 self._refill()
                 return self._run_on(worker, job, fds, opener)
@@ -206,8 +215,11 @@ class Workers:
         finally:
             self._slots.release()
 
-    def open(self, job: dict[str, Any]) -> Conversation:
-        """A worker that does one long job and is spoken with meanwhile. Raises Problem where too many do."""
+    def open(self, job: Job, *, writes: Sequence[Path] = ()) -> Conversation:
+        """A worker that does one long job and is spoken with meanwhile; `writes` as for `run`.
+
+        Raises Problem where too many do.
+        """
         if not self._held.acquire(blocking=False):
             raise Problem(
                 503,
@@ -218,7 +230,7 @@ class Workers:
                 next="Try again in a minute; if it stays so, tell an operator.",
             )
         try:
-            worker = self._take()
+            worker = self._take(writes)
             self._refill()
             held = Conversation(worker, self._deadline, lambda: self._let_go(worker.process.pid))
         except BaseException:
@@ -272,7 +284,9 @@ class Workers:
             raise Problem.from_json(answer.get("problem", {}))
         return answer
 
-    def _take(self) -> _Worker:
+    def _take(self, writes: Sequence[Path] = ()) -> _Worker:
+        if writes:
+            return _Worker(self._sees, None, writes)
         while True:
             with self._lock:
                 spare = self._spares.popleft() if self._spares else None

@@ -80,7 +80,7 @@ def test_a_kernel_that_lets_go_of_nothing_is_counted_whatever_it_closes(big: Any
 def test_beyond_the_limit_nothing_is_built(big: Any, entries: Iterator[int], monkeypatch: pytest.MonkeyPatch) -> None:
     held = [big.read("health/big", [column], kernel="k1", entry=next(entries)) for column in "ab"]
     big.vault.shelf._limits = replace(big.vault.shelf._limits, kernel_bytes=1_000_000)
-    monkeypatch.setattr(big.vault.workers, "run", lambda *_: pytest.fail("a worker was started"))
+    monkeypatch.setattr(big.vault.workers, "run", lambda *_, **__: pytest.fail("a worker was started"))
     full = refused(big, "c", kernel="k1", entry=next(entries))
     assert (full.status, full.slug) == (429, "kernel-memory-full")
     assert "del the variables" in full.next
