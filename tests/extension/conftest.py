@@ -387,8 +387,11 @@ def launch(root: Path, prefix: str, credential: str, program: str, port: int, to
         )
 
 
+SERVER = "from strongroom_lab.main import main; main()"
+
+
 @contextlib.contextmanager
-def running_lab(prefix: str, label: str, display: dict[str, Any]) -> Iterator[Lab]:
+def running_lab(prefix: str, label: str, display: dict[str, Any], *, program: str = SERVER) -> Iterator[Lab]:
     """A server with its stand-ins, in a short folder that other uids may enter."""
     root = Path(tempfile.mkdtemp(prefix="sr", dir="/tmp"))
     root.chmod(0o755)
@@ -397,7 +400,7 @@ def running_lab(prefix: str, label: str, display: dict[str, Any]) -> Iterator[La
     control.start()
     vault.start()
     port, token = free_port(), secrets.token_urlsafe(16)
-    process = launch(root, prefix, control.credential, "from strongroom_lab.main import main; main()", port, token)
+    process = launch(root, prefix, control.credential, program, port, token)
     lab = Lab(root, control, vault, port, token, prefix, process)
     try:
         lab.wait_until_up()
