@@ -91,13 +91,15 @@ def page(context: Context, name: str, user: str | None) -> dict[str, Any]:
             "dataset": view.as_json() if view is not None else None,
             "versions": [_line(one) for one in versions],
             "grants": [grant_json(grant) for grant in grants],
-            "relabellings": [
-                relabelling_json(one) | {"may_approve": one.state == "open" and one.proposed_by != f"user:{user}"}
-                for one in changes
-            ],
+            "relabellings": [relabelling_json(one) | {"may_approve": _may_approve(one, user)} for one in changes],
             "used_by": _used_by(session, name),
             "twin": _twin(view) | {"may_decide": _may_decide(context, view, user)} if view is not None else None,
         }
+
+
+def _may_approve(change: Relabelling, user: str | None) -> bool:
+    """Whether this steward can agree to a lower label; the operator (None) never does."""
+    return user is not None and change.state == "open" and change.proposed_by != f"user:{user}"
 
 
 def _twin(view: service.View) -> dict[str, Any]:

@@ -202,7 +202,7 @@ def retire(  # noqa: PLR0917
     dataset = f"{namespace}/{name}"
     pages.check_steward(context, person.user, dataset, version)
     changes.retire(writer, context, dataset, version, why=body.why, actor=f"user:{person.user}")
-    return pages.page(context, dataset, None)
+    return pages.page(context, dataset, person.user)
 
 
 @public.post("/datasets/{namespace}/{name}/{version}/relabel")

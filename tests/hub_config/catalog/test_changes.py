@@ -73,12 +73,20 @@ def test_a_lower_label_takes_two_people(cardio: Enclave) -> None:
     (shown,) = other("GET", "datasets/health/randhie")["relabellings"]
     assert shown["may_approve"] is True
     assert steward("GET", "datasets/health/randhie")["relabellings"][0]["may_approve"] is False
+    assert cardio.operator("GET", "datasets/health/randhie")["relabellings"][0]["may_approve"] is False
     assert other("POST", path, {"verdict": "approve"})["state"] == "done"
     assert cardio.operator("GET", "datasets/health/randhie/1")["label"] == "internal"
     assert cardio.claims(cardio.vault.published["health/randhie", 1])["manifest"]["label"] == "internal"
     assert refused(other, "POST", path, {"verdict": "approve"}).status == 404
     stages = [entry["detail"]["stage"] for entry in cardio.entries("control:dataset:relabel")]
     assert stages == ["proposed", "done"]
+
+
+def test_who_retires_a_version_is_shown_no_approval_of_their_own_proposal(cardio: Enclave) -> None:
+    steward = cardio.person("steward")
+    steward("POST", RELABEL, {"label": "internal", "why": "Aggregated."})
+    page = steward("POST", "datasets/health/randhie/1/retire", {"why": "Replaced."})
+    assert [one["may_approve"] for one in page["relabellings"]] == [False]
 
 
 def test_what_was_read_keeps_its_label_when_the_dataset_s_comes_down(cardio: Enclave) -> None:

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import uvicorn
 from strongroom_hub import setup
-from strongroom_hub.audit.writer import open_writer
+from strongroom_hub.audit.writer import AuditWriter, open_writer
 from strongroom_hub.config import Instance
 from strongroom_hub.control.__main__ import listen_unix, open_context
 from strongroom_hub.control.app import create_internal
 from strongroom_hub.control.callers import Principals
+from strongroom_hub.control.context import Context
 from strongroom_hub.control.setup import principals_file
 from strongroom_hub.vault import sockets, trusted
 from strongroom_hub.vault.service import Vault
@@ -39,9 +40,18 @@ def _run(app: Any, listener: Any) -> tuple[_Server, threading.Thread]:
     return server, thread
 
 
+@dataclasses.dataclass
+class Inside:
+    """A new instance under one uid, with real control and vault behind their sockets, and what they hold."""
+
+    instance: Instance
+    context: Context
+    writer: AuditWriter
+    vault: Vault
+
+
 @pytest.fixture
-def instance() -> Iterator[Instance]:
-    """A new instance under one uid, with real control and vault behind their sockets."""
+def inside() -> Iterator[Inside]:
     home = Path(tempfile.mkdtemp(prefix="sr-"))
     runtime = setup.Runtime(node="node", proxy_script="proxy", server_python="python", kernel_prefix="kernel")
     made = setup.new_instance(home / "data", runtime, port=1, run=home / "run")
@@ -59,7 +69,7 @@ def instance() -> Iterator[Instance]:
         _run(internal, listen_unix(made.control_socket)),
         _run(trusted.create_app(vault), sockets.listen(made.vault_socket)),
     ]
-    yield made
+    yield Inside(made, context, writer, vault)
     for server, _ in running:
         server.should_exit = True
     for _, thread in running:
@@ -68,3 +78,8 @@ def instance() -> Iterator[Instance]:
     writer.close()
     context.engine.dispose()
     shutil.rmtree(home)
+
+
+@pytest.fixture
+def instance(inside: Inside) -> Instance:
+    return inside.instance
