@@ -29,6 +29,8 @@ from strongroom_hub import frames
 from strongroom_hub.problems import Problem
 
 MAX_JOB = 16 << 20  # bytes of one job or its answer as JSON
+AWAIT_QUIET = 0.3
+"""Seconds for which a new spare waits for a moment without jobs: a starting interpreter slows a short one down."""
 _PROGRAM = ("-m", "strongroom_hub.vault.boxed")
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 
@@ -146,29 +148,39 @@ class Workers:
         self._slots = threading.BoundedSemaphore(limit)
         self._held = threading.Semaphore(held)
         self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._spares: deque[_Worker] = deque()
+        self._done: list[_Worker] = []
         self._wanted = spares
         self._closed = False
+        self._keeper: threading.Thread | None = None
         self.busy: set[int] = set()
         """Process ids of the workers that have a job now."""
 
     def start(self) -> None:
         """Start the spare workers ahead of the first job."""
         self._refill()
+        self._keeper = threading.Thread(target=self._keep, name="workers", daemon=True)
+        self._keeper.start()
 
     def wait_ready(self, seconds: float = 30.0) -> bool:
         """Wait until a spare worker waits for its job; whether one does."""
-        with self._lock:
-            spares = list(self._spares)
-        return bool(spares) and spares[0].wait_ready(seconds)
+        last = time.monotonic() + seconds
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._spares, seconds)
+            spare = self._spares[0] if self._spares else None
+        return spare is not None and spare.wait_ready(max(0.0, last - time.monotonic()))
 
     def close(self) -> None:
         """End the spare workers; jobs that run are finished by their callers."""
         with self._lock:
             self._closed = True
             spares, self._spares = list(self._spares), deque()
+            self._changed.notify_all()
         for spare in spares:
             spare.end()
+        if self._keeper is not None:
+            self._keeper.join()
 
     @property
     def deadline(self) -> float:
@@ -208,10 +220,9 @@ class Workers:
         try:
             worker = self._take(writes)
             try:
-                self._refill()
                 return self._run_on(worker, job, fds, opener)
             finally:
-                worker.end()
+                self._let_go_of(worker)
         finally:
             self._slots.release()
 
@@ -231,7 +242,6 @@ class Workers:
             )
         try:
             worker = self._take(writes)
-            self._refill()
             held = Conversation(worker, self._deadline, lambda: self._let_go(worker.process.pid))
         except BaseException:
             self._held.release()
@@ -280,9 +290,36 @@ class Workers:
         finally:
             with self._lock:
                 self.busy.discard(pid)
+                self._changed.notify_all()
         if answer.get("ok") is not True:
             raise Problem.from_json(answer.get("problem", {}))
         return answer
+
+    def _let_go_of(self, worker: _Worker) -> None:
+        """End a worker that did its job. Whoever waits for the answer does not wait for the end of a process."""
+        if worker.desk is None and self._keeper is not None:
+            with self._lock:
+                if not self._closed:
+                    self._done.append(worker)
+                    self._changed.notify_all()
+                    return
+        worker.end()
+
+    def _keep(self) -> None:
+        """End what is done and keep spares at hand, beside the jobs."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or self._done or len(self._spares) < self._wanted)
+                done, self._done = self._done, []
+            for worker in done:
+                worker.end()
+            with self._changed:
+                if self._closed and not self._done:
+                    return
+                self._changed.wait_for(lambda: self._closed or self._done or not self.busy, AWAIT_QUIET)
+                if self._done:
+                    continue
+            self._refill()
 
     def _take(self, writes: Sequence[Path] = ()) -> _Worker:
         if writes:
@@ -290,6 +327,7 @@ class Workers:
         while True:
             with self._lock:
                 spare = self._spares.popleft() if self._spares else None
+                self._changed.notify_all()
             if spare is None:
                 return self._new()
             if spare.process.poll() is None:
@@ -297,9 +335,17 @@ class Workers:
             spare.end()
 
     def _refill(self) -> None:
-        with self._lock:
-            while len(self._spares) < self._wanted and not self._closed:
-                self._spares.append(self._new())
+        while True:
+            with self._lock:
+                if self._closed or len(self._spares) >= self._wanted:
+                    return
+            spare = self._new()  # not under the lock: a job must not wait for it
+            with self._lock:
+                if not self._closed:
+                    self._spares.append(spare)
+                    self._changed.notify_all()
+                    continue
+            spare.end()
 
     def _new(self) -> _Worker:
         return _Worker(self._sees, None if self._desk is None else self._desk())
