@@ -98,6 +98,7 @@ class Vault:
         self.fetched: list[str] = []
         self.published: dict[tuple[str, int], str] = {}
         self.orders: list[dict[str, Any]] = []
+        self.identified: list[dict[str, Any]] = []
         self.down = False
         public = self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         public_key_file.write_bytes(public)
@@ -142,6 +143,14 @@ class Vault:
             "rekey": {"current": "local:2", "exchanged": 3, "left": 0},
             "destroy": {"destroyed": claims.get("generation"), "generations": ["local:2"]},
         }[claims["operation"]]
+
+    def identify(self, ticket: str) -> dict[str, str]:
+        """Of the tokens `T-N` it knows all but `T-0`."""
+        if self.down:
+            raise Problem(503, "vault-unavailable", "The vault cannot be asked now", "It is down.", next="Wait.")
+        claims = jwt.decode(ticket, options={"verify_signature": False})
+        self.identified.append(claims)
+        return {token: f"value of {token}" for token in claims["tokens"] if token != "T-0"}
 
     def fetch(self, *, export: str, sha256: str, ticket: str) -> bytes:
         self.fetched.append(ticket)

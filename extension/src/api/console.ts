@@ -23,8 +23,10 @@ import {
   type PolicyStanding,
   type PolicyVersion,
   type Preview,
+  type Reidentification,
   type Shred,
   type Status,
+  type TokenValue,
   type TwoPeopleVerdict,
   type Violation
 } from './types.js';
@@ -171,6 +173,32 @@ export class ConsoleClient {
 
   decideShred(id: string, verdict: TwoPeopleVerdict, comment: string): Promise<Shred> {
     return this.#post(path('shreds', id, 'decision'), { verdict, comment });
+  }
+
+  async reidentifications(): Promise<readonly Reidentification[]> {
+    return (await this.#get<{ reidentifications: Reidentification[] }>('reidentifications')).reidentifications;
+  }
+
+  /** `version` null: the newest. */
+  askToReidentify(wish: {
+    readonly project: string;
+    readonly dataset: string;
+    readonly version: number | null;
+    readonly column: string;
+    readonly tokens: readonly string[];
+    readonly shown_to: Reidentification['shown_to'];
+    readonly why: string;
+  }): Promise<Reidentification> {
+    return this.#post('reidentifications', wish);
+  }
+
+  decideReidentification(id: string, verdict: TwoPeopleVerdict, comment: string): Promise<Reidentification> {
+    return this.#post(path('reidentifications', id, 'decision'), { verdict, comment });
+  }
+
+  /** The values, which are shown once. */
+  async showReidentified(id: string): Promise<readonly TokenValue[]> {
+    return (await this.#post<{ values: TokenValue[] }>(path('reidentifications', id, 'values'), {})).values;
   }
 
   erasures(): Promise<Erasures> {

@@ -574,6 +574,37 @@ export interface Shred {
   readonly may: { readonly decide: boolean; readonly withdraw: boolean };
 }
 
+/** Tokens that somebody asked to have turned back into values. */
+export interface Reidentification {
+  readonly id: string;
+  /** `approved`: can be looked at, once, before `until`. */
+  readonly state: 'open' | 'approved' | 'shown' | 'expired' | 'rejected' | 'withdrawn';
+  readonly project: string;
+  readonly dataset: string;
+  readonly version: number;
+  readonly column: string;
+  readonly tokens: readonly string[];
+  /** Who sees the values: who asked, or the steward who agreed. */
+  readonly shown_to: 'asker' | 'steward';
+  readonly why: string;
+  readonly asked_by: string;
+  readonly asked_at: string;
+  readonly entry: number;
+  readonly decided_by: string | null;
+  readonly decided_at: string | null;
+  readonly decided_entry: number | null;
+  readonly until: string | null;
+  readonly shown_at: string | null;
+  readonly shown_entry: number | null;
+  readonly may: { readonly decide: boolean; readonly withdraw: boolean; readonly show: boolean };
+}
+
+/** What a token stands for; null: nothing that the asker may look among. */
+export interface TokenValue {
+  readonly token: string;
+  readonly value: string | null;
+}
+
 /** What was asked to be erased of what one person typed. */
 export interface Erasure {
   readonly id: string;

@@ -72,7 +72,8 @@ const STATE_WORDS: Readonly<Record<string, string>> = {
   loaded: 'waits for its steward',
   signed: 'decided, not visible yet',
   arriving: 'file on its way',
-  outdated: 'outdated'
+  outdated: 'outdated',
+  shown: 'shown'
 };
 
 /** A state as people read it; an unknown one is shown as it came. */

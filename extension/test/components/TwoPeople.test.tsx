@@ -48,6 +48,39 @@ const ERASURE = {
 const ADMIN = { ...STEWARD, user: 'admin', can: { ...STEWARD.can, approve_access: false, administer: true } };
 const WHAT = 'the shredding of mdvis of health/randhie@1';
 
+const WISH = {
+  id: 'r1',
+  state: 'open',
+  project: 'cardio',
+  dataset: 'health/randhie',
+  version: 1,
+  column: 'person',
+  tokens: ['Qxe-7318', 'Lmo-0042'],
+  shown_to: 'asker',
+  why: 'A finding that the person should know of.',
+  asked_by: 'user:analyst',
+  asked_at: AT,
+  entry: 71,
+  decided_by: null,
+  decided_at: null,
+  decided_entry: null,
+  until: null,
+  shown_at: null,
+  shown_entry: null,
+  may: { decide: true, withdraw: false, show: false }
+};
+const GRANTED = {
+  ...WISH,
+  state: 'approved',
+  decided_by: 'user:steward',
+  decided_at: AT,
+  decided_entry: 72,
+  until: '2026-11-22T05:00:00.000Z',
+  may: { decide: false, withdraw: false, show: true }
+};
+const SEEN = { ...GRANTED, state: 'shown', shown_at: AT, shown_entry: 73, may: { decide: false, withdraw: false, show: false } };
+const TURNED = 'the re-identification of 2 tokens of person in health/randhie@1';
+
 function show(world: World, hash: string) {
   window.location.hash = hash;
   render(<App client={new ConsoleClient(world.transport)} />);
@@ -159,5 +192,70 @@ describe('erasures', () => {
   it('are no page for stewards', async () => {
     show(new World().on('GET me', STEWARD), '#/erasures');
     expect(await screen.findByText(/is not among what your roles open/)).toBeDefined();
+  });
+});
+
+describe('re-identifications', () => {
+  it('are decided by a steward, who is told who sees the values and is shown none', async () => {
+    const elsewhere = { ...GRANTED, may: { decide: false, withdraw: false, show: false } };
+    const world = new World().on('GET me', STEWARD);
+    world.on('GET reidentifications', { reidentifications: [WISH] }, { reidentifications: [elsewhere] });
+    const user = show(world.on('POST reidentifications/r1/decision', elsewhere), '#/reidentifications');
+    await screen.findByText(/lets who asked see these values once/);
+    expect(screen.getByText('Qxe-7318, Lmo-0042')).toBeDefined();
+    await user.click(screen.getByRole('button', { name: `Approve ${TURNED}` }));
+    expect(world.sent('POST reidentifications/r1/decision')).toEqual([{ verdict: 'approve', comment: '' }]);
+    expect(await screen.findByText('It is approved; who asked can see it.')).toBeDefined();
+    expect(screen.queryByRole('button', { name: /Show/ })).toBeNull();
+  });
+
+  it('are shown once, and stay on the page until it is left', async () => {
+    const world = new World().on('GET me', { ...STEWARD, can: { ...STEWARD.can, approve_access: false } });
+    world.on('GET reidentifications', { reidentifications: [GRANTED] }, { reidentifications: [SEEN] });
+    const values = [
+      { token: 'Qxe-7318', value: 'Ann-0042' },
+      { token: 'Lmo-0042', value: null }
+    ];
+    const user = show(world.on('POST reidentifications/r1/values', { ...SEEN, values }), '#/reidentifications');
+    await user.click(await screen.findByRole('button', { name: `Show the values of 2 tokens of person in health/randhie@1` }));
+    expect(await screen.findByText('Ann-0042')).toBeDefined();
+    expect(screen.getByText('no value of this version, as you read it in this project')).toBeDefined();
+    expect(screen.getByText(/gone when you leave/)).toBeDefined();
+    expect(screen.queryByRole('button', { name: /Show/ })).toBeNull();
+    expect(world.sent('POST reidentifications/r1/values')).toHaveLength(1);
+  });
+
+  it('say why they cannot be shown', async () => {
+    const world = new World().on('GET me', STEWARD).on('GET reidentifications', { reidentifications: [GRANTED] });
+    world.on('POST reidentifications/r1/values', refusal(403, 'You may not have tokens of this column turned back'));
+    const user = show(world, '#/reidentifications');
+    await user.click(await screen.findByRole('button', { name: /^Show the values/ }));
+    expect((await screen.findByRole('alert')).textContent).toContain('You may not have tokens');
+    expect(screen.queryByRole('table')).toBeNull();
+  });
+
+  it('are asked for with project, column, tokens, who sees them and why', async () => {
+    const world = new World().on('GET me', STEWARD).on('GET reidentifications', { reidentifications: [] });
+    const user = show(world.on('POST reidentifications', WISH), '#/reidentifications');
+    const ask = await screen.findByRole<HTMLButtonElement>('button', { name: 'Ask to turn tokens back' });
+    expect(ask.disabled).toBe(true);
+    await user.type(screen.getByLabelText('Project'), 'cardio');
+    await user.type(screen.getByLabelText('Dataset'), 'health/randhie@1');
+    await user.type(screen.getByLabelText('Column'), 'person');
+    await user.type(screen.getByLabelText('Tokens'), 'Qxe-7318\n\nLmo-0042\nQxe-7318\n');
+    await user.selectOptions(screen.getByLabelText('Who sees the values'), 'steward');
+    await user.type(screen.getByLabelText('Why'), WISH.why);
+    await user.click(screen.getByRole('button', { name: 'Ask to turn back 2 tokens' }));
+    expect(world.sent('POST reidentifications')).toEqual([
+      {
+        project: 'cardio',
+        dataset: 'health/randhie',
+        version: 1,
+        column: 'person',
+        tokens: ['Qxe-7318', 'Lmo-0042'],
+        shown_to: 'steward',
+        why: WISH.why
+      }
+    ]);
   });
 });

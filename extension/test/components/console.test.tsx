@@ -35,7 +35,16 @@ describe('the console', () => {
     show(world(), '#/policy');
     expect(await screen.findByText(/not among what your roles open/)).toBeDefined();
     const names = within(screen.getByRole('navigation')).getAllByRole('link').map(link => link.textContent);
-    expect(names).toEqual(['Overview', 'Access requests', 'Grants', 'Exports', 'Datasets', 'Shreddings', 'Audit log']);
+    expect(names).toEqual([
+      'Overview',
+      'Access requests',
+      'Grants',
+      'Exports',
+      'Datasets',
+      'Shreddings',
+      'Re-identifications',
+      'Audit log'
+    ]);
   });
 
   it('offers to log in when the session is over', async () => {
@@ -102,8 +111,9 @@ describe('an access request', () => {
     const text = await screen.findByLabelText<HTMLSelectElement>('Mask for person_id');
     const number = screen.getByLabelText<HTMLSelectElement>('Mask for lncoins');
     const offered = (select: HTMLSelectElement): string[] => [...select.options].map(option => option.value);
-    expect(offered(text)).toEqual(['', 'hash', 'redact', 'null', 'prefix']);
-    expect(offered(number)).toEqual(['', 'hash', 'redact', 'null', 'generalise', 'round', 'topcode', 'bottomcode']);
+    expect(offered(text)).toEqual(['', 'hash', 'token', 'redact', 'null', 'prefix']);
+    const others = ['redact', 'null', 'generalise', 'round', 'topcode', 'bottomcode'];
+    expect(offered(number)).toEqual(['', 'hash', 'token', ...others]);
     await user.selectOptions(number, 'generalise');
     await user.selectOptions(text, 'prefix');
     const width = screen.getByLabelText('Width of a class for lncoins');

@@ -95,6 +95,7 @@ class Action(StrEnum):
     KEY_REKEY = "control:key:rekey"
     KEY_DESTROY = "control:key:destroy"
     KEY_SHRED = "control:key:shred"
+    REIDENTIFY = "control:token:reidentify"
     ACCOUNT_CREATE = "control:account:create"
     TRAINING_RECORD = "control:training:record"
     PROJECT_CREATE = "control:project:create"

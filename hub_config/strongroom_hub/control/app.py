@@ -25,6 +25,7 @@ from strongroom_hub.identity import routes as identity
 from strongroom_hub.keys import routes as keys
 from strongroom_hub.policies import routes as policies
 from strongroom_hub.projects import routes as projects
+from strongroom_hub.reidentification import routes as reidentification
 
 INTERNAL_PREFIX = "/internal/v1"
 PUBLIC_PREFIX = "/services/control/"
@@ -57,7 +58,7 @@ def create_public(context: Context, writer: AuditWriter, hub: HubLogin, *, prefi
     app.state.secure_cookies = context.instance.public_url.startswith("https:")
     errors.install(app)
     app.middleware("http")(_guard_answers)
-    for room in (access, airlock, audit, boxes, catalog, policies, keys, control):
+    for room in (access, airlock, audit, boxes, catalog, policies, keys, reidentification, control):
         app.include_router(room.public, prefix=f"{prefix}api/v1")
     app.include_router(_description(app, prefix))
     app.include_router(console.routes(prefix))

@@ -13,6 +13,8 @@ from strongroom_hub.problems import Problem
 TIMEOUT_SECONDS = 30.0
 KEYS_SECONDS = 600.0
 """Exchanging every wrapping of a large store takes its time where a key service is asked for each."""
+IDENTIFY_SECONDS = 300.0
+"""A whole column is looked through."""
 NOT_FETCHED = "The file is kept in the vault and could not be fetched."
 NOT_PUBLISHED = "The signed manifest is kept and could not be handed over."
 
@@ -50,10 +52,17 @@ class VaultDoor:
 
     def key_operation(self, ticket: str) -> dict[str, Any]:
         """What the vault says it did with keys. Raises Problem 503 or what the vault answered."""
+        return self._order("keys", ticket, KEYS_SECONDS)
+
+    def identify(self, ticket: str) -> dict[str, str]:
+        """The values behind tokens. Raises Problem 503 or what the vault answered."""
+        return dict(self._order("tokens", ticket, IDENTIFY_SECONDS)["values"])
+
+    def _order(self, path: str, ticket: str, seconds: float) -> dict[str, Any]:
         transport = httpx.HTTPTransport(uds=self._socket)
         try:
-            with httpx.Client(transport=transport, timeout=KEYS_SECONDS, base_url="http://vault") as client:
-                answer = client.post("/v1/keys", headers={"Authorization": f"Bearer {ticket}"})
+            with httpx.Client(transport=transport, timeout=seconds, base_url="http://vault") as client:
+                answer = client.post(f"/v1/{path}", headers={"Authorization": f"Bearer {ticket}"})
         except httpx.HTTPError as error:
             raise _unavailable("it does not answer") from error
         if answer.status_code != httpx.codes.OK:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from strongroom_hub.problems import Problem
 from strongroom_hub.vault.controldoor import ControlDoor
 from strongroom_hub.vault.durable import FRESH
 from strongroom_hub.vault.exports import Exports
-from strongroom_hub.vault.jobs import decode_keys
+from strongroom_hub.vault.jobs import ViewJob, bad_view, decode_keys
 from strongroom_hub.vault.keyroom import KeyRoom
 from strongroom_hub.vault.keys import Keys
 from strongroom_hub.vault.manifest import FILES, SYNTHETIC, Manifest
@@ -28,7 +28,7 @@ from strongroom_hub.vault.setup import load_receipt_key
 from strongroom_hub.vault.shelf import Shelf
 from strongroom_hub.vault.store import Store
 from strongroom_hub.vault.streams import Streams
-from strongroom_hub.vault.tickets import IngestTicket, KeyTicket, TicketVerifier, load_public_key
+from strongroom_hub.vault.tickets import IdentifyTicket, IngestTicket, KeyTicket, TicketVerifier, load_public_key
 from strongroom_hub.vault.tokenmaps import TokenMaps
 from strongroom_hub.vault.uploads import Upload, Uploads
 from strongroom_hub.vault.workers import Workers
@@ -148,6 +148,21 @@ class Vault:
             self.store.abandon(folder)
             raise
         return Draft(manifest.model_dump(), answer["report"], int(answer["peak_bytes"]))
+
+    def identify(self, ticket: IdentifyTicket) -> dict[str, str]:
+        """The tokens that stand for a value of the column, each with it. Raises Problem."""
+        published = self.store.open(ticket.dataset, ticket.version, active=ticket.manifest)
+        if published.manifest.kind == FILES:
+            raise bad_view(f"{ticket.dataset} version {ticket.version} holds files, not a table.")
+        job = replace(
+            ViewJob.prepare(published, ticket, self.keys),
+            tokens=self.token_maps.of(ticket.project),
+            project_key=self.keys.project_key(ticket.project),
+        )
+        answer = self.workers.run(
+            {"kind": "identify", "view": job.as_json(), "tokens": ticket.tokens}, writes=job.changes
+        )
+        return dict(answer["values"])
 
     def key_operation(self, ticket: KeyTicket, token: str) -> dict[str, Any]:
         """Carry out an order about keys, one at a time. Raises Problem."""

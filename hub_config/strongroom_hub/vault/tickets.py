@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 from strongroom_policy.filters import MAX_LENGTH
 
 from strongroom_hub.problems import Problem
@@ -172,6 +172,27 @@ class Plan(_Claims):
     """The day of the draft, ISO: what `fresh` counts from."""
 
 
+class IdentifyTicket(View):
+    """The right to have tokens of one column turned back: `columns` names it, `rows` says where its asker may look.
+
+    Two people stand behind it (`asked_by`, `agreed_by`). No kernel is given what comes out.
+    """
+
+    act: Literal["identify"]
+    columns: Annotated[list[str], Field(min_length=1, max_length=1)]
+    masks: Annotated[dict[str, Mask], Field(max_length=0)]
+    tokens: Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=1000)]], Field(min_length=1)]
+    asked_by: Annotated[str, StringConstraints(min_length=1)]
+    agreed_by: Annotated[str, StringConstraints(min_length=1)]
+    entry: Annotated[int, Field(ge=0, strict=True)]
+
+    @model_validator(mode="after")
+    def _two_people(self) -> IdentifyTicket:
+        if self.asked_by == self.agreed_by:
+            raise ValueError("two people turn tokens back")
+        return self
+
+
 class IngestTicket(_Claims):
     """The right to fill one draft version from one file."""
 
@@ -236,7 +257,9 @@ class RetireTicket(_Claims):
     version: Version
 
 
-_Ticket = TypeVar("_Ticket", ReadTicket, IngestTicket, StageTicket, FetchTicket, RetireTicket, KeyTicket)
+_Ticket = TypeVar(
+    "_Ticket", ReadTicket, IdentifyTicket, IngestTicket, StageTicket, FetchTicket, RetireTicket, KeyTicket
+)
 
 
 def load_public_key(file: Path) -> Ed25519PublicKey:

@@ -20,7 +20,7 @@ import json
 import os
 import secrets
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,7 +161,7 @@ class TokenMap:
 
         What had none gets one, and the map is durable before this answers. Raises Problem, OSError.
         """
-        wanted = pl.DataFrame({"digest": self.digests(values), "value": values})
+        wanted = pl.DataFrame({"digest": self._digests(values), "value": values})
         with self._map(fcntl.LOCK_SH) as (_, known):
             found = _join(wanted, known)
         if found["token"].null_count():
@@ -175,15 +175,24 @@ class TokenMap:
                     found = _join(wanted, pl.concat([known, more]))
         return found["token"]
 
-    def digests(self, values: pl.Series) -> pl.Series:
-        """How these texts are known to the map."""
-        hashed = plh.col("value").chash.hmac_sha256(key=self._digest_key).str.slice(0, _DIGITS)
-        return values.alias("value").to_frame().select(hashed)["value"]
+    def values_of(self, tokens: Sequence[str], values: pl.LazyFrame) -> dict[str, str]:
+        """Those of these tokens that stand for one of `values` (texts, in a column `value`), each with it.
 
-    def known(self, tokens: pl.Series) -> pl.DataFrame:
-        """`digest` and `token` of those of these tokens that were given to anybody. Raises Problem."""
+        Raises Problem.
+        """
         with self._map(fcntl.LOCK_SH) as (_, known):
-            return known.filter(pl.col("token").is_in(tokens.implode()))
+            given = known.filter(pl.col("token").is_in(list(tokens)))
+        found = values.with_columns(self._digest().alias("digest")).join(given.lazy(), on="digest", how="semi")
+        pairs = found.unique().collect().join(given, on="digest").select("token", "value")
+        return {str(token): str(value) for token, value in pairs.iter_rows()}
+
+    def _digests(self, values: pl.Series) -> pl.Series:
+        return values.alias("value").to_frame().select(self._digest())["value"]
+
+    def _digest(self) -> pl.Expr:
+        """How the texts of a column `value` are known to the map."""
+        hashed: pl.Expr = plh.col("value").chash.hmac_sha256(key=self._digest_key)
+        return hashed.str.slice(0, _DIGITS)
 
     @contextmanager
     def _map(self, how: int) -> Iterator[tuple[list[_Segment], pl.DataFrame]]:

@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from strongroom_hub.problems import MEDIA_TYPE, Problem
 from strongroom_hub.vault import memfd
 from strongroom_hub.vault.service import Vault, vault_full
-from strongroom_hub.vault.tickets import FetchTicket, IngestTicket, KeyTicket, RetireTicket, StageTicket
+from strongroom_hub.vault.tickets import FetchTicket, IdentifyTicket, IngestTicket, KeyTicket, RetireTicket, StageTicket
 from strongroom_hub.vault.uploads import Upload
 
 log = logging.getLogger(__name__)
@@ -86,6 +86,13 @@ def create_app(vault: Vault) -> FastAPI:
         done = await run_in_threadpool(vault.key_operation, ticket, token)
         log.info("keys: %s", ticket.operation)
         return done
+
+    @app.post("/v1/tokens")
+    async def tokens(request: Request) -> dict[str, Any]:
+        ticket = vault.tickets.verify(_bearer(request), IdentifyTicket)
+        values = await run_in_threadpool(vault.identify, ticket)
+        log.info("turned back %d tokens for entry %d", len(values), ticket.entry)
+        return {"values": values}
 
     @app.put("/v1/exports/{export}/{index}", status_code=201)
     async def stage(export: str, index: int, request: Request) -> dict[str, str]:

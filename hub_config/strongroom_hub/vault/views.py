@@ -166,6 +166,19 @@ def collect_view(job: ViewJob) -> pl.DataFrame:
             raise _unreadable(job, error) from error
 
 
+def identify(job: ViewJob, tokens: list[str]) -> dict[str, str]:
+    """Those of these tokens that stand for a value of the view's only column, each with the value. Raises Problem."""
+    (name,) = job.columns
+    assert job.tokens is not None  # noqa: S101 - prepared with it
+    with open_view(job) as view:
+        dtype = view.collect_schema()[name]
+        values = view.select(masks.for_tokens(name, dtype).cast(pl.String).alias("value").drop_nulls())
+        try:
+            return TokenMap(job.tokens, job.project_key, Domain.of(dtype)).values_of(tokens, values)
+        except pl.exceptions.PolarsError as error:
+            raise _unreadable(job, error) from error
+
+
 def too_large(max_bytes: int) -> Problem:
     return Problem(
         413,

@@ -93,6 +93,10 @@ def _read(job: dict[str, Any], fd: int) -> dict[str, Any]:
     return {"rows": written.rows, "checked": written.checked}
 
 
+def _identify(job: dict[str, Any], _: int) -> dict[str, Any]:
+    return {"values": views.identify(ViewJob.from_json(job["view"]), job["tokens"])}
+
+
 def _wall(max_bytes: int) -> None:
     """A hard wall for what the plan may write: the memory file can grow no further."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, max_bytes))
@@ -181,6 +185,6 @@ def _check(job: dict[str, Any], fd: int) -> dict[str, Any]:
     return {"type": file_type, "findings": [finding.as_json() for finding in findings]}
 
 
-_JOBS = {"read": _read, "check": _check}
+_JOBS = {"read": _read, "identify": _identify, "check": _check}
 _TALKING = {"stream": _stream, "ingest": _ingest, "seal": _seal}
 """Jobs in the course of which more is said."""

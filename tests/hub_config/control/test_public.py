@@ -117,6 +117,9 @@ WRITES = [
     ("POST", "relabellings/x/decision"),
     ("POST", "shreds"),
     ("POST", "shreds/x/decision"),
+    ("POST", "reidentifications"),
+    ("POST", "reidentifications/x/decision"),
+    ("POST", "reidentifications/x/values"),
     ("POST", "audit/erasures"),
     ("POST", "audit/erasures/x/decision"),
 ]

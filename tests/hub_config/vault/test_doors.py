@@ -21,6 +21,8 @@ import polars as pl
 import pytest
 from strongroom_hub import frames
 from strongroom_hub.config import Instance
+from strongroom_hub.control.vaultdoor import VaultDoor
+from strongroom_hub.problems import Problem
 from strongroom_hub.vault import memfd, sockets
 
 from tests.hub_config.vault.conftest import Running
@@ -85,8 +87,34 @@ def test_no_call_without_its_own_ticket(running: Running, room: Any) -> None:
     assert problem(running.call("POST", "/v1/datasets/a/b/x/publish", content=b""), 422)
     assert problem(running.call("GET", "/v1/keys"), 405)
     assert problem(running.call("POST", "/v1/keys"), 401)
+    assert problem(running.call("POST", "/v1/tokens"), 401)
+    assert problem(running.call("POST", "/v1/tokens", "read", **room.read_claims("a/b", ["x"])), 401)
     assert problem(running.call("GET", "/openapi.json"), 404)
     assert problem(running.call("POST", "/v1/health"), 405)
+
+
+def test_tokens_are_turned_back_for_control_once_and_leave_no_trace(
+    running: Running, room: Any, people: pl.DataFrame
+) -> None:
+    running.publish("health/people", people)
+    masked = room.read_claims("health/people", ["person"], masks={"person": {"method": "token"}})
+    _, (fd,) = running.read(masked)
+    tokens = pl.read_ipc(memfd.path(fd))["person"].to_list()
+    os.close(fd)
+    claims = room.view("health/people", ["person"], tokens=[tokens[3], "other"])
+    ticket = room.signer.token("identify", asked_by="user:ada", agreed_by="user:bob", entry=5, **claims)
+    door = VaultDoor(running.instance.vault_socket)
+    assert door.identify(ticket) == {tokens[3]: "Zephyrine-0003-Quux"}
+    with pytest.raises(Problem, match="presented before"):
+        door.identify(ticket)
+    assert running.end(signal.SIGKILL) == -signal.SIGKILL  # what was told lasts
+    running.process = running.start()
+    _, (fd,) = running.read(masked)
+    assert pl.read_ipc(memfd.path(fd))["person"].to_list() == tokens
+    os.close(fd)
+    log = running.log.read_text()
+    assert "turned back 1 tokens for entry 5" in log
+    assert not [word for word in ("Zephyrine", tokens[3], "eyJ") if word in log]
 
 
 def test_three_gigabytes_are_refused_early_and_nothing_is_kept(running: Running, room: Any) -> None:

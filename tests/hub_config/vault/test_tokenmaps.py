@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from strongroom_hub.problems import Problem
 from strongroom_hub.vault import durable, masks, views
 from strongroom_hub.vault.jobs import ViewJob
-from strongroom_hub.vault.tickets import Plain, View
+from strongroom_hub.vault.tickets import IdentifyTicket, KeyTicket, Plain, ReadTicket, View
 from strongroom_hub.vault.tokenmaps import Place, TokenMap
 from strongroom_hub.vault.tokens import Domain, form_of
 
@@ -376,3 +376,77 @@ def test_a_read_whose_worker_is_killed_leaves_a_map_that_holds_all_that_anybody_
     final = room.frame(NAME, ["who", "n"], masks={"who": TOKEN})
     assert final["who"].n_unique() == rows
     assert all(final["who"][int(value[8:])] == token for value, token in seen.items())
+
+
+def identify(room: Any, tokens: list[str], **changed: Any) -> dict[str, str]:
+    """What control is told, by a ticket that is checked as at the door."""
+    claims = room.view(NAME, ["person"]) | {
+        "tokens": tokens,
+        "asked_by": "user:ada",
+        "agreed_by": "user:bob",
+        "entry": 7,
+    }
+    token = room.signer.token("identify", **(claims | changed))
+    found: dict[str, str] = room.vault.identify(room.vault.tickets.verify(token, IdentifyTicket))
+    return found
+
+
+def test_tokens_are_turned_back_through_the_column_and_the_rows_that_the_ticket_names(filled: Any) -> None:
+    frame = shown(filled, ["person", "visits", "age"], "person", "visits")
+    tokens = frame["person"].to_list()
+    assert identify(filled, tokens[:2]) == {tokens[0]: "Zephyrine-0000-Quux", tokens[1]: "Zephyrine-0001-Quux"}
+    (visit,) = set(frame.filter(pl.col("age") == 21)["visits"].cast(pl.String))
+    assert identify(filled, [visit], columns=["visits"]) == {visit: "1"}
+    assert identify(filled, tokens[:3], rows=["age >= 22"]) == {tokens[2]: "Zephyrine-0002-Quux"}
+
+
+def test_what_is_no_token_of_this_project_and_column_turns_into_nothing(filled: Any) -> None:
+    frame = shown(filled, ["person", "visits"], "person", "visits")
+    theirs = shown(filled, ["person"], "person", project="neuro")["person"].to_list()
+    filled.publish("health/more", pl.DataFrame({"who": ["Zephyrine-9999-Quux"], "n": [1]}))
+    (other,) = shown(filled, ["who"], "who", name="health/more")["who"]
+    visits = [str(value) for value in frame["visits"] if value is not None]
+    assert identify(filled, ["Zephyrine-0001-Quux", "never given", other, *theirs, *visits]) == {}
+    assert identify(filled, frame["person"].to_list(), project="neuro") == {}
+    assert len(identify(filled, theirs, project="neuro")) == 60
+
+
+def test_a_shredded_column_turns_no_token_back_and_leaves_the_others_theirs(filled: Any) -> None:
+    frame = shown(filled, ["person", "visits"], "person", "visits")
+    order = filled.signer.token(
+        "keys", operation="shred", dataset=NAME, version=1, columns=["person"], asked_by="a", agreed_by="b", entry=1
+    )
+    filled.vault.key_operation(filled.vault.tickets.verify(order, KeyTicket), order)
+    with pytest.raises(Problem, match="was shredded"):
+        identify(filled, frame["person"].to_list())
+    assert shown(filled, ["visits"], "visits").equals(frame.select("visits"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"agreed_by": "user:ada"},
+        {"agreed_by": ""},
+        {"columns": ["person", "age"]},
+        {"columns": []},
+        {"masks": {"person": {"method": "null"}}},
+        {"tokens": []},
+        {"iss": "strongroom:vault"},
+    ],
+)
+def test_a_ticket_to_turn_tokens_back_is_one_column_s_and_two_people_s(filled: Any, change: dict[str, Any]) -> None:
+    with pytest.raises(Problem) as refused:
+        identify(
+            filled, change.get("tokens", ["x"]), **{name: value for name, value in change.items() if name != "tokens"}
+        )
+    assert refused.value.slug == "ticket-refused"
+
+
+def test_a_ticket_to_turn_tokens_back_is_good_once_and_none_for_a_kernel(filled: Any) -> None:
+    claims = filled.view(NAME, ["person"]) | {"tokens": ["x"], "asked_by": "user:a", "agreed_by": "user:b", "entry": 7}
+    token = filled.signer.token("identify", **claims)
+    with pytest.raises(Problem, match="needs a read ticket"):
+        filled.vault.tickets.verify(token, ReadTicket)
+    filled.vault.tickets.verify(token, IdentifyTicket)
+    with pytest.raises(Problem, match="presented before"):
+        filled.vault.tickets.verify(token, IdentifyTicket)

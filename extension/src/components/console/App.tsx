@@ -13,6 +13,7 @@ import { MachinePage } from './Machine.js';
 import { OverviewPage } from './Overview.js';
 import { Page } from './Page.js';
 import { PolicyPage } from './Policy.js';
+import { ReidentificationsPage } from './Reidentifications.js';
 import { href, useRoute, type Route } from './route.js';
 import { ErasuresPage, ShreddingsPage } from './TwoPeople.js';
 
@@ -29,6 +30,7 @@ const PLACES: readonly Place[] = [
   { page: 'exports', title: 'Exports', open: me => me.can.approve_exports },
   { page: 'datasets', title: 'Datasets', open: () => true },
   { page: 'shreddings', title: 'Shreddings', open: me => me.can.approve_access || me.can.administer },
+  { page: 'reidentifications', title: 'Re-identifications', open: () => true },
   { page: 'erasures', title: 'Erasures', open: me => me.can.administer || me.can.audit },
   { page: 'audit', title: 'Audit log', open: () => true },
   { page: 'policy', title: 'Policy', open: me => me.can.administer || me.can.audit },
@@ -123,6 +125,8 @@ function Content({
       return <DatasetsPages client={client} me={me} id={id} />;
     case 'shreddings':
       return <ShreddingsPage client={client} version={id} />;
+    case 'reidentifications':
+      return <ReidentificationsPage client={client} />;
     case 'erasures':
       return <ErasuresPage client={client} />;
     case 'audit':

@@ -75,7 +75,7 @@ export function ErasuresPage({ client }: { readonly client: ConsoleClient }): JS
   );
 }
 
-function Cases<T>({
+export function Cases<T>({
   all,
   none,
   show
@@ -197,22 +197,34 @@ function ErasureCase({
   );
 }
 
+/** What one person asked for and another decided on. */
+export interface Asked {
+  readonly state: string;
+  readonly why: string;
+  readonly asked_by: string;
+  readonly asked_at: string;
+  readonly entry: number;
+  readonly decided_by: string | null;
+  readonly decided_at: string | null;
+  readonly decided_entry?: number | null;
+}
+
 /** Who asked and why, who decided, and the entries of the log that say so. */
-function Case({
+export function Case({
   one,
   title,
   doneAt,
   more,
   children
 }: {
-  readonly one: Shred | Erasure;
+  readonly one: Asked;
   readonly title: ReactNode;
   readonly doneAt: number | null;
   readonly more: readonly (readonly [string, ReactNode])[];
   readonly children: ReactNode;
 }): JSX.Element {
   const heading = useId();
-  const decision = 'decided_entry' in one ? one.decided_entry : null;
+  const decision = one.decided_entry ?? null;
   return (
     <section className="sr-Section" aria-labelledby={heading}>
       <h2 id={heading}>
@@ -323,7 +335,7 @@ function AskToErase({ client, done }: { readonly client: ConsoleClient; readonly
   );
 }
 
-function AskForm({
+export function AskForm({
   title,
   ready,
   length: [shortest, longest],
@@ -376,7 +388,7 @@ function AskForm({
   );
 }
 
-function Field({
+export function Field({
   label,
   value,
   change,
