@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import chain, repeat
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -222,7 +223,7 @@ def parse(leaf: bytes, read: Callable[[bytes], Any] = json.loads) -> dict[str, A
     `read`: a faster reader of JSON, for who reads millions and may load one.
     """
     value = read(leaf)
-    if not isinstance(value, dict) or value.get("v") != VERSION:
+    if not isinstance(value, dict) or not same(value.get("v"), VERSION):
         raise ValueError(f"not an audit entry of version {VERSION}")
     return value
 
@@ -238,17 +239,27 @@ def payload_reference(fields: Mapping[str, Any]) -> PayloadReference | None:
         raise ValueError("the entry names its payload in a form that is not known") from error
 
 
-_SEARCHED = itemgetter(*SEARCH_COLUMNS)
+_TEXT_OR_NOTHING = {str, type(None)}
+said = itemgetter("v", "index", *SEARCH_COLUMNS)
+"""What a parsed leaf says of what lies beside it as well. Raises KeyError, or TypeError where it is no object."""
+said_of_place = itemgetter("v", "index")
 
 
-def are_columns(fields: Mapping[str, Any], values: tuple[Any, ...]) -> bool:
-    """Whether the search columns, in their order, say what the parsed leaf says."""
-    try:
-        return bool(_SEARCHED(fields) == values)
-    except KeyError:
+def agree(said: Sequence[tuple[Any, ...]], indexes: Sequence[int], columns: Sequence[Sequence[Any]] | None) -> bool:
+    """Whether all leaves are of this version and say what lies beside them; where not, ask one by one."""
+    if said != list(zip(repeat(VERSION, len(indexes)), indexes, *(columns or ()), strict=True)):
         return False
+    # In Python `1 == True`, and `1.0`: values of another type are another value.
+    if not all(type(one[0]) is type(one[1]) is int for one in said):
+        return False
+    return columns is None or set(map(type, chain.from_iterable(columns))) <= _TEXT_OR_NOTHING
 
 
 def differing_columns(fields: Mapping[str, Any], columns: Mapping[str, Any]) -> list[str]:
     """The names of search columns that do not say what the parsed leaf says."""
-    return [name for name in SEARCH_COLUMNS if fields.get(name) != columns[name]]
+    return [name for name in SEARCH_COLUMNS if not same(fields.get(name), columns[name])]
+
+
+def same(one: object, other: object) -> bool:
+    """Whether two values of JSON are one: in Python `1 == True`, and `1.0`."""
+    return type(one) is type(other) and one == other

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -18,6 +20,7 @@ from sqlalchemy import Engine, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
 from strongroom_hub.audit.entries import MAX_LEAF_BYTES, SEARCH_COLUMNS
+from strongroom_hub.audit.indexes import SeenColumns, differing_indexes
 from strongroom_hub.audit.tree import HASH_BYTES, TILE_WIDTH, tile_width, tiles_of
 from strongroom_hub.database import driver_of
 
@@ -43,6 +46,41 @@ class StoredEntry:
     """Of the stored payload."""
 
 
+@dataclass(slots=True)
+class StoredBlock:
+    """The stored entries whose numbers lie under one tile of level 0, side by side: one at least, by rising number."""
+
+    number: int
+    indexes: Sequence[int]
+    leaves: Sequence[bytes]
+    columns: Sequence[Sequence[Any]] | None = None
+    """The values of each of the `SEARCH_COLUMNS`; None where the store has none."""
+    payloads: dict[int, tuple[bytes, Any]] = field(default_factory=dict)
+    """Ciphertext and subject, by the entry's number."""
+
+    def entry(self, place: int) -> StoredEntry:
+        index = self.indexes[place]
+        values = None if self.columns is None else tuple(column[place] for column in self.columns)
+        return StoredEntry(index, self.leaves[place], values, *self.payloads.get(index, (None, None)))
+
+    def entries(self) -> Iterator[StoredEntry]:
+        return map(self.entry, range(len(self.indexes)))
+
+    def cut(self, end: int) -> tuple[StoredBlock | None, StoredBlock | None]:
+        """The entries before number `end`, and those from there on."""
+        if self.indexes[-1] < end:
+            return self, None
+        at = bisect_left(self.indexes, end)
+
+        def part(some: slice) -> StoredBlock | None:
+            if not self.indexes[some]:
+                return None
+            columns = None if self.columns is None else [column[some] for column in self.columns]
+            return StoredBlock(self.number, self.indexes[some], self.leaves[some], columns, self.payloads)
+
+        return part(slice(at)), part(slice(at, None))
+
+
 class StoredLog(Protocol):
     """What `verify` needs of a store."""
 
@@ -61,8 +99,12 @@ class StoredLog(Protocol):
         """One more than the highest index that is stored, whatever the checkpoint says."""
         ...
 
+    def blocks(self, size: int) -> Iterator[StoredBlock]:
+        """All stored entries by rising number; `size` is what the checkpoint says."""
+        ...
+
     def entries(self, size: int) -> Iterator[StoredEntry]:
-        """All stored entries by rising index; `size` is what the checkpoint says."""
+        """The same, one by one."""
         ...
 
     def leaf(self, index: int, size: int) -> bytes | None:
@@ -83,7 +125,7 @@ class StoredLog(Protocol):
         ...
 
     def damage(self) -> list[str]:
-        """What the storage engine itself finds wrong."""
+        """What is wrong with the storage itself and with its indexes; asked for after `blocks` was read to the end."""
         ...
 
 
@@ -94,6 +136,7 @@ class DatabaseLog:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._seen: SeenColumns | None = None
 
     def note(self) -> str | None:
         row = self._one("SELECT note FROM log_head WHERE id = 1")
@@ -112,18 +155,29 @@ class DatabaseLog:
         row = self._one('SELECT max("index") FROM log_entries')
         return 0 if row is None or row[0] is None else int(row[0]) + 1
 
-    def entries(self, size: int) -> Iterator[StoredEntry]:  # noqa: ARG002 - the database knows its own rows
+    def blocks(self, size: int) -> Iterator[StoredBlock]:  # noqa: ARG002 - the database knows its own rows
         columns = ", ".join(f'"{name}"' for name in SEARCH_COLUMNS)
         # Two sorted lists side by side: few entries have a payload, and a join would look for one at each.
         payloads = self._many("SELECT entry, ciphertext, subject FROM log_payloads ORDER BY entry")
         at, ciphertext, subject = next(payloads, _NO_PAYLOAD)
-        for index, leaf, *values in self._many(f'SELECT "index", leaf, {columns} FROM log_entries ORDER BY "index"'):  # noqa: S608 - constants
-            entry = StoredEntry(index, leaf if type(leaf) is bytes else _bytes(leaf), tuple(values))
-            while at < index:
+        seen = self._new_seen()
+        for number, rows in _by_block(
+            self._many(f'SELECT "index", leaf, {columns} FROM log_entries ORDER BY "index"')  # noqa: S608 - constants
+        ):
+            indexes, leaves, *values = zip(*rows, strict=True)
+            if set(map(type, leaves)) != {bytes}:
+                leaves = tuple(map(_bytes, leaves))
+            block = StoredBlock(number, indexes, leaves, values)
+            while at <= indexes[-1]:
+                block.payloads[int(at)] = (_bytes(ciphertext), subject)
                 at, ciphertext, subject = next(payloads, _NO_PAYLOAD)
-            if at == index:
-                entry.ciphertext, entry.subject = _bytes(ciphertext), subject
-            yield entry
+            if seen is not None:
+                seen.add(indexes, values)
+            yield block
+        self._seen = seen
+
+    def entries(self, size: int) -> Iterator[StoredEntry]:
+        return itertools.chain.from_iterable(block.entries() for block in self.blocks(size))
 
     def leaf(self, index: int, size: int) -> bytes | None:  # noqa: ARG002 - the database knows its own rows
         row = self._one('SELECT leaf FROM log_entries WHERE "index" = ?', index)
@@ -144,11 +198,17 @@ class DatabaseLog:
         return {row[0] for row in self._rows("SELECT subject FROM log_payload_keys")}
 
     def damage(self) -> list[str]:
-        found = []
+        indexes = differing_indexes(self._connection, self._seen) if self._seen else None
+        found = indexes or []
         for table in _TABLES:
-            rows = self._connection.execute(f"PRAGMA integrity_check({table})")
+            # The quick one leaves out just what the indexes were already asked.
+            check = "integrity_check" if table != "log_entries" or indexes is None else "quick_check"
+            rows = self._connection.execute(f"PRAGMA {check}({table})")
             found += [f"{table}: {text}" for (text,) in rows if text != "ok"]
         return found
+
+    def _new_seen(self) -> SeenColumns | None:
+        return SeenColumns()
 
     def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
         return next(self._rows(query, *values), None)
@@ -169,9 +229,13 @@ class PostgresLog(DatabaseLog):
 
     def __init__(self, driver: Any) -> None:
         self._driver = driver
+        self._seen = None
 
     def damage(self) -> list[str]:
         return []  # PostgreSQL checks its pages when it reads them, and a failed check raises
+
+    def _new_seen(self) -> None:
+        return None  # its indexes are not looked into
 
     def _rows(self, query: str, *values: object) -> Iterator[Any]:
         yield from self._driver.execute(query.replace("?", "%s"), values)
@@ -180,6 +244,21 @@ class PostgresLog(DatabaseLog):
         with self._driver.cursor(name=f"strongroom_{next(_CURSORS)}") as cursor:
             cursor.itersize = 20_000
             yield from cursor.execute(query)
+
+
+def _by_block(rows: Iterator[Any]) -> Iterator[tuple[int, list[Any]]]:
+    """Rows that begin with an entry's number, by rising number, cut where a new tile begins."""
+    left: list[Any] = []
+    while some := list(itertools.islice(rows, TILE_WIDTH)):
+        left += some
+        start = 0
+        while (number := left[start][0] // TILE_WIDTH) < left[-1][0] // TILE_WIDTH:
+            end = bisect_left(left, (number + 1) * TILE_WIDTH, start, key=itemgetter(0))
+            yield number, left[start:end]
+            start = end
+        left = left[start:]
+    if left:
+        yield left[0][0] // TILE_WIDTH, left
 
 
 def _bytes(value: object) -> bytes:
@@ -254,18 +333,22 @@ class DirectoryLog:
     def length(self) -> int:
         return 0  # without a checkpoint nothing says how many entries there should be
 
-    def entries(self, size: int) -> Iterator[StoredEntry]:
+    def blocks(self, size: int) -> Iterator[StoredBlock]:
         for number in range(-(-size // TILE_WIDTH)):
             width = tile_width(size, 0, number)
             data = _read(self._folder / tile_path("entries", number, width))
-            if data is not None:
-                yield from _unbundle(data, number * TILE_WIDTH, width)
+            if leaves := _unbundle(data or b"", width):
+                first = number * TILE_WIDTH
+                yield StoredBlock(number, range(first, first + len(leaves)), leaves)
+
+    def entries(self, size: int) -> Iterator[StoredEntry]:
+        return itertools.chain.from_iterable(block.entries() for block in self.blocks(size))
 
     def leaf(self, index: int, size: int) -> bytes | None:
         number, place = divmod(index, TILE_WIDTH)
         width = tile_width(size, 0, number)
         data = _read(self._folder / tile_path("entries", number, width)) or b""
-        return next((entry.leaf for entry in _unbundle(data, 0, width) if entry.index == place), None)
+        return dict(enumerate(_unbundle(data, width))).get(place)
 
     def tile(self, level: int, number: int, width: int) -> bytes | None:
         return _read(self._folder / tile_path(str(level), number, width))
@@ -328,19 +411,19 @@ def tile_path(level: str, number: int, width: int) -> Path:
     return path if width == TILE_WIDTH else path.with_name(path.name + ".p") / str(width)
 
 
-def _unbundle(data: bytes, first: int, width: int) -> Iterator[StoredEntry]:
+def _unbundle(data: bytes, width: int) -> list[bytes]:
     """The entries of a bundle. What does not parse becomes part of an entry, whose hash then does not fit."""
+    found: list[bytes] = []
     at = 0
-    for place in range(width):
-        if at >= len(data):
-            return
+    while at < len(data) and len(found) < width:
         end = at + _LENGTH_BYTES + int.from_bytes(data[at : at + _LENGTH_BYTES], "big")
-        if place == width - 1 or end > len(data):
+        if len(found) == width - 1 or end > len(data):
             start = at + _LENGTH_BYTES if end == len(data) else at
-            yield StoredEntry(first + place, data[start:])
-            return
-        yield StoredEntry(first + place, data[at + _LENGTH_BYTES : end])
+            found.append(data[start:])
+            break
+        found.append(data[at + _LENGTH_BYTES : end])
         at = end
+    return found
 
 
 def _read(path: Path) -> bytes | None:

@@ -9,25 +9,30 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
+from typing import Any
 
 from pydantic_core import from_json
 
 from strongroom_hub.audit import entries as leaves
 from strongroom_hub.audit.note import Checkpoint, NoteError, VerifierKey, open_checkpoint
-from strongroom_hub.audit.store import StoredEntry, StoredLog
+from strongroom_hub.audit.store import StoredBlock, StoredEntry, StoredLog
 from strongroom_hub.audit.tree import (
     HASH_BYTES,
     TILE_HEIGHT,
     TILE_WIDTH,
     Edge,
     full_root,
-    leaf_hash,
+    leaf_hashes,
     split,
     tile_width,
 )
+
+_ACTION = leaves.SEARCH_COLUMNS.index("action")
+_ERASED = leaves.Action.ERASURE_CARRY_OUT.value
+_fields = partial(from_json, cache_strings="keys")
 
 
 class Part(StrEnum):
@@ -155,41 +160,55 @@ class _Verification:
 
     def _read_blocks(self, earlier: Checkpoint | None) -> None:
         size = self.report.size
-        rows = self.log.entries(size)
-        row = next(rows, None)
-        while row is not None and row.index < 0:
-            self.report.add(Part.INDEX, row.index, "an entry cannot have a negative number")
-            row = next(rows, None)
-        for number in range(-(-size // TILE_WIDTH)):
-            end = number * TILE_WIDTH + tile_width(size, 0, number)
-            found: list[StoredEntry] = []
-            while row is not None and row.index < end:
-                found.append(row)
-                row = next(rows, None)
-            block = self._block(number, found)
-            if len(block.by_entries) == TILE_WIDTH:
-                self._add_full(block)
-            else:
-                self.last = block
-            if block.differing:
-                self.doubtful[number] = block
-            if earlier is not None and earlier.size // TILE_WIDTH == number:
-                self.cut = block
-            self._check_rows(block, found)
-        self._check_surplus_entries(row, rows)
+        beyond: int | None = None
+        more = due = 0
+        for stored in self.log.blocks(size):
+            if stored.number < 0:
+                for index in stored.indexes:
+                    self.report.add(Part.INDEX, index, "an entry cannot have a negative number")
+                continue
+            found, surplus = stored.cut(size)
+            if found is not None:
+                while due < found.number:
+                    due = self._read_block(due, None, earlier)
+                due = self._read_block(due, found, earlier)
+            if surplus is not None:
+                beyond = surplus.indexes[0] if beyond is None else beyond
+                more += len(surplus.indexes)
+        while due * TILE_WIDTH < size:
+            due = self._read_block(due, None, earlier)
+        if beyond is not None:
+            text = f"it lies beyond the signed checkpoint of {size} entries"
+            self.report.add(Part.INDEX, beyond, text + (f", and {more - 1} after it" if more > 1 else ""))
         for index in self.log.stray_payloads():
             self.report.add(Part.PAYLOAD, index, "a payload is stored for an entry that is not there")
 
-    def _block(self, number: int, found: list[StoredEntry]) -> _Block:
+    def _read_block(self, number: int, found: StoredBlock | None, earlier: Checkpoint | None) -> int:
+        """Answers with the number of the next one."""
+        block = self._block(number, found)
+        if len(block.by_entries) == TILE_WIDTH:
+            self._add_full(block)
+        else:
+            self.last = block
+        if block.differing:
+            self.doubtful[number] = block
+        if earlier is not None and earlier.size // TILE_WIDTH == number:
+            self.cut = block
+        if found is not None:
+            self._check_stored(block, found)
+        return number + 1
+
+    def _block(self, number: int, found: StoredBlock | None) -> _Block:
         first = number * TILE_WIDTH
         width = tile_width(self.report.size, 0, number)
-        own: list[bytes | None] = [None] * width
-        for row in found:
-            own[row.index - first] = leaf_hash(row.leaf)
         data = self.log.tile(0, number, width)
-        if None not in own and data == b"".join(own):  # type: ignore[arg-type]
-            hashes = split(data)
+        hashes = leaf_hashes(found.leaves) if found else []
+        whole = found is not None and tuple(found.indexes) == tuple(range(first, first + width))
+        if whole and data == b"".join(hashes):
             return _Block(number, hashes, hashes, [])
+        own: list[bytes | None] = [None] * width
+        for index, value in zip(found.indexes if found else (), hashes, strict=True):
+            own[index - first] = value
         self._check_missing(own, first)
         if data is None or len(data) != width * HASH_BYTES:
             self._tile_finding(0, number, "it is missing" if data is None else f"it has {len(data)} bytes")
@@ -220,39 +239,63 @@ class _Verification:
                 self.report.add(Part.INDEX, first + start, f"{many} missing")
             place += 1
 
-    def _check_surplus_entries(self, row: StoredEntry | None, rows: Iterator[StoredEntry]) -> None:
-        if row is None:
-            return
-        more = sum(1 for _ in rows)
-        text = f"it lies beyond the signed checkpoint of {self.report.size} entries"
-        self.report.add(Part.INDEX, row.index, text + (f", and {more} after it" if more else ""))
-
     # entries against what lies beside them
 
-    def _check_rows(self, block: _Block, found: list[StoredEntry]) -> None:
+    def _check_stored(self, block: _Block, found: StoredBlock) -> None:
+        """All at once, and only entries with a text singly, where all is well; else each one singly."""
+        texts = None if block.differing else self._agreeing(found)
+        if texts is not None:
+            for place, fields in texts:
+                self._check_text(found.entry(place), fields)
+            return
         differing = {block.first + place for place in block.differing}
-        for row in found:
-            if row.index not in differing:
-                self._check_row(row)
+        for place, index in enumerate(found.indexes):
+            if index not in differing:
+                self._check_row(found.entry(place))
+
+    @staticmethod
+    def _agreeing(found: StoredBlock) -> list[tuple[int, dict[str, Any]]] | None:
+        """The entries that have a text, by their place; None where one must be looked at singly."""
+        say = leaves.said_of_place if found.columns is None else leaves.said
+        said, texts = [], []
+        try:
+            for place, fields in enumerate(map(_fields, found.leaves)):
+                said.append(say(fields))
+                if "payload" in fields:
+                    texts.append((place, fields))
+        except (ValueError, KeyError, TypeError):
+            return None
+        if found.columns is not None:
+            with_text = {found.indexes[place] for place, _ in texts}
+            if _ERASED in found.columns[_ACTION] or not with_text.issuperset(found.payloads):
+                return None
+        return texts if leaves.agree(said, found.indexes, found.columns) else None
 
     def _check_row(self, row: StoredEntry) -> None:
         try:
-            fields = leaves.parse(row.leaf, from_json)
-            reference = leaves.payload_reference(fields)
+            fields = leaves.parse(row.leaf, _fields)
         except ValueError as error:
             self.report.add(Part.LEAF, row.index, str(error))
             return
-        if fields.get("index") != row.index:
+        if not leaves.same(fields.get("index"), row.index):
             self.report.add(Part.INDEX, row.index, f"it was written as entry {fields.get('index')}")
-        if reference is not None:
-            self.named.setdefault(reference.subject, row.index)
-        if fields.get("action") == leaves.Action.ERASURE_CARRY_OUT:
-            self.erased.add(fields["detail"].get("subject"))
-        if row.columns is not None and not leaves.are_columns(fields, row.columns):
+        if row.columns is not None:
             columns = dict(zip(leaves.SEARCH_COLUMNS, row.columns, strict=True))
             for name in leaves.differing_columns(fields, columns):
                 text = f"'{name}' was changed: it does not say what the entry says"
                 self.report.add(Part.COLUMN, row.index, text)
+        self._check_text(row, fields)
+
+    def _check_text(self, row: StoredEntry, fields: dict[str, Any]) -> None:
+        try:
+            reference = leaves.payload_reference(fields)
+        except ValueError as error:
+            self.report.add(Part.LEAF, row.index, str(error))
+            return
+        if reference is not None:
+            self.named.setdefault(reference.subject, row.index)
+        if fields.get("action") == _ERASED and isinstance(detail := fields.get("detail"), dict):
+            self.erased.add(str(detail.get("subject")))
         if self.log.keeps_payloads:
             self._check_payload(row, reference)
 

@@ -34,9 +34,12 @@ from strongroom_hub.audit.writer import open_writer
 from writing_process import write
 
 SCRIPT = Path(__file__).with_name("writing_process.py")
-KILLS = [24, pytest.param(1000, marks=pytest.mark.soak)]
-SERVER_KILLS = [2, pytest.param(60, marks=pytest.mark.soak)]
-CUTS = [40, pytest.param(500, marks=pytest.mark.soak)]
+LONG = (pytest.mark.soak, pytest.mark.timeout(5400))
+KILLS = [24, pytest.param(1000, marks=LONG)]
+KILLS_OF_A_LOG = 50
+"""Then a new log is begun: each kill is followed by a check of the whole log, which must not grow without end."""
+SERVER_KILLS = [2, pytest.param(60, marks=LONG)]
+CUTS = [40, pytest.param(500, marks=LONG)]
 
 
 def writing(place: Path | str, password: str, keys: LogKeys) -> tuple[int, int]:
@@ -96,16 +99,18 @@ class Witness:
 
 
 @pytest.mark.parametrize("kills", KILLS)
-def test_no_acknowledged_entry_is_lost_to_kill(engine: Engine, database: Path, keys: LogKeys, kills: int) -> None:
+def test_no_acknowledged_entry_is_lost_to_kill(tmp_path: Path, keys: LogKeys, kills: int) -> None:
     dice = random.Random(20261121)
-    open_writer(engine, keys).close()
-    witness = Witness(keys, keys.open(reader.checkpoint(engine)))
-    engine.dispose()
-    for kill in range(kills):
-        new = run_and_kill(lambda: writing(database, "", keys), 1 + kill % 2, dice.uniform(0, 0.1))
-        with open_database(database) as log:
-            witness.check(new, log)
-    assert len(witness.acknowledged) > kills
+    for begun in range(0, kills, KILLS_OF_A_LOG):
+        place = tmp_path / f"log{begun}.sqlite"
+        with watched(place, "", keys) as (engine, witness):
+            engine.dispose()
+            some = min(KILLS_OF_A_LOG, kills - begun)
+            for kill in range(some):
+                new = run_and_kill(lambda place=place: writing(place, "", keys), 1 + kill % 2, dice.uniform(0, 0.1))
+                with open_database(place) as log:
+                    witness.check(new, log)
+            assert len(witness.acknowledged) > some
 
 
 @pytest.mark.parametrize("kills", KILLS)
@@ -113,12 +118,17 @@ def test_no_acknowledged_entry_is_lost_to_kill_over_postgresql(
     postgres: PostgresServer, keys: LogKeys, kills: int
 ) -> None:
     dice = random.Random(20261122)
-    with on_postgres(postgres, postgres.database(), keys) as (url, engine, witness):
-        for kill in range(kills):
-            new = run_and_kill(lambda: writing(url, postgres.password, keys), 1 + kill % 3, dice.uniform(0, 0.1))
-            with open_postgres(engine) as log:
-                witness.check(new, log)
-        assert len(witness.acknowledged) > kills
+    for begun in range(0, kills, KILLS_OF_A_LOG):
+        url = postgres.database()
+        with watched(url, postgres.password, keys) as (engine, witness):
+            some = min(KILLS_OF_A_LOG, kills - begun)
+            for kill in range(some):
+                new = run_and_kill(
+                    lambda url=url: writing(url, postgres.password, keys), 1 + kill % 3, dice.uniform(0, 0.1)
+                )
+                with open_postgres(engine) as log:
+                    witness.check(new, log)
+            assert len(witness.acknowledged) > some
 
 
 @pytest.mark.parametrize("kills", SERVER_KILLS)
@@ -126,7 +136,8 @@ def test_no_acknowledged_entry_is_lost_with_the_server(own_postgres: PostgresSer
     """The server stops as in a crash while two processes write, and starts again from its own log."""
     dice = random.Random(20261123)
     own_postgres.start()
-    with on_postgres(own_postgres, own_postgres.database(), keys) as (url, engine, witness):
+    url = own_postgres.database()
+    with watched(url, own_postgres.password, keys) as (engine, witness):
         for _ in range(kills):
             running = [writing(url, own_postgres.password, keys) for _ in range(2)]
             assert select.select([stream for _, stream in running], [], [], 60)[0]
@@ -144,11 +155,12 @@ def test_no_acknowledged_entry_is_lost_with_the_server(own_postgres: PostgresSer
 
 
 @contextmanager
-def on_postgres(server: PostgresServer, url: str, keys: LogKeys) -> Iterator[tuple[str, Engine, Witness]]:
-    engine = db.open_engine(url, server.password)
+def watched(place: Path | str, password: str, keys: LogKeys) -> Iterator[tuple[Engine, Witness]]:
+    """A new log and who watches it."""
+    engine = db.open_engine(place, password)
     db.migrate(engine)
     open_writer(engine, keys).close()
-    yield url, engine, Witness(keys, keys.open(reader.checkpoint(engine)))
+    yield engine, Witness(keys, keys.open(reader.checkpoint(engine)))
     engine.dispose()
 
 
@@ -248,7 +260,7 @@ def test_postgresql_syncs_before_it_acknowledges(
     own_postgres.start(
         "strace", "-f", "-ttt", "-e", "trace=fdatasync,fsync", "-o", str(trace), synchronous_commit=setting
     )
-    with on_postgres(own_postgres, own_postgres.database(), keys) as (_, engine, _):
+    with watched(own_postgres.database(), own_postgres.password, keys) as (engine, _):
         writer = open_writer(engine, keys)
         times = []
         for _ in range(20):

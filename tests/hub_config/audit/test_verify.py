@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strongroom_hub.audit import store
-from strongroom_hub.audit.entries import Action, Entry
+from strongroom_hub.audit.entries import SEARCH_COLUMNS, Action, Entry
 from strongroom_hub.audit.keys import LogKeys
 from strongroom_hub.audit.note import Checkpoint, VerifierKey
 from strongroom_hub.audit.store import UnreadableLogError, open_database, open_directory
-from strongroom_hub.audit.tree import leaf_hash, tiles_of
+from strongroom_hub.audit.tree import Edge, Growth, leaf_hash, tiles_of
 from strongroom_hub.audit.verify import Finding, Part, Report, verify
 from strongroom_hub.audit.writer import open_writer
 from strongroom_hub.database import migrate, open_engine
@@ -263,22 +263,178 @@ def test_no_changed_byte_of_the_file_passes_unless_nothing_of_the_log_is_differe
         with open_database(original[0]) as mine, open_database(changed) as theirs:
             assert list(mine.entries(SIZE)) == list(theirs.entries(SIZE))
             assert mine.note() == theirs.note()
+        assert engine_finds(changed) == []
 
 
-def test_an_index_that_hides_an_entry_from_search_is_noticed(copy: Path, verifier: VerifierKey) -> None:
+INDEXES = [
+    *(f"ix_log_entries_{name}" for name in SEARCH_COLUMNS),
+    *(f"ix_log_entries_{name}_action" for name in ("actor", "project", "object")),
+]
+
+
+def engine_finds(path: Path) -> list[str]:
+    """What SQLite's own check says, which looks each row up in each index."""
+    with closing(sqlite3.connect(path)) as connection:
+        return [row[0] for row in connection.execute("PRAGMA integrity_check(log_entries)") if row[0] != "ok"]
+
+
+def asked(path: Path, verifier: VerifierKey) -> tuple[Report, list[str]]:
+    """The report, and the checks that SQLite was asked to make of the entries."""
+    asked: list[str] = []
+    with open_database(path) as log:
+        log._connection.set_trace_callback(asked.append)
+        report = verify(log, verifier)
+    return report, [line for line in asked if line.endswith("_check(log_entries)")]
+
+
+def test_every_index_of_the_entries_is_known(copy: Path, verifier: VerifierKey) -> None:
     with closing(sqlite3.connect(copy)) as connection:
-        connection.execute("PRAGMA writable_schema = ON")
-        query = "SELECT rootpage FROM sqlite_master WHERE name = ?"
-        pages = {name: connection.execute(query, (name,)).fetchone()[0] for name in ("ix_log_entries_actor",)}
-        (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+        found = {row[1] for row in connection.execute("PRAGMA index_list(log_entries)")}
+    assert found == set(INDEXES)
+    report, checks = asked(copy, verifier)
+    assert report.ok
+    assert checks == ["PRAGMA quick_check(log_entries)"]  # the slow one was not needed
+
+
+@pytest.mark.parametrize("name", INDEXES)
+@pytest.mark.parametrize("table", ["log_entries", "other"])
+def test_an_index_that_hides_an_entry_from_search_is_noticed(
+    copy: Path, verifier: VerifierKey, name: str, table: str
+) -> None:
+    """One row of the index says something else than the entry: the index is built over a table that is not ours."""
+    with closing(sqlite3.connect(copy)) as connection:
+        query = "SELECT sql FROM sqlite_master WHERE name = ?"
+        (made,) = connection.execute(query, (name,)).fetchone()
+        if table == "other":
+            connection.execute("CREATE TABLE other AS SELECT * FROM log_entries")
+            (shape,) = connection.execute(query, ("log_entries",)).fetchone()
+            connection.execute("DROP TABLE other")
+            connection.execute(shape.replace("log_entries", "other"))
+            connection.execute("INSERT INTO other SELECT * FROM log_entries")
+            columns = [row[2] for row in connection.execute(f"PRAGMA index_info({name})")]
+            connection.execute(f"UPDATE other SET {columns[0]} = 'zzz' WHERE \"index\" = 300")
+            connection.execute(made.replace("log_entries (", "other (").replace(name, "twin"))
+            connection.commit()
+            connection.execute("PRAGMA writable_schema = ON")
+            root = "(SELECT rootpage FROM sqlite_master WHERE name = 'twin')"
+            connection.execute(f"UPDATE sqlite_master SET rootpage = {root} WHERE name = ?", (name,))
+            connection.execute("DELETE FROM sqlite_master WHERE name IN ('twin', 'other')")
+        else:
+            connection.execute("PRAGMA writable_schema = ON")
+        connection.commit()
+    report, checks = asked(copy, verifier)
+    assert checks == ["PRAGMA quick_check(log_entries)"]
+    if table == "other":
+        assert f"index {name} does not say what the entries say" in str(report.findings)
+        assert engine_finds(copy)
+    else:
+        assert report.ok
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_a_number_that_hides_an_entry_from_paging_is_noticed(copy: Path, verifier: VerifierKey, which: int) -> None:
+    """Three indexes hold the number twice; searches page by the one, and what they answer is the other."""
     content = bytearray(copy.read_bytes())
-    start = (pages["ix_log_entries_actor"] - 1) * page_size
-    page = content[start : start + page_size]
-    where = page.find(b"user:analyst")
-    assert where > 0
-    content[start + where] ^= 1
+    wanted = b"server:cell:begin" + (300).to_bytes(2, "big") * 2
+    at = -1
+    for _ in range(which + 1):
+        at = content.index(wanted, at + 1)
+    content[at + len(wanted) - 3] += 1
     copy.write_bytes(content)
-    assert (Part.DATABASE, None) in named(check(copy, verifier))
+    report, checks = asked(copy, verifier)
+    assert checks == ["PRAGMA quick_check(log_entries)"]
+    assert "a search may miss entries" in str(report.findings)
+    assert engine_finds(copy)
+
+
+@pytest.mark.parametrize(
+    "made", ["(actor) WHERE action = 'server:cell:begin'", "(lower(actor))", "(actor DESC)", "(actor COLLATE NOCASE)"]
+)
+def test_an_index_of_another_kind_is_left_to_sqlite(copy: Path, verifier: VerifierKey, made: str) -> None:
+    with closing(sqlite3.connect(copy)) as connection:
+        connection.execute(f"CREATE INDEX more ON log_entries {made}")
+    report, checks = asked(copy, verifier)
+    assert report.ok
+    assert checks == ["PRAGMA integrity_check(log_entries)"]
+
+
+def test_more_entries_of_one_kind_than_a_text_can_name_are_left_to_sqlite(copy: Path, verifier: VerifierKey) -> None:
+    asked: list[str] = []
+    with open_database(copy) as log:
+        for _ in log.blocks(SIZE):
+            pass
+        log._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2000)
+        log._connection.set_trace_callback(asked.append)
+        assert log.damage() == []
+    assert "PRAGMA integrity_check(log_entries)" in asked
+
+
+# leaves that the log's key has signed, and that say what no writer of ours writes
+
+
+def signed(path: Path, keys: LogKeys, leaves: list[bytes], columns: Sequence[object]) -> None:
+    """Make the log one of just these leaves, each with these search columns."""
+    growth = Growth(Edge(), lambda level, number: b"")
+    for leaf in leaves:
+        growth.append(leaf_hash(leaf))
+    with closing(sqlite3.connect(path)) as connection:
+        for table in ("log_entries", "log_tiles", "log_payloads", "log_payload_keys"):
+            connection.execute(f"DELETE FROM {table}")
+        for number, leaf in enumerate(leaves):
+            connection.execute("INSERT INTO log_entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (number, leaf, *columns))
+        for (level, number), hashes in growth.changed.items():
+            connection.execute("INSERT INTO log_tiles VALUES (?, ?, ?)", (level, number, hashes))
+        head = (len(leaves), growth.edge.to_bytes(), keys.sign(len(leaves), growth.edge.root()))
+        connection.execute("UPDATE log_head SET size = ?, edge = ?, note = ?", head)
+        connection.commit()
+
+
+COLUMNS = ("2026-01-01T00:00:00.000Z", "user:analyst", "server:cell:begin", None, "o", "public")
+
+
+def leaf(index: str, *, v: str = "1", label: str = '"public"', more: str = "") -> bytes:
+    return (
+        f'{{"action":"server:cell:begin","actor":"user:analyst","detail":{{}},"index":{index},"label":{label},'
+        f'"object":"o","project":null,"time":"2026-01-01T00:00:00.000Z","v":{v}{more}}}'
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("second", "label", "expected"),
+    [
+        (leaf("1"), "public", []),
+        (leaf("true"), "public", [(Part.INDEX, 1)]),
+        (leaf("1.0"), "public", [(Part.INDEX, 1)]),
+        (leaf('"1"'), "public", [(Part.INDEX, 1)]),
+        (leaf("1", v="true"), "public", [(Part.LEAF, 1)]),
+        (leaf("1", v="1.0"), "public", [(Part.LEAF, 1)]),
+        (leaf("1", label="1"), "1", [(Part.COLUMN, 0), (Part.COLUMN, 1)]),
+        (leaf("1", label="null"), "null", [(Part.COLUMN, 0), (Part.COLUMN, 1)]),
+        (leaf("1", label="null"), "", [(Part.COLUMN, 0), (Part.COLUMN, 1)]),
+        (leaf("1", label='"public"'), b"public", [(Part.COLUMN, 0), (Part.COLUMN, 1)]),
+        (leaf("1", more=',"actor":"user:other"'), "public", [(Part.COLUMN, 1)]),
+        (leaf("1", more=',"actor":"user:other","actor":"user:analyst"'), "public", []),
+        (leaf("1") + b" ", "public", []),
+        (leaf("1") + b"{}", "public", [(Part.LEAF, 1)]),
+        (b"[" + leaf("1") + b"]", "public", [(Part.LEAF, 1)]),
+        (b"", "public", [(Part.LEAF, 1)]),
+        (b"null", "public", [(Part.LEAF, 1)]),
+        (b'{"v":1,"index":1}', "public", [(Part.COLUMN, 1)] * 5),
+        (leaf("1", more=',"payload":"x"'), "public", [(Part.LEAF, 1)]),
+        (leaf("1", more=',"payload":{"sha256":"","commitment":"","subject":"s"}'), "public", [(Part.PAYLOAD, 1)] * 2),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_type_is_another_value(
+    copy: Path,
+    original: tuple[Path, LogKeys],
+    verifier: VerifierKey,
+    second: bytes,
+    label: object,
+    expected: list[object],
+) -> None:
+    """The last of several values of one name counts, as for who reads the log."""
+    signed(copy, original[1], [leaf("0"), second], (*COLUMNS[:-1], label))
+    assert named(check(copy, verifier)) == expected
 
 
 def test_what_is_no_log_is_said_to_be_none(tmp_path: Path) -> None:
