@@ -98,8 +98,6 @@ def decide(
     def work(tx: Tx) -> Reidentification:
         asked = _known(tx.session, context, user, wanted)
         rules.check_decision(rules.State(asked.state), asked.user, user, verdict)
-        if verdict is not Verdict.WITHDRAW:
-            _check_steward(context, user, asked.dataset)
         if verdict is Verdict.APPROVE:
             _still_allowed(tx.session, context, asked)
             asked.until = context.clock() + rules.WINDOW
@@ -122,8 +120,6 @@ def show(writer: AuditWriter, context: Context, *, user: str, wanted: str) -> di
         state = rules.state_now(asked.state, asked.until, context.clock())
         rules.check_show(state, user, rules.viewer(asked.shown_to, asked.user, asked.decided_by))
         try:
-            if asked.shown_to == ShownTo.STEWARD:
-                _check_steward(context, user, asked.dataset)
             allowed = _still_allowed(tx.session, context, asked)
         except Problem as problem:
             _record(tx, asked, user, "refused", problem=problem.slug)
@@ -207,19 +203,8 @@ def _still_allowed(session: Session, context: Context, asked: Reidentification) 
     return _check_allowed(session, context, asked.user, asked.project, asked.dataset, asked.version, asked.column)
 
 
-def _check_steward(context: Context, user: str, dataset: str) -> None:
-    if dataset not in stewarded_datasets(context, user=user, action="approve-access"):
-        raise Problem(
-            403,
-            "not-permitted",
-            "You do not decide on this dataset",
-            f"The stewards of {dataset} decide whether tokens of it are turned back.",
-            next="Ask one of them.",
-        )
-
-
 def _known(session: Session, context: Context, user: str, wanted: str) -> Reidentification:
-    """The same answer for what does not exist and what is not the caller's business."""
+    """One's own request, or one that one decides on as a steward; all others look as if they did not exist."""
     asked = session.get(Reidentification, wanted)
     if asked is None or (
         asked.user != user and asked.dataset not in stewarded_datasets(context, user=user, action="approve-access")

@@ -154,6 +154,7 @@ class TokenMap:
         self._place = place
         self._domain = domain
         purpose = f"token/{domain}".encode()
+        self._draw_key = derive(place.key, f"draw:{domain}")
         self._digest_key = hmac.new(project_key.encode(), purpose, hashlib.sha256).hexdigest()
 
     def tokens(self, values: pl.Series) -> pl.Series:
@@ -169,7 +170,7 @@ class TokenMap:
                 found = _join(wanted, known)  # another reader may have been first
                 new = found.filter(pl.col("token").is_null())
                 if new.height:
-                    drawn = Drawing(self._domain, known["token"]).draw(new["value"].to_list())
+                    drawn = Drawing(self._domain, known["token"], self._draw_key).draw(new["value"].to_list())
                     more = new.select("digest", token=pl.Series(drawn, dtype=pl.String))
                     self._append(segments, more)
                     found = _join(wanted, pl.concat([known, more]))

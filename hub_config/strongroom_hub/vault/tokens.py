@@ -1,18 +1,22 @@
-"""Drawing tokens: random texts that keep the form of a value and say nothing else of it. Pure.
+"""Drawing tokens: texts that keep the form of a value and say nothing else of it to who lacks the key. Pure.
 
 The form of a text is the text with every digit as `0`, every small letter as `a` and every capital as `A`: `Ab-12` has
 the form `Aa-00`. Other marks stand in the token as they stand in the value. Whole numbers have a form of their own,
 whose first digit, `1`, is never a zero. A form with too little room for its values is given up for a longer one.
+
+What is drawn for a value follows from the key: SHAKE256(key, domain, attempt, value), turned into marks. The first draw
+that is free is its token. So a map that lost its newest rows gives the same values the same tokens again, but for those
+(few, where there is room) whose draw another value has taken meanwhile.
 """
 
 from __future__ import annotations
 
-import os
+import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from itertools import repeat
+from typing import Protocol
 
 import polars as pl
 
@@ -24,6 +28,8 @@ REAL = 9
 """Marks from which on a token must not pass for a real number with check digits."""
 _SHORTEST = 5
 _ROUNDS = 5_000
+_SPARE = 24
+"""Bytes beyond twice the marks of a run."""
 _ALPHABETS = {"0": b"0123456789", "1": b"123456789", "a": bytes(range(97, 123)), "A": bytes(range(65, 91))}
 _RUN = re.compile(r"0+|1|a+|A+|[^01aA]+")
 _MOST_COUNTED = 40  # marks of one kind; more than 10^40 is room enough
@@ -84,9 +90,10 @@ def longer(form: str, domain: Domain) -> str:
 class Drawing:
     """Tokens for values that have none yet, each unlike all in `taken` and all others."""
 
-    def __init__(self, domain: Domain, taken: pl.Series) -> None:
-        """`taken`: the tokens of the domain that were given before."""
+    def __init__(self, domain: Domain, taken: pl.Series, key: bytes) -> None:
+        """`taken`: the tokens of the domain that were given before. `key`: 32 random bytes, the same for ever."""
         self._domain = domain
+        self._key = key
         self._taken = taken
         self._occupied: Mapping[str, int] | None = None
 
@@ -99,10 +106,10 @@ class Drawing:
         tokens = [""] * len(values)
         given: set[str] = set()
         left = list(range(len(values)))
-        for _ in range(_ROUNDS):
+        for attempt in range(_ROUNDS):
             if not left:
                 return tokens
-            drawn = self._round([forms[row] for row in left])
+            drawn = [self._drawn(values[row], forms[row], attempt) for row in left]
             refused = self._refused(drawn)
             again = []
             for row, token in zip(left, drawn, strict=True):
@@ -140,16 +147,10 @@ class Drawing:
             self._occupied = dict(forms.alias("form").value_counts().iter_rows())
         return self._occupied.get(form, 0)
 
-    def _round(self, forms: Sequence[str]) -> list[str]:
-        """A random text of each of these forms."""
-        rows: dict[str, list[int]] = {}
-        for row, form in enumerate(forms):
-            rows.setdefault(form, []).append(row)
-        drawn = [""] * len(forms)
-        for form, places in rows.items():
-            for place, token in zip(places, _texts(form, len(places)), strict=True):
-                drawn[place] = token
-        return drawn
+    def _drawn(self, value: str, form: str, attempt: int) -> str:
+        """A text of this form; another one at each attempt."""
+        start = b"%s%s\0%d\0" % (self._key, self._domain.encode(), attempt)
+        return text_of(form, hashlib.shake_256(start + value.encode()))
 
     def _refused(self, drawn: list[str]) -> set[str]:
         """Those that were given before, do not fit into their type, or could be taken for a real number."""
@@ -180,26 +181,34 @@ def _fits(number: str) -> bool:
     return int(digits) <= (_INT_64 if len(digits) <= _DIGITS_OF_INT_64 else _UINT_64)
 
 
-def _texts(form: str, count: int) -> list[str]:
-    """So many random texts of a form."""
-    columns: list[Iterable[str]] = []
-    for run in _RUN.findall(form):
-        alphabet = _ALPHABETS.get(run[0])
-        columns.append(repeat(run, count) if alphabet is None else _pieces(alphabet, len(run), count))
-    return ["".join(pieces) for pieces in zip(*columns, strict=True)]
+class Source(Protocol):
+    """Bytes without end that look random; of the same source always the same."""
+
+    def digest(self, length: int, /) -> bytes: ...
 
 
-def _pieces(alphabet: bytes, length: int, count: int) -> Iterator[str]:
-    marks = _random(alphabet, length * count)
-    return (marks[at : at + length] for at in range(0, len(marks), length))
+def text_of(form: str, source: Source) -> str:
+    """The text of this form that the source says: each mark is equally probable."""
+    runs = _RUN.findall(form)
+    extra = _SPARE
+    while True:
+        # more bytes than marks: those that would favour some marks are left out
+        sizes = [2 * len(run) + extra if run[0] in _ALPHABETS else 0 for run in runs]
+        stream = source.digest(sum(sizes))
+        pieces, at = [], 0
+        for run, size in zip(runs, sizes, strict=True):
+            pieces.append(stream[at : at + size].translate(*_TABLES[run[0]])[: len(run)].decode() if size else run)
+            at += size
+        text = "".join(pieces)
+        if len(text) == len(form):
+            return text
+        extra *= 2
 
 
-def _random(alphabet: bytes, count: int) -> str:
-    """So many marks, each equally probable: bytes that would favour the first of them are left out."""
+def _table(alphabet: bytes) -> tuple[bytes, bytes]:
+    """How a byte becomes a mark, and the bytes that would favour the first marks."""
     fair = 256 - 256 % len(alphabet)
-    table = bytes(alphabet[byte % len(alphabet)] for byte in range(256))
-    unfair = bytes(range(fair, 256))
-    found = b""
-    while len(found) < count:
-        found += os.urandom(count - len(found) + 16).translate(table, unfair)
-    return found[:count].decode("ascii")
+    return bytes(alphabet[byte % len(alphabet)] for byte in range(256)), bytes(range(fair, 256))
+
+
+_TABLES = {mark: _table(alphabet) for mark, alphabet in _ALPHABETS.items()}

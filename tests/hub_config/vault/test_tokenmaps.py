@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -236,6 +237,22 @@ def test_small_additions_do_not_pile_up(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("text-*.tokens"))) <= 8
     assert one.tokens(pl.Series(list(given))).to_list() == list(given.values())
     assert len(set(given.values())) == len(given)
+
+
+def test_a_map_from_an_older_backup_gives_the_same_tokens_again(tmp_path: Path) -> None:
+    folder, backup = tmp_path / "map", tmp_path / "backup"
+    folder.mkdir()
+    made = place(folder)
+    old = pl.Series([f"old-{number:06d}" for number in range(200)])
+    new = pl.Series([f"new-{number:06d}" for number in range(300)])
+    before = TokenMap(made, KEY, Domain.TEXT).tokens(old)
+    shutil.copytree(folder, backup)
+    lost = TokenMap(made, KEY, Domain.TEXT).tokens(new)
+    shutil.rmtree(folder)
+    backup.rename(folder)
+    one = TokenMap(made, KEY, Domain.TEXT)
+    assert one.tokens(new[::-1])[::-1].equals(lost)
+    assert one.tokens(old).equals(before)
 
 
 def test_a_full_disk_gives_no_token_and_loses_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections import Counter
@@ -11,14 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strongroom_hub.vault import checksums
-from strongroom_hub.vault.tokens import ROOM, Domain, Drawing, form_of, longer, pass_for_real, room
+from strongroom_hub.vault.tokens import ROOM, Domain, Drawing, form_of, longer, pass_for_real, room, text_of
 
 NOTHING = pl.Series([], dtype=pl.String)
 WHOLE = st.integers(-(2**63), 2**64 - 1).map(str)
 
 
-def draw(values: list[str], domain: Domain = Domain.TEXT, taken: list[str] | None = None) -> list[str]:
-    return Drawing(domain, NOTHING if taken is None else pl.Series(taken, dtype=pl.String)).draw(values)
+def draw(
+    values: list[str], domain: Domain = Domain.TEXT, taken: list[str] | None = None, key: bytes | None = None
+) -> list[str]:
+    given = NOTHING if taken is None else pl.Series(taken, dtype=pl.String)
+    return Drawing(domain, given, os.urandom(32) if key is None else key).draw(values)
 
 
 def same_form(one: str, other: str) -> bool:
@@ -135,6 +139,29 @@ def test_what_passes_for_real_is_found_by_its_check_digits() -> None:
     real = ["4111 1111 1111 1111", "DE89 3704 0044 0532 0130 00", "111222333", "123456782"]
     others = ["4111 1111 1111 1112", "DE00 3704 0044 0532 0130 00", "", "79927398713"[:8], "hello"]
     assert pass_for_real(pl.Series([*real, *others])) == set(real)
+
+
+def test_the_same_key_draws_the_same_and_another_one_others() -> None:
+    values = [f"person-{number:06d}" for number in range(300)]
+    key, other = b"k" * 32, b"o" * 32
+    first = draw(values, key=key)
+    assert draw(values[::-1], key=key) == first[::-1]
+    assert not set(first) & set(draw(values, key=other))
+    numbers = [str(number) for number in range(100_000, 100_300)]
+    assert draw(numbers, Domain.NUMBER, key=key) != draw(numbers, Domain.TEXT, key=key)
+    # what is taken meanwhile is the only thing that changes a draw
+    again = draw(values, key=key, taken=[first[7]])
+    assert [one == two for one, two in zip(first, again, strict=True)] == [row != 7 for row in range(300)]
+
+
+def test_a_source_that_starts_badly_still_fills_the_form() -> None:
+    class Poor:
+        """Bytes that are left out of every alphabet, then good ones."""
+
+        def digest(self, length: int) -> bytes:
+            return (b"\xff" * 200 + b"\x01" * length)[:length]
+
+    assert text_of("aaaa-0000", Poor()) == "bbbb-1111"
 
 
 def test_a_longer_form_is_longer() -> None:
