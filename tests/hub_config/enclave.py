@@ -432,6 +432,12 @@ class Enclave:
         self.context.engine.dispose()
 
 
+def word(enclave: Enclave, key: Ed25519PrivateKey | None = None, **claims: Any) -> dict[str, str]:
+    """What the vault says, signed as it does, or with another key."""
+    parties = {"iss": "strongroom:vault", "aud": "strongroom:control"}
+    return {"receipt": jwt.encode({**parties, **claims}, key or enclave.vault.key, algorithm="EdDSA")}
+
+
 def make_instance(folder: Path, **changes: Any) -> Instance:
     instance = Instance(
         data=folder / "data",

@@ -5,7 +5,7 @@ import type { Column, Dataset, Grant, Label } from './types.js';
 export interface VersionLine {
   readonly name: string;
   readonly version: number;
-  readonly state: 'draft' | 'loaded' | 'signed' | 'active' | 'retired';
+  readonly state: 'draft' | 'loaded' | 'signed' | 'active' | 'retired' | 'abandoned';
   readonly label: Label;
   readonly rows: number | null;
   readonly created: string;

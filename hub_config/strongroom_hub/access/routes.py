@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
 from strongroom_hub.access import reads, service, standing, training
-from strongroom_hub.catalog import pages
+from strongroom_hub.catalog import changes, pages
 from strongroom_hub.control.callers import Caller, Ctx, Writer, require_operator
 from strongroom_hub.control.session import Person
 
@@ -90,6 +90,16 @@ def standing_reads(body: VaultsWord, context: Ctx) -> dict[str, Any]:
 @internal.post("/reads/ended")
 def end_read(body: VaultsWord, context: Ctx, writer: Writer) -> dict[str, Any]:
     return {"entry": standing.record_end(writer, context, context.receipts.read_end(body.receipt))}
+
+
+@internal.post("/vault-starts")
+def vault_started(body: VaultsWord, context: Ctx, writer: Writer) -> dict[str, int]:
+    return {"interrupted": standing.record_start(writer, context, context.receipts.read_start(body.receipt))}
+
+
+@internal.post("/abandoned-drafts")
+def abandoned_drafts(body: VaultsWord, context: Ctx, writer: Writer) -> dict[str, list[bool]]:
+    return {"removed": changes.abandon(writer, context.receipts.read_abandoned(body.receipt))}
 
 
 @internal.get("/catalog")

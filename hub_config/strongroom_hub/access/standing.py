@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlmodel import Session, col, select
@@ -18,7 +19,7 @@ from strongroom_hub.audit.writer import AuditWriter, Tx
 from strongroom_hub.control.callers import ServerCaller, uid_index
 from strongroom_hub.control.context import Context
 from strongroom_hub.control.tickets import ReadEnd, bad_receipt
-from strongroom_hub.control.times import parse
+from strongroom_hub.control.times import iso, parse
 from strongroom_hub.problems import Problem
 from strongroom_hub.projects.models import Kernel, Server, Workspace
 
@@ -39,33 +40,75 @@ def record_end(writer: AuditWriter, context: Context, end: ReadEnd) -> int:
     """The end entry of a read; told again, it is the first one. Raises Problem 422 for what is no read."""
     with context.reading() as session:
         begin = _fields(session, end.entry)
+    told = {"why": end.why, "rows": end.rows, "bytes": end.bytes, "batches": end.batches}
 
     def work(tx: Tx) -> int:
         known = _end_of(tx.session, begin)
-        if known is not None:
-            return known
-        return tx.record(
-            Entry(
-                action=Action.READ_END,
-                actor=begin["actor"],
-                project=begin["project"],
-                server=begin["server"],
-                kernel=begin["kernel"],
-                object=begin["object"],
-                label=begin["label"],
-                sources=tuple(begin["sources"]),
-                detail={
-                    "read": end.entry,
-                    "state": end.state,
-                    "why": end.why,
-                    "rows": end.rows,
-                    "bytes": end.bytes,
-                    "batches": end.batches,
-                },
-            )
-        )
+        return known if known is not None else _record(tx, begin, {"state": end.state, **told})
 
     return writer.transact(work)
+
+
+def record_start(writer: AuditWriter, context: Context, started: float) -> int:
+    """The vault started: streams of its former life end here, as far as their end was not told. How many that were.
+
+    A vault that is killed tells nothing. What it handed out nobody knows then; it may have been all. Told again,
+    nothing is recorded.
+    """
+    moment = iso(datetime.fromtimestamp(started, UTC))
+    with context.reading() as session:
+        before = _last_start(session)
+        if before == moment:
+            return 0
+        leaves = session.exec(
+            select(LogEntry.leaf).where(
+                LogEntry.action == Action.READ_ALLOW, LogEntry.time >= before, LogEntry.time < moment
+            )
+        )
+        begun = [fields for leaf in leaves if (fields := json.loads(bytes(leaf)))["detail"].get("stream")]
+    unknown: dict[str, Any] = {
+        "state": "interrupted",
+        "why": "vault-started",
+        "rows": None,
+        "bytes": None,
+        "batches": None,
+    }
+
+    def work(tx: Tx) -> int:
+        if _last_start(tx.session) == moment:
+            return 0
+        still_open = [begin for begin in begun if _end_of(tx.session, begin) is None]
+        for begin in still_open:
+            _record(tx, begin, unknown)
+        told: dict[str, Any] = {"started": moment, "interrupted": len(still_open)}
+        tx.record(Entry(action=Action.VAULT_START, actor="system:vault", detail=told))
+        return len(still_open)
+
+    return writer.transact(work)
+
+
+def _last_start(session: Session) -> str:
+    """When the vault last started, as it said; empty where it never did."""
+    leaf = session.exec(
+        select(LogEntry.leaf).where(LogEntry.action == Action.VAULT_START).order_by(col(LogEntry.index).desc()).limit(1)
+    ).first()
+    return "" if leaf is None else str(json.loads(bytes(leaf))["detail"]["started"])
+
+
+def _record(tx: Tx, begin: dict[str, Any], told: dict[str, Any]) -> int:
+    return tx.record(
+        Entry(
+            action=Action.READ_END,
+            actor=begin["actor"],
+            project=begin["project"],
+            server=begin["server"],
+            kernel=begin["kernel"],
+            object=begin["object"],
+            label=begin["label"],
+            sources=tuple(begin["sources"]),
+            detail={"read": begin["index"], **told},
+        )
+    )
 
 
 def _fields(session: Session, entry: int) -> dict[str, Any]:

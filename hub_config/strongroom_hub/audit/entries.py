@@ -89,6 +89,7 @@ class Action(StrEnum):
     DATASET_LOAD = "control:dataset:load"
     DATASET_DECIDE = "control:dataset:decide"
     DATASET_RETIRE = "control:dataset:retire"
+    DATASET_ABANDON = "control:dataset:abandon"
     DATASET_RELABEL = "control:dataset:relabel"
     DATASET_SAVE = "control:dataset:save"
     DATASET_REFUSE_SAVE = "control:dataset:refuse-save"
@@ -107,6 +108,7 @@ class Action(StrEnum):
     ERASURE_CARRY_OUT = "control:erasure:carry-out"
     WITNESS_ALARM = "control:witness:alarm"
     WITNESS_SETTLE = "control:witness:settle"
+    VAULT_START = "control:vault:start"
     SYSTEM_START = "control:system:start"
     SYSTEM_STOP = "control:system:stop"
 

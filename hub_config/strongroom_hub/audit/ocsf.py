@@ -37,6 +37,7 @@ _BY_SUBJECT = {
     "hub:server": _LIFECYCLE,
     "server:kernel": _LIFECYCLE,
     "control:system": _LIFECYCLE,
+    "control:vault": _LIFECYCLE,
     "control:read": _DATASTORE,
     "server:file": _FILES,
     "control:export": _FILES,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from sqlmodel import Session, col, select
@@ -13,6 +14,7 @@ from strongroom_hub.audit.writer import AuditWriter, Tx
 from strongroom_hub.catalog import rules, service
 from strongroom_hub.catalog.models import Dataset, DatasetVersion, Relabelling, VersionState
 from strongroom_hub.control.context import Context
+from strongroom_hub.control.tickets import Abandoned
 from strongroom_hub.control.times import iso, iso_or_none
 from strongroom_hub.policies.trial import Trial, tried
 from strongroom_hub.problems import Problem
@@ -76,6 +78,39 @@ def retire_outlived(writer: AuditWriter, context: Context) -> int:
     for dataset, version in over:
         retire(writer, context, dataset, version, why="its retention has ended", actor="system:control")
     return len(over)
+
+
+def abandon(writer: AuditWriter, found: Sequence[Abandoned]) -> list[bool]:
+    """Of each, whether the vault may remove it: it is no draft that anybody can go on with from here on.
+
+    A draft can become visible no more; one whose upload goes can be filled anew.
+    """
+
+    def work(tx: Tx) -> list[bool]:
+        return [_abandoned(tx, one) for one in found]
+
+    return writer.transact(work)
+
+
+def _abandoned(tx: Tx, one: Abandoned) -> bool:
+    version = tx.session.get(DatasetVersion, (one.dataset, one.version))
+    if version is None or version.state == VersionState.ABANDONED:
+        return True
+    if one.what == "draft":
+        if not rules.can_transition(VersionState(version.state), VersionState.ABANDONED):
+            return False  # visible: the vault has it under another name
+        version.state = VersionState.ABANDONED
+        tx.session.add(version)
+    tx.record(
+        Entry(
+            action=Action.DATASET_ABANDON,
+            actor="system:vault",
+            object=f"{one.dataset}@{one.version}",
+            label=version.label,
+            detail={"what": one.what, "hours": one.hours},
+        )
+    )
+    return True
 
 
 def relabel(

@@ -21,6 +21,8 @@ class VersionState(StrEnum):
     SIGNED = "signed"
     ACTIVE = "active"
     RETIRED = "retired"
+    ABANDONED = "abandoned"
+    """Nobody made it visible in time: the vault has removed its files."""
 
 
 class Dataset(SQLModel, table=True):

@@ -21,11 +21,12 @@ FILE_TYPE = "File"
 """The type that stands in the catalogue for what is no column of a table but a file of its own."""
 
 TRANSITIONS: Mapping[VersionState, frozenset[VersionState]] = {
-    VersionState.DRAFT: frozenset({VersionState.LOADED, VersionState.SIGNED}),
-    VersionState.LOADED: frozenset({VersionState.SIGNED}),
-    VersionState.SIGNED: frozenset({VersionState.ACTIVE}),
+    VersionState.DRAFT: frozenset({VersionState.LOADED, VersionState.SIGNED, VersionState.ABANDONED}),
+    VersionState.LOADED: frozenset({VersionState.SIGNED, VersionState.ABANDONED}),
+    VersionState.SIGNED: frozenset({VersionState.ACTIVE, VersionState.ABANDONED}),
     VersionState.ACTIVE: frozenset({VersionState.RETIRED}),
     VersionState.RETIRED: frozenset(),
+    VersionState.ABANDONED: frozenset(),
 }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -202,6 +202,19 @@ class TakenIn:
     report: dict[str, Any] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """What nobody went on with for so many hours: a draft, or the upload for one."""
+
+    dataset: str
+    version: int
+    what: Literal["draft", "upload"]
+    hours: int
+
+
+ABANDONED: Mapping[str, Literal["draft", "upload"]] = {"draft": "draft", "upload": "upload"}
+
+
 class ReceiptReader:
     """Verifies the vault's receipts with its public key, read when first needed (the vault starts apart)."""
 
@@ -242,6 +255,25 @@ class ReceiptReader:
         if not all(isinstance(entry, int) and not isinstance(entry, bool) for entry in entries):
             raise bad_receipt("a read is named by the number of its entry")
         return entries
+
+    def read_start(self, token: str) -> float:
+        """When the vault started, as Unix time. Raises Problem 422 `bad-receipt`."""
+        claims = self._claims(token)
+        started = claims.get("started")
+        if claims.get("act") != "vault-started" or isinstance(started, bool) or not isinstance(started, int | float):
+            raise bad_receipt("it does not say when the vault started")
+        return float(started)
+
+    def read_abandoned(self, token: str) -> list[Abandoned]:
+        """Drafts and uploads that nobody went on with. Raises Problem 422 `bad-receipt`."""
+        claims = self._claims(token)
+        listed = claims.get("abandoned")
+        if claims.get("act") != "abandoned" or not isinstance(listed, list) or len(listed) > _ASKED_TOGETHER:
+            raise bad_receipt("it does not name what nobody went on with")
+        try:
+            return [Abandoned(str(one[0]), int(one[1]), ABANDONED[one[2]], int(one[3])) for one in listed]
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise bad_receipt("a draft is named by dataset, version, what of it, and hours") from error
 
     def read_end(self, token: str) -> ReadEnd:
         """How a read ended. Raises Problem 422 `bad-receipt`."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,17 @@ ISSUER, AUDIENCE = "strongroom:vault", "strongroom:control"
 _SECONDS = 10.0
 _TOGETHER = 500
 """Entries in one question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """What nobody went on with for so many hours."""
+
+    dataset: str
+    version: int
+    what: Literal["draft", "upload"]
+    hours: int
+
 
 State = Literal["complete", "stopped", "taken-back", "failed"]
 """How a read ended: all of it was read; its reader stopped; the right to it ended; it could not go on."""
@@ -44,6 +56,16 @@ class ControlDoor:
         told = {"entry": entry, "state": state, "rows": rows, "bytes": size, "batches": batches, "why": why}
         self._call("reads/ended", {"act": "read-ended", **told})
 
+    def started(self, at: float) -> None:
+        """Say when this vault started: what its former life could not tell the end of has ended. Raises Problem 503."""
+        self._call("vault-starts", {"act": "vault-started", "started": at})
+
+    def abandoned(self, found: Sequence[Abandoned]) -> list[Abandoned]:
+        """Those of these drafts and uploads that may be removed: nobody can go on with them. Raises Problem 503."""
+        asked = [[one.dataset, one.version, one.what, one.hours] for one in found]
+        answer = self._call("abandoned-drafts", {"act": "abandoned", "abandoned": asked})
+        return [one for one, gone in zip(found, answer["removed"], strict=True) if gone is True]
+
     def _call(self, path: str, claims: dict[str, Any]) -> dict[str, Any]:
         body = {"iss": ISSUER, "aud": AUDIENCE, "iat": time.time(), **claims}
         token = jwt.encode(body, self._key, algorithm="EdDSA")
@@ -65,7 +87,7 @@ def _silent() -> Problem:
     return Problem(
         503,
         "control-unreachable",
-        "Whether this may still be read cannot be decided",
+        "Control does not answer the vault",
         "The control service does not answer, so nothing more is handed out.",
         why=("what cannot be decided is not read",),
         next="Try again in a minute; if it stays so, tell an operator.",

@@ -34,9 +34,11 @@ class End:
 class Recall:
     """One thread. Control decides, this carries out; while control is silent nothing is taken back."""
 
-    def __init__(self, shelf: Shelf, control: ControlDoor) -> None:
+    def __init__(self, shelf: Shelf, control: ControlDoor, started: float) -> None:
+        """`started`: when this vault did, as Unix time."""
         self._shelf = shelf
         self.control = control
+        self._started: float | None = started
         self._streams: dict[int, None] = {}
         self._untold: deque[End] = deque(maxlen=_UNTOLD)
         self._lock = threading.Lock()
@@ -56,6 +58,9 @@ class Recall:
     def tick(self) -> None:
         """One look. Raises nothing: without an answer it is tried again."""
         try:
+            if self._started is not None:
+                self.control.started(self._started)
+                self._started = None
             entries = self._shelf.entries()
             for entry, problem in (self.control.ended(entries) if entries else {}).items():
                 self.take_back(entry, problem)

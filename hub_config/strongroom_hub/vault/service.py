@@ -12,6 +12,7 @@ import jwt
 
 from strongroom_hub.config import Instance
 from strongroom_hub.problems import Problem
+from strongroom_hub.vault.attic import Attic
 from strongroom_hub.vault.controldoor import ControlDoor
 from strongroom_hub.vault.durable import FRESH
 from strongroom_hub.vault.exports import Exports
@@ -57,7 +58,8 @@ class Vault:
         """`started`: Unix time of the process's beginning. Raises Problem where keys are missing or unsafe."""
         self._places = places = Places.of(instance)
         control_key = load_public_key(instance.public_dir / "control.pub.pem")
-        self.tickets = TicketVerifier(control_key, started=time.time() if started is None else started)
+        started = time.time() if started is None else started
+        self.tickets = TicketVerifier(control_key, started=started)
         self.settings = VaultSettings.load(instance)
         self.keys = Keys(self.settings.key_service(places), places.root_key, may_create=not any(places.store.iterdir()))
         self.workers = Workers(sees=places.store, held=self.settings.streams.all)
@@ -69,19 +71,22 @@ class Vault:
             self.store, self.keys, self.token_maps, self.workers, self.shelf, for_good=instance.uids is None
         )
         self._receipt_key = load_receipt_key(places.receipt_key)
-        self.recall = Recall(self.shelf, ControlDoor(instance.control_socket, self._receipt_key))
+        control = ControlDoor(instance.control_socket, self._receipt_key)
+        self.recall = Recall(self.shelf, control, started)
         self.streams = Streams(self.reader, self.workers, self.shelf, self.recall, self.settings.streams)
         self.exports = Exports(places.exports, self.store, self.keys, self.token_maps, self.workers, self._receipt_key)
         self.uploads = Uploads(places.uploads, self.keys)
         self.key_room = KeyRoom(self.keys, self.store, [self.store, self.exports, self.uploads, self.token_maps])
         self.intake = Workers(desk=self.store.new_desk, limit=INTAKE_LIMIT, deadline=INTAKE_SECONDS)
         self.part_bytes = BYTES_PER_PART
+        self.attic = Attic(self.store, self.uploads, control, self.settings.intake)
 
     def start(self) -> None:
         """Sweep what a killed vault left half-built, start the spare worker, and begin to ask what still stands."""
         self.sweep()
         self.workers.start()
         self.recall.start()
+        self.attic.start()
 
     def sweep(self) -> None:
         """Remove what a killed vault left half-built; to be called before the first request."""
@@ -95,6 +100,7 @@ class Vault:
 
     def close(self) -> None:
         self.streams.close()
+        self.attic.close()
         self.recall.close()
         self.shelf.close()
         self.workers.close()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -61,15 +62,27 @@ class StreamSettings(_Strict):
     batch: Annotated[int, Field(ge=1, le=1024, strict=True)] = 128
 
 
+_Hours = Annotated[int, Field(ge=1, le=100_000, strict=True)]
+
+
+class IntakeSettings(_Strict):
+    """Hours after which what nobody goes on with is removed: a draft that nobody made visible, an unfinished upload."""
+
+    draft_hours: _Hours = 30 * 24
+    upload_hours: _Hours = 7 * 24
+
+
 _DEFAULT = KeySettings()
 _MEMORY = MemorySettings()
 _STREAMS = StreamSettings()
+_INTAKE = IntakeSettings()
 
 
 class _Document(_Strict):
     keys: KeySettings = _DEFAULT
     memory: MemorySettings = _MEMORY
     streams: StreamSettings = _STREAMS
+    intake: IntakeSettings = _INTAKE
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +92,7 @@ class VaultSettings:
     keys: KeySettings = _DEFAULT
     memory: MemorySettings = _MEMORY
     streams: StreamSettings = _STREAMS
+    intake: IntakeSettings = _INTAKE
 
     @classmethod
     def load(cls, instance: Instance) -> VaultSettings:
@@ -91,13 +105,12 @@ class VaultSettings:
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise _unusable(file, str(error)) from error
         except ValidationError as error:
-            fields = sorted({".".join(str(part) for part in item["loc"]) for item in error.errors()})
-            raise _unusable(file, f"wrong or unknown: {', '.join(fields)}") from error
+            raise _unusable(file, "; ".join(sorted({_wrong(item["loc"], item) for item in error.errors()}))) from error
         if (document.keys.service == "transit") != (document.keys.transit is not None):
             raise _unusable(file, "keys.transit belongs to service = 'transit', and that needs it")
         if document.keys.passphrase is not None and document.keys.service != "local":
             raise _unusable(file, "keys.passphrase belongs to service = 'local'")
-        return cls(document.keys, document.memory, document.streams)
+        return cls(document.keys, document.memory, document.streams, document.intake)
 
     def key_service(self, places: Places) -> KeyService:
         """The service that holds the master key. Raises Problem where it cannot be used."""
@@ -109,6 +122,20 @@ class VaultSettings:
 
     def passphrase(self) -> Passphrase | None:
         return None if self.keys.passphrase is None else Passphrase(self.keys.passphrase)
+
+
+def _wrong(place: tuple[int | str, ...], item: Mapping[str, Any]) -> str:
+    """What is wrong with one setting, without its value: somebody may have written a secret there."""
+    name, context = ".".join(map(str, place)), item.get("ctx", {})
+    if item["type"] == "extra_forbidden":
+        return f"{name}: there is no such setting"
+    bounds = [f"{word} {context[key]}" for key, word in (("ge", "at least"), ("le", "at most")) if key in context]
+    if bounds:
+        return f"{name}: it must be {' and '.join(bounds)}"
+    if item["type"] == "literal_error":
+        return f"{name}: it must be {context['expected']}"
+    kinds = {"int_type": "a whole number", "string_type": "a text", "model_type": "a section of its own"}
+    return f"{name}: it must be {kinds.get(item['type'], 'written otherwise (docs/operators/keys.md)')}"
 
 
 def _unusable(file: Path, why: str) -> Problem:

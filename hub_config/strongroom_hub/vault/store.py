@@ -6,6 +6,7 @@ left half-built is swept at the next start; a completed draft waits for its sign
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -190,6 +191,16 @@ class Store:
                 raise _unknown(dataset, version, "there is no draft of it")
             shutil.rmtree(draft)
             sync_folder(draft.parent)
+
+    def drafts(self) -> list[tuple[str, int, float]]:
+        """Every draft: dataset, version, and since when it is whole (Unix time)."""
+        found = []
+        for file in self.root.glob(f"*/*/{_DRAFT}*/{DRAFT_MANIFEST_FILE}"):
+            number = file.parent.name.removeprefix(_DRAFT)
+            with contextlib.suppress(FileNotFoundError):  # published or removed meanwhile
+                place = file.parent.parent
+                found.append((f"{place.parent.name}/{place.name}", int(number), file.stat().st_mtime))
+        return sorted(found)
 
     def keks(self) -> Counter[str]:
         """How many keys of published versions and drafts each generation of the master key wraps. Raises Problem."""

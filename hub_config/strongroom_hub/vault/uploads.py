@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,8 +28,6 @@ from strongroom_hub.vault.wrapped import read_one, rewrap_one
 
 CHUNK = 4 << 20
 """Bytes of plaintext in a chunk: what a broken connection loses at most."""
-KEPT_SECONDS = 7 * 86_400
-"""How long an upload that nobody goes on with is kept."""
 _STATE_FILE = "upload.json"
 _NONCE_BYTES = 12
 _OPEN_CHUNKS = 3
@@ -234,13 +231,22 @@ class Uploads:
     def remove(self, upload: Upload) -> None:
         shutil.rmtree(upload.folder, ignore_errors=True)
 
-    def sweep(self, *, now: float | None = None) -> None:
-        """Remove uploads that nobody has gone on with for a week, and any that is no upload at all."""
-        limit = (time.time() if now is None else now) - KEPT_SECONDS
+    def sweep(self) -> None:
+        """Remove what is no upload: it was killed at its very beginning."""
         for folder in self.root.iterdir():
-            newest = max((file.stat().st_mtime for file in folder.iterdir()), default=0.0)
-            if newest < limit or not (folder / _STATE_FILE).exists():
+            if not (folder / _STATE_FILE).exists():
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def waiting(self) -> list[tuple[str, int, float]]:
+        """Every upload that nobody is at: dataset, version, and when somebody last was (Unix time)."""
+        found = []
+        with self._lock:
+            for state in self.root.glob(f"*/{_STATE_FILE}"):
+                if state.parent.name not in self._busy:
+                    namespace, name, version = state.parent.name.split("+")
+                    newest = max(file.stat().st_mtime for file in state.parent.iterdir())
+                    found.append((f"{namespace}/{name}", int(version), newest))
+        return sorted(found)
 
     def keks(self) -> Counter[str]:
         """How many keys of uploads each generation of the master key wraps."""

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import Any
 
-import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from enclave import Caller, Enclave
+from enclave import Caller, Enclave, word
 from strongroom_hub.control.times import iso
 from strongroom_hub.problems import Problem
-
-
-def word(enclave: Enclave, key: Ed25519PrivateKey | None = None, **claims: Any) -> dict[str, str]:
-    parties = {"iss": "strongroom:vault", "aud": "strongroom:control"}
-    return {"receipt": jwt.encode({**parties, **claims}, key or enclave.vault.key, algorithm="EdDSA")}
 
 
 def ended(enclave: Enclave, *entries: int) -> dict[int, str]:
@@ -205,3 +200,56 @@ def test_nothing_is_saved_by_a_kernel_whose_session_is_over(cardio: Enclave) -> 
     cardio.clock.forward(minutes=1)
     save = {"kernel": kernel, "dataset": "cardio/cohort1", "quiet": True, "sha256": "0" * 64, "bytes": 10}
     assert refused(server, "POST", "saves", save).slug == "session-over"
+
+
+def started(enclave: Enclave, at: float) -> int:
+    """The vault says when it has started; how many streams that ended."""
+    body = word(enclave, act="vault-started", started=at)
+    return int(enclave.operator("POST", "vault-starts", body)["interrupted"])
+
+
+def moment() -> float:
+    """Later than all before, and earlier than all after: entries have the time in milliseconds."""
+    time.sleep(0.01)
+    now = time.time()
+    time.sleep(0.01)
+    return now
+
+
+def test_streams_of_a_vault_that_was_killed_end_when_the_next_one_starts(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    cardio.grant(server)
+    whole = cardio.read(server, kernel)["entry"]
+    finished, cut = (cardio.read(server, kernel, stream=True)["entry"] for _ in range(2))
+    end(cardio, finished)
+    first = moment()
+    later = cardio.read(server, kernel, stream=True)["entry"]  # of the vault's new life
+    assert started(cardio, first) == 1
+    *_, told = cardio.entries("control:read:end")
+    assert told["detail"] == {
+        "read": cut,
+        "state": "interrupted",
+        "why": "vault-started",
+        "rows": None,
+        "bytes": None,
+        "batches": None,
+    }
+    assert (told["actor"], told["kernel"], told["object"]) == ("user:analyst", kernel, "health/randhie@1")
+    assert whole not in {one["detail"]["read"] for one in cardio.entries("control:read:end")}
+    assert started(cardio, first) == 0  # told again
+    assert len(cardio.entries("control:vault:start")) == 1
+    assert end(cardio, cut, state="stopped") == told["index"]  # the first word counts
+    assert started(cardio, moment()) == 1
+    assert cardio.entries("control:read:end")[-1]["detail"]["read"] == later
+    assert [one["detail"]["interrupted"] for one in cardio.entries("control:vault:start")] == [1, 1]
+
+
+def test_only_the_vault_says_that_it_started(cardio: Enclave) -> None:
+    forged = word(cardio, Ed25519PrivateKey.generate(), act="vault-started", started=1.0)
+    wrong = [word(cardio, act="vault-started", started=value) for value in (None, True, "now")]
+    for body in (forged, *wrong, word(cardio, act="standing", entries=[])):
+        with pytest.raises(Problem) as refused:
+            cardio.operator("POST", "vault-starts", body)
+        assert refused.value.slug == "bad-receipt"
+    assert cardio.entries("control:vault:start") == []

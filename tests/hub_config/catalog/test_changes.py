@@ -3,7 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from enclave import Enclave
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from enclave import Enclave, word
 from strongroom_hub.catalog import rules
 from strongroom_hub.problems import Problem
 
@@ -135,6 +136,42 @@ def test_a_version_whose_retention_ends_is_retired_by_itself_unless_it_is_to_be_
     states = {one["name"]: one["state"] for one in enclave.operator("GET", "datasets")["datasets"]}
     assert states == {"health/a": "retired", "health/b": "retired", "health/c": "active"}
     assert {entry["actor"] for entry in enclave.entries("control:dataset:retire")} == {"system:control"}
+
+
+def abandoned(enclave: Enclave, *found: tuple[str, int, str, int]) -> list[bool]:
+    """What the vault may remove of what nobody went on with."""
+    claims = {"act": "abandoned", "abandoned": [list(one) for one in found]}
+    answer: list[bool] = enclave.operator("POST", "abandoned-drafts", word(enclave, **claims))["removed"]
+    return answer
+
+
+def test_a_draft_that_nobody_went_on_with_is_ended_and_recorded(cardio: Enclave) -> None:
+    about = {"name": "health/new", "title": "T", "label": "internal", "owner": "s", "stewards": ["steward"]}
+    cardio.operator("POST", "datasets", about)
+    assert abandoned(cardio, ("health/new", 1, "upload", 170)) == [True]
+    assert cardio.operator("POST", "datasets/health/new/1/ticket")["ticket"]  # it can be filled anew
+    assert abandoned(cardio, ("health/new", 1, "draft", 720), ("health/randhie", 1, "draft", 9)) == [True, False]
+    assert abandoned(cardio, ("health/new", 1, "draft", 721), ("health/gone", 7, "draft", 9)) == [True, True]
+    told = [(one["object"], one["label"], one["detail"]) for one in cardio.entries("control:dataset:abandon")]
+    assert told == [
+        ("health/new@1", "internal", {"what": "upload", "hours": 170}),
+        ("health/new@1", "internal", {"what": "draft", "hours": 720}),
+    ]
+    assert cardio.operator("GET", "datasets/health/new/1")["state"] == "abandoned"
+    assert refused(cardio.operator, "POST", "datasets/health/new/1/ticket").slug == "wrong-state"
+    assert refused(cardio.operator, "POST", "datasets/health/new/1/release").slug == "wrong-state"
+    assert cardio.person("steward")("GET", "drafts")["drafts"] == []
+    assert cardio.operator("GET", "datasets/health/randhie/1")["state"] == "active"
+
+
+def test_only_the_vault_says_what_nobody_went_on_with(cardio: Enclave) -> None:
+    forged = word(cardio, Ed25519PrivateKey.generate(), act="abandoned", abandoned=[["health/randhie", 1, "draft", 9]])
+    assert refused(cardio.operator, "POST", "abandoned-drafts", forged).slug == "bad-receipt"
+    for wrong in ([["health/randhie", 1, "file", 9]], [["health/randhie"]], "all", [[]] * 1001):
+        body = word(cardio, act="abandoned", abandoned=wrong)
+        assert refused(cardio.operator, "POST", "abandoned-drafts", body).slug == "bad-receipt"
+    other = word(cardio, act="standing", entries=[])
+    assert refused(cardio.operator, "POST", "abandoned-drafts", other).slug == "bad-receipt"
 
 
 @pytest.mark.parametrize(

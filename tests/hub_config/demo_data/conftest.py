@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import shutil
 import tempfile
@@ -47,11 +48,25 @@ class Inside:
     instance: Instance
     context: Context
     writer: AuditWriter
-    vault: Vault
+    vault: Vault | None = None
 
 
 @pytest.fixture
 def inside() -> Iterator[Inside]:
+    with control_running() as inside:
+        made = inside.instance
+        inside.vault = vault = Vault(made, started=time.time() - 5)
+        vault.workers.close()
+        server, thread = _run(trusted.create_app(vault), sockets.listen(made.vault_socket))
+        yield inside
+        server.should_exit = True
+        thread.join()
+        vault.close()
+
+
+@contextlib.contextmanager
+def control_running() -> Iterator[Inside]:
+    """Control alone, over a new instance."""
     home = Path(tempfile.mkdtemp(prefix="sr-"))
     runtime = setup.Runtime(node="node", proxy_script="proxy", server_python="python", kernel_prefix="kernel")
     made = setup.new_instance(home / "data", runtime, port=1, run=home / "run")
@@ -62,19 +77,11 @@ def inside() -> Iterator[Inside]:
     context = open_context(made)
     writer = open_writer(context.engine, context.log_keys)
     context.policy.start(writer)
-    vault = Vault(made, started=time.time() - 5)
-    vault.workers.close()
     internal = create_internal(context, writer, Principals.load(principals_file(made)))
-    running = [
-        _run(internal, listen_unix(made.control_socket)),
-        _run(trusted.create_app(vault), sockets.listen(made.vault_socket)),
-    ]
-    yield Inside(made, context, writer, vault)
-    for server, _ in running:
-        server.should_exit = True
-    for _, thread in running:
-        thread.join()
-    vault.close()
+    server, thread = _run(internal, listen_unix(made.control_socket))
+    yield Inside(made, context, writer)
+    server.should_exit = True
+    thread.join()
     writer.close()
     context.engine.dispose()
     shutil.rmtree(home)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from strongroom_hub import frames
 from strongroom_hub.config import Instance
 from strongroom_hub.problems import Problem
 from strongroom_hub.vault import checks, memfd, setup
+from strongroom_hub.vault.controldoor import Abandoned
 from strongroom_hub.vault.manifest import digest
 from strongroom_hub.vault.reader import Answer
 from strongroom_hub.vault.service import Draft, Vault
@@ -70,6 +71,10 @@ class Standing:
         self.over: dict[int, Problem] = {}
         self.ends: list[dict[str, Any]] = []
         self.asked: list[int] = []
+        self.starts: list[float] = []
+        self.found: list[Abandoned] = []
+        self.kept: set[tuple[str, str]] = set()
+        """Drafts and uploads that somebody still goes on with."""
         self.down = False
 
     def ended(self, entries: Collection[int]) -> dict[int, Problem]:
@@ -80,6 +85,15 @@ class Standing:
     def report(self, entry: int, state: str, **told: Any) -> None:
         self._answer()
         self.ends.append({"entry": entry, "state": state, **told})
+
+    def started(self, at: float) -> None:
+        self._answer()
+        self.starts.append(at)
+
+    def abandoned(self, found: Sequence[Abandoned]) -> list[Abandoned]:
+        self._answer()
+        self.found += found
+        return [one for one in found if (one.dataset, one.what) not in self.kept]
 
     def revoke(self, entry: int) -> None:
         self.over[entry] = Problem(403, "revoked", "Your grant was revoked", "It was revoked.", next="Ask.")
@@ -97,7 +111,7 @@ class Room:
         self.signer = signer
         self.vault = Vault(instance, started=time.time() - 5)
         self.standing = Standing()
-        self.vault.recall.control = self.standing  # type: ignore[assignment]
+        self.vault.recall.control = self.vault.attic.control = self.standing  # type: ignore[assignment]
         self.vault.reader._for_good = False  # as where kernels have uids of their own
 
     def ingest(self, name: str, data: pl.DataFrame | bytes, *, label: str = "confidential", fmt: str = "csv") -> Any:
