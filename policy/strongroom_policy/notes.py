@@ -10,11 +10,14 @@ from datetime import datetime
 from strongroom_policy import times
 from strongroom_policy.errors import Finding
 from strongroom_policy.files import rank
+from strongroom_policy.filter_sense import contradicted
+from strongroom_policy.filters import parse
 from strongroom_policy.index import Index, Objects, Subjects
 from strongroom_policy.labels import Label
 from strongroom_policy.matcher import Words
 from strongroom_policy.profiles import Profile
 from strongroom_policy.rows import Duty, Member, Row, Rule
+from strongroom_policy.values import Rows as Filters
 from strongroom_policy.values import stricter
 from strongroom_policy.vocabulary import ANYONE, TIERS, UNCLEARED_ACTIONS
 
@@ -44,6 +47,7 @@ def notes(rows: Rows, profiles: Iterable[Profile], now: datetime) -> tuple[Findi
         *_over([*rules, *members], times.canonical(now)),
         *_needless(rules, lasting, rows.objects, rows.words),
         *_needless_duties(duties, lasting, rows.objects),
+        *_empty_filters(duties, lasting, rows.objects),
         *_unreachable(rules, duties, _holders(rows.members)),
         *_tiers(duties, profiles),
     ]
@@ -114,6 +118,31 @@ def _needless_duties(duties: Sequence[Duty], subjects: Subjects, objects: Object
             if stricter(duty.kind, other.value, duty.value) == other.value and not (same and _later(other, duty)):
                 yield _note(duty.row, f"{duty.id} asks for nothing that {other.name} does not ask for")
                 break
+
+
+def _empty_filters(duties: Sequence[Duty], subjects: Subjects, objects: Objects) -> Iterator[Finding]:
+    """Filters that no row can pass, alone or with others that bind the same people and data."""
+    filtering = [duty for duty in duties if isinstance(duty.value, Filters)]
+    index = Index((duty.subject, duty.object) for duty in filtering)
+    for duty in filtering:
+        if column := _contradicted(duty):
+            yield _note(duty.row, f"no row passes {duty.id}: no {column} is as it says")
+            continue
+        for number in index.find(subjects.closure(duty.subject), objects.closure(duty.object)):
+            other = filtering[number]
+            meets = other is not duty and (duty.purpose == other.purpose or ANYONE in (duty.purpose, other.purpose))
+            same = (other.subject, other.object) == (duty.subject, duty.object)
+            if same and _later(other, duty):
+                continue
+            if meets and not _contradicted(other) and (column := _contradicted(duty, other)):
+                yield _note(duty.row, f"no row passes {duty.id} and {other.name} together: no {column} is as both say")
+                break
+
+
+def _contradicted(*duties: Duty) -> str | None:
+    return contradicted(
+        parse(text) for duty in duties if isinstance(duty.value, Filters) for text in duty.value.filters
+    )
 
 
 def _holders(members: Iterable[Member]) -> Holders:

@@ -119,6 +119,7 @@ def read_all(text: str) -> None:
         policy = engine.Policy.build(sources, (), _NOW)
     except PolicyError:
         return
+    assert all(note.line for note in policy.warnings)
     for user in policy.named("user:")[:3]:
         for action, what in (("read", "lab/d#c"), ("administer", "policy")):
             request = Request(user, action, what, "", Label.SECRET, frozenset(), _NOW)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strongroom_policy import filters
 from strongroom_policy.filter_polars import kind_of, to_polars
+from strongroom_policy.filter_sense import contradicted
 from strongroom_policy.filter_types import Kind, type_problems
 from strongroom_policy.filters import (
     And,
@@ -221,6 +222,14 @@ _order = st.permutations(range(len(ROWS)))
 
 
 @settings(deadline=None, max_examples=150)
+@given(fitting, fitting, _order)
+def test_filters_that_are_called_contradictory_keep_no_row(one, other, order) -> None:
+    one, other = (bound(each, project="cardio", today=TODAY) for each in (one, other))
+    if contradicted([one, other]) is not None:
+        frame = pl.DataFrame([ROWS[number] for number in order], schema=TYPES)
+        assert frame.filter(to_polars(one, TYPES), to_polars(other, TYPES)).height == 0
+
+
 @given(fitting, _order)
 def test_polars_keeps_the_rows_that_plain_python_keeps(condition, order) -> None:
     compare(condition, order)

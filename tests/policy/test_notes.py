@@ -18,6 +18,15 @@ def rule(name: str, who: str, acts: str, what: str, effect: str = "allow", since
     return P.format(name, who, acts, what, since, until, effect)
 
 
+def rows(*filters: str, purpose: str = "*") -> str:
+    """Filters on lab/d; `purpose`: of the last one."""
+    last = len(filters) - 1
+    return "".join(
+        f'p2, O{n}, *, read, lab/d, {purpose if n == last else "*"}, rows, "{one}", , w\n'
+        for n, one in enumerate(filters)
+    )
+
+
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
@@ -45,6 +54,23 @@ def rule(name: str, who: str, acts: str, what: str, effect: str = "allow", since
          "N asks for nothing that A (policy.csv:7) does not ask for"),
         ("p2, A, *, read, lab/**, *, mask, hash, ,\np2, N, role:r, read, lab/d#c, *, mask, null, ,\n", ""),
         ("p2, A, *, read, lab/**, *, mask, hash, role:s,\np2, N, role:r, read, lab/d#c, *, mask, hash, ,\n", ""),
+        (rows("n > 3", "n < 2"), "no row passes O1 and O0 (policy.csv:7) together: no n is as both say"),
+        (rows("n > 3", "n < 4"), ""),
+        (rows("n >= 3", "n <= 3"), ""),
+        (rows("n > 3 or n is null", "n < 2"), "no row passes O1 and O0"),
+        (rows("n > 3 or n is null", "n is null"), ""),
+        (rows("n is null", "n = 1"), "no row passes O1 and O0"),
+        (rows("n > 3", "m < 2"), ""),
+        (rows("site in ('A', 'B')", "site = 'C'"), "no row passes O1 and O0"),
+        (rows("site in ('A', 'B')", "not (site = 'B')"), ""),
+        (rows("site > 'A'", "site < 'B'"), ""),
+        (rows("d between 2026-01-01 and 2026-12-31", "d > 2026-12-31"), "no row passes O1 and O0"),
+        (rows("consent", "not consent"), "no row passes O1 and O0"),
+        (rows("consent", "consent = true"), ""),
+        (rows("n > today()", "n < 3"), ""),
+        (rows("n > 3 and n < 2"), "no row passes O0: no n is as it says"),
+        (rows("n > 3", "n < 2", purpose="project:y"), "no row passes O1 and O0"),
+        ("p2, A, role:r, read, lab/d, *, rows, n > 3, , w\np2, B, user:b, read, lab/d, *, rows, n < 2, , w\n", ""),
         ("g, role:empty, role:s\n" + rule("N", "role:empty", "read", "lab/d"), "N reaches nobody: no user belongs to"),
         ("p, N, role:r, read, lab/d, project:y, , , allow,\n", "N reaches nobody: none of role:r is a"),
         ("p, N, role:r, read, lab/d, project:x, , , allow,\n", ""),

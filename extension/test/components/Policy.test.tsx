@@ -173,7 +173,7 @@ describe('what if', () => {
     const masked = { ...change, entry: 40, project: '', would_be: true, differs: ['open/data#x: mask none would be redact'] };
     world.on('POST policy/what-if', { version: 'cccccccccccc', looked_at: 7, not_by_rules: 3, changes: [change, masked] });
     const form = await screen.findByRole('form', { name: 'What if' });
-    const field = within(form).getByLabelText('How many, the newest first (1 to 2,000)');
+    const field = within(form).getByLabelText('Newest (1 to 2,000)');
     expect(field).toHaveProperty('value', '100');
     await user.clear(field);
     await user.type(field, '500{Enter}');
@@ -208,7 +208,7 @@ describe('what if', () => {
   it('asks about nothing by itself, and about no number that the service would refuse', async () => {
     const { world, user } = show({});
     const form = await screen.findByRole('form', { name: 'What if' });
-    const field = within(form).getByLabelText('How many, the newest first (1 to 2,000)');
+    const field = within(form).getByLabelText('Newest (1 to 2,000)');
     for (const wrong of ['0', '2001', '1.5', '-3']) {
       await user.clear(field);
       await user.type(field, `${wrong}{Enter}`);
@@ -261,21 +261,21 @@ describe('compare', () => {
     world.on('GET policy/diff', { old: 'bbbbbbbbbbbb', new: 'cccccccccccc', ...CHANGES });
     world.on('GET policy/diff?old=1&new=2', { old: 'aaaaaaaaaaaa', new: 'bbbbbbbbbbbb', ...CHANGES, changed: false, changes: [], changes_in_all: 0 });
     const form = await screen.findByRole('form', { name: 'Compare' });
-    await user.click(within(form).getByRole('button', { name: 'Show what changes' }));
+    await user.click(within(form).getByRole('button', { name: 'Compare' }));
     const section = screen.getByRole('region', { name: 'Compare' });
     expect(await within(section).findByText('user:analyst may now read health/randhie in cardio (rule I7, policy.csv:41)')).toBeDefined();
     expect(within(section).getByText('cccccccccccc')).toBeDefined();
-    await user.selectOptions(within(form).getByLabelText('Compare'), '1');
-    await user.selectOptions(within(form).getByLabelText('with'), '2');
+    await user.selectOptions(within(form).getByLabelText('From'), '1');
+    await user.selectOptions(within(form).getByLabelText('To'), '2');
     expect(within(section).queryByText('cccccccccccc')).toBeNull();
-    await user.click(within(form).getByRole('button', { name: 'Show what changes' }));
+    await user.click(within(form).getByRole('button', { name: 'Compare' }));
     expect(await within(section).findByText('No decision and no obligation.')).toBeDefined();
   });
 
   it('shows a refusal', async () => {
     const { world, user } = show({});
     world.on('GET policy/diff', refusal(422, 'These files cannot come into force'));
-    await user.click(await screen.findByRole('button', { name: 'Show what changes' }));
+    await user.click(await screen.findByRole('button', { name: 'Compare' }));
     expect((await screen.findByRole('alert')).textContent).toContain('These files cannot come into force');
   });
 });

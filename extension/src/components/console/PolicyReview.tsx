@@ -32,8 +32,8 @@ export function CompareSection({
     setTold(await client.comparePolicies(old, next));
   });
   const choices = [
-    { name: 'old', label: 'Compare', first: 'what is in force', value: old, pick: setOld },
-    { name: 'new', label: 'with', first: 'the policy folder', value: next, pick: setNext }
+    { name: 'old', label: 'From', first: 'what is in force', value: old, pick: setOld },
+    { name: 'new', label: 'To', first: 'the policy folder', value: next, pick: setNext }
   ];
   return (
     <section className="sr-Section" aria-labelledby={`${id}-heading`}>
@@ -70,7 +70,7 @@ export function CompareSection({
         ))}
         <div className="sr-Actions">
           <Button submit tone="primary" busy={compare.busy}>
-            Show what changes
+            Compare
           </Button>
         </div>
       </form>
@@ -106,7 +106,7 @@ export function WhatIfSection({ client }: { readonly client: ConsoleClient }): J
       </p>
       <NumberForm
         name="What if"
-        label="How many, the newest first"
+        label="Newest"
         first="100"
         most={MOST_DECISIONS}
         words="Decide once more"

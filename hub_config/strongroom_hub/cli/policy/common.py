@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,9 +31,20 @@ USAGE = 2
 
 Folder = Annotated[Path | None, typer.Argument(help="Policy folder; without it, that of this installation.")]
 Directory = Annotated[Path | None, typer.Option("--dir", help="Policy folder; without it, that of this installation.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", callback=lambda value: _speak(as_json=value), help="One JSON object instead of lines.")
+]
 Project = Annotated[str, typer.Option(help="The project they work in.")]
 At = Annotated[str, typer.Option(help="A date, or date and time with zone; now if left out.")]
+
+
+_SPEAKS_JSON = ContextVar("_SPEAKS_JSON", default=False)
+
+
+def _speak(*, as_json: bool) -> bool:
+    """For `usage`, which is called from where nobody hands options on."""
+    _SPEAKS_JSON.set(as_json)
+    return as_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +189,11 @@ def refused(error: PolicyError, *, as_json: bool) -> NoReturn:
 
 
 def usage(text: str) -> NoReturn:
-    typer.echo(text, err=True)
+    """What was asked is no question: the words, as JSON where the command was given `--json`; exit code 2."""
+    if _SPEAKS_JSON.get():
+        print_json({"ok": False, "title": "This is no question", "detail": text})
+    else:
+        typer.echo(text, err=True)
     raise typer.Exit(USAGE)
 
 

@@ -11,6 +11,7 @@ from strongroom_policy.decision import Request
 from strongroom_policy.diff import difference, several
 from strongroom_policy.engine import Policy, Sources, read_sources
 from strongroom_policy.labels import Label
+from strongroom_policy.questions import MalformedRequestError, checked
 from strongroom_policy.reach import Reach, what_can, who_can
 from strongroom_policy.universe import Person, Thing, Universe, things_called, things_known, universe
 from strongroom_policy.vocabulary import ACTIONS, suggest
@@ -63,7 +64,11 @@ def explain(  # noqa: PLR0917 - the arguments and options of one command
     user = prefixed("user:", subject)
     groups = known.users.get(user, frozenset()) | {prefixed("group:", name) for name in group or ()}
     purpose = prefixed("project:", project) if project else ""
-    decision = policy.decide(Request(user, action, what, purpose, thing.label, thing.tags, now, frozenset(groups)))
+    request = Request(user, action, what, purpose, thing.label, thing.tags, now, frozenset(groups))
+    try:
+        decision = policy.decide(checked(request, policy.settings))
+    except MalformedRequestError as error:
+        usage(str(error))
     if as_json:
         print_json({"service": known.service, **decision.as_json()})
         return
