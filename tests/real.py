@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from strongroom_hub.config import Instance
 from strongroom_hub.internal import ControlClient
 from strongroom_hub.supervisor import RunningInstance
 from strongroom_hub.tour.person import Person, Server
 
 
 @contextmanager
-def fresh_instance() -> Iterator[RunningInstance]:
+def fresh_instance(change: Callable[[Instance], Instance] = lambda instance: instance) -> Iterator[RunningInstance]:
     home = os.environ.get("STRONGROOM_TEST_HOME", "")
     assert home, (
         "STRONGROOM_TEST_HOME is not set: run these tests with `make test`, which sets up the runtime environments"
     )
-    with RunningInstance.fresh(Path(home)) as instance:
+    with RunningInstance.fresh(Path(home), change=change) as instance:
         yield instance
 
 

@@ -50,16 +50,22 @@ class RunningInstance:
 
     @classmethod
     @contextlib.contextmanager
-    def fresh(cls, home: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[Self]:
+    def fresh(
+        cls,
+        home: Path,
+        say: Callable[[str], None] = lambda _: None,
+        change: Callable[[Instance], Instance] = lambda instance: instance,
+    ) -> Iterator[Self]:
         """A new instance with demo people, projects and data, in a folder below `home` that goes away afterwards.
 
-        `home` is the folder that `make setup` filled. Raises Problem in words when something does not start.
+        `home` is the folder that `make setup` filled; `change` may describe the instance otherwise before it is made.
+        Raises Problem in words when something does not start.
         """
         runtime = setup.Runtime.load(home)
         data = Path(tempfile.mkdtemp(prefix="fresh-", dir=home))
         try:
             (port,) = setup.free_ports(1)
-            instance = setup.new_instance(data, runtime, port=port)
+            instance = change(setup.new_instance(data, runtime, port=port))
             setup.create(instance)
             with cls(instance) as running:
                 running.accounts = demo.populate(instance, say)

@@ -75,7 +75,7 @@ def test_events_are_those_that_a_siem_expects(export: Callable[[str], Path]) -> 
     assert [(e["class_uid"], e["activity_id"], e["status_id"]) for e in events] == [
         (3002, 1, 2),
         (6003, 1, 1),
-        (6003, 99, 2),
+        (6003, 3, 2),
         (6005, 1, 2),
         (6003, 1, 1),
     ]
