@@ -16,6 +16,7 @@ KEYS_SECONDS = 600.0
 IDENTIFY_SECONDS = 300.0
 """A whole column is looked through."""
 NOT_FETCHED = "The file is kept in the vault and could not be fetched."
+NOT_DONE = "The vault did not say that it did what it was asked."
 NOT_PUBLISHED = "The signed manifest is kept and could not be handed over."
 
 
@@ -64,7 +65,7 @@ class VaultDoor:
             with httpx.Client(transport=transport, timeout=seconds, base_url="http://vault") as client:
                 answer = client.post(f"/v1/{path}", headers={"Authorization": f"Bearer {ticket}"})
         except httpx.HTTPError as error:
-            raise _unavailable("it does not answer") from error
+            raise _unavailable("it does not answer", NOT_DONE) from error
         if answer.status_code != httpx.codes.OK:
             raise _as_problem(answer)
         done: dict[str, Any] = answer.json()

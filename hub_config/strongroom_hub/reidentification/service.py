@@ -143,10 +143,11 @@ def show(writer: AuditWriter, context: Context, *, user: str, wanted: str) -> di
 
 def listed(context: Context, *, user: str) -> list[dict[str, Any]]:
     """One's own, and those of datasets that one decides on, newest first."""
-    stewarded = stewarded_datasets(context, user=user, action="approve-access")
+    stewarded = _stewarded(context, user)
     with context.reading() as session:
         found = session.exec(select(Reidentification).order_by(col(Reidentification.entry).desc())).all()
-    return [_as_json(context, one, user) for one in found if one.user == user or one.dataset in stewarded]
+    mine = [one for one in found if one.user == user or one.dataset in stewarded]
+    return [_as_json(context, one, user, stewarded) for one in mine]
 
 
 def _check_allowed(  # noqa: PLR0917 - what a wish names
@@ -203,12 +204,14 @@ def _still_allowed(session: Session, context: Context, asked: Reidentification) 
     return _check_allowed(session, context, asked.user, asked.project, asked.dataset, asked.version, asked.column)
 
 
+def _stewarded(context: Context, user: str) -> set[str]:
+    return stewarded_datasets(context, user=user, action="approve-access")
+
+
 def _known(session: Session, context: Context, user: str, wanted: str) -> Reidentification:
     """One's own request, or one that one decides on as a steward; all others look as if they did not exist."""
     asked = session.get(Reidentification, wanted)
-    if asked is None or (
-        asked.user != user and asked.dataset not in stewarded_datasets(context, user=user, action="approve-access")
-    ):
+    if asked is None or (asked.user != user and asked.dataset not in _stewarded(context, user)):
         raise Problem(
             404, "unknown-reidentification", "No such request", "There is none for you.", next="Look at the list."
         )
@@ -300,9 +303,9 @@ def _not_so(why: str) -> Problem:
     )
 
 
-def _as_json(context: Context, asked: Reidentification, user: str) -> dict[str, Any]:
+def _as_json(context: Context, asked: Reidentification, user: str, stewarded: set[str] | None = None) -> dict[str, Any]:
     state = rules.state_now(asked.state, asked.until, context.clock())
-    stewards = stewarded_datasets(context, user=user, action="approve-access")
+    decides = asked.dataset in (_stewarded(context, user) if stewarded is None else stewarded)
     return {
         "id": asked.id,
         "state": state,
@@ -323,7 +326,7 @@ def _as_json(context: Context, asked: Reidentification, user: str) -> dict[str, 
         "shown_at": iso_or_none(asked.shown_at),
         "shown_entry": asked.shown_entry,
         "may": {
-            "decide": asked.dataset in stewards and rules.can_decide(state, asked.user, user, Verdict.APPROVE),
+            "decide": decides and rules.can_decide(state, asked.user, user, Verdict.APPROVE),
             "withdraw": rules.can_decide(state, asked.user, user, Verdict.WITHDRAW),
             "show": state is State.APPROVED and rules.viewer(asked.shown_to, asked.user, asked.decided_by) == user,
         },

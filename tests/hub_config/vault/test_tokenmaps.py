@@ -221,6 +221,18 @@ def test_tokens_are_as_different_as_values_missing_where_these_are_and_the_same_
     assert len({was for was, _ in pairs}) == len({now for _, now in pairs}) == len(pairs)
 
 
+def test_exports_are_compared_with_what_was_seen_as_tokens(room: Any, microdata: pl.DataFrame) -> None:
+    """By a worker of its own, which may meet values that nobody was shown before."""
+    room.publish("health/micro", microdata)
+    view = room.view("health/micro", microdata.columns, masks={"person": TOKEN})
+    seen = room.frame("health/micro", microdata.columns, masks={"person": TOKEN}, rows=["age < 50"])
+    receipt = room.stage(seen.head(60).write_csv().encode(), sources=[view])
+    (found,) = [one for one in receipt["findings"] if one["check"] == "row-overlap"]
+    assert found["severity"] == "block"
+    receipt = room.stage(seen.select("person").head(60).write_csv().encode(), sources=[view])
+    assert [one["severity"] for one in receipt["findings"] if one["check"] == "row-overlap"] == ["block"]
+
+
 def place(tmp_path: Path) -> Place:
     made = Place(tmp_path, b"k" * 32)
     for domain in Domain:
