@@ -83,7 +83,8 @@ def _check_may_review(context: Context, export: Export, user: str) -> None:
             raise not_permitted("review exports made from", question.object, tuple(decision.why()))
 
 
-def _may_review(context: Context, export: Export, user: str) -> bool:
+def may_review(context: Context, export: Export, user: str) -> bool:
+    """On every dataset that the workspace had read."""
     return all(decision.allowed for decision in context.policy.decide_all(_review_questions(export, user)))
 
 
@@ -399,7 +400,7 @@ def _valid_approvals(session: Session, context: Context, export: Export) -> list
         select(Vote).where(Vote.export == export.id, Vote.verdict == Verdict.APPROVE, Vote.binding == bound)
     ).all()
     return sorted(
-        {one.reviewer for one in votes if one.reviewer != export.user and _may_review(context, export, one.reviewer)}
+        {one.reviewer for one in votes if one.reviewer != export.user and may_review(context, export, one.reviewer)}
     )
 
 
@@ -424,7 +425,7 @@ def reviewable(context: Context, *, user: str, only_open: bool) -> list[dict[str
         return [
             _export_json(session, context, export, viewer=user, code=False)
             for export in session.exec(query).all()
-            if _may_review(context, export, user)
+            if may_review(context, export, user)
         ]
 
 
@@ -465,7 +466,7 @@ def content(writer: AuditWriter, context: Context, *, user: str, export_id: str,
 
 def _reviewed(session: Session, context: Context, export_id: str, user: str) -> Export:
     export = session.get(Export, export_id)
-    if export is None or ExportState(export.state) not in rules.REVIEWABLE or not _may_review(context, export, user):
+    if export is None or ExportState(export.state) not in rules.REVIEWABLE or not may_review(context, export, user):
         raise rules.unknown_export()
     return export
 
@@ -564,7 +565,7 @@ def _export_json(session: Session, context: Context, export: Export, *, viewer: 
         "reviewers_needed": _needed(session, context, export),
         "turn": rules.TURN[state],
         "may": {
-            "vote": state is ExportState.IN_REVIEW and not own and not voted and _may_review(context, export, viewer),
+            "vote": state is ExportState.IN_REVIEW and not own and not voted and may_review(context, export, viewer),
             "withdraw": own and rules.can_step(state, Step.WITHDRAW),
             "download": own and state in rules.DOWNLOADABLE,
         },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,6 +144,38 @@ def _between(connection: Connection, query: Any, since: str | None, until: str |
     return query
 
 
+def entries_about(
+    engine: Engine,
+    objects: Sequence[str],
+    *,
+    actions: Sequence[str] | None = None,
+    project: str | None = None,
+    before: int | None = None,
+    limit: int = 1000,
+) -> list[dict[str, Any]]:
+    """Verified leaves about any of these, newest first. For objects with few entries each. Raises AlteredEntryError."""
+    query = _WITH_HASH.where(_ENTRIES.c.object.in_(objects)).order_by(_ENTRIES.c.index.desc()).limit(limit)
+    if actions is not None:
+        query = query.where(_ENTRIES.c.action.in_(actions))
+    if project is not None:
+        query = query.where(_ENTRIES.c.project == project)
+    if before is not None:
+        query = query.where(_ENTRIES.c.index < before)
+    with engine.connect() as connection:
+        return [_verified(row) for row in connection.execute(query).mappings()]
+
+
+def entries_between(
+    engine: Engine, first: int, before: int, *, actors: Sequence[str], actions: Sequence[str], limit: int
+) -> list[dict[str, Any]]:
+    """Verified leaves of some people from `first` on, up to `before`, newest first. Raises AlteredEntryError."""
+    query = _WITH_HASH.order_by(_ENTRIES.c.index.desc()).limit(limit)
+    query = query.where(_ENTRIES.c.actor.in_(actors), _ENTRIES.c.action.in_(actions))
+    query = query.where(_ENTRIES.c.index >= first, _ENTRIES.c.index < before)
+    with engine.connect() as connection:
+        return [_verified(row) for row in connection.execute(query).mappings()]
+
+
 def entries_at(engine: Engine, indexes: Sequence[int]) -> list[dict[str, Any]]:
     """Verified leaves by their indexes, in that order. Raises AlteredEntryError."""
     with engine.connect() as connection:
@@ -207,6 +240,29 @@ def size(engine: Engine) -> int:
     """How many entries the log has."""
     with engine.connect() as connection:
         return connection.execute(select(_HEAD.c.size)).scalar_one_or_none() or 0
+
+
+def texts(engine: Engine, keys: LogKeys, entries: Sequence[dict[str, Any]]) -> dict[int, str]:
+    """The decrypted texts of verified entries, by index; those that cannot be read, or have none, are not there."""
+    wanted = {one["index"]: found for one in entries if (found := leaves.payload_reference(one)) is not None}
+    subjects = {one.subject for one in wanted.values()}
+    with engine.connect() as connection:
+        ciphertexts = connection.execute(
+            select(_PAYLOADS.c.entry, _PAYLOADS.c.ciphertext).where(_PAYLOADS.c.entry.in_(wanted))
+        ).all()
+        wrapped = connection.execute(
+            select(_KEYS.c.subject, _KEYS.c.wrapped).where(_KEYS.c.subject.in_(subjects))
+        ).all()
+    known, told = {}, {}
+    for subject, sealed in wrapped:
+        with suppress(payloads.PayloadError):
+            known[subject] = payloads.unwrap(keys.payload, subject, bytes(sealed))
+    for index, ciphertext in ciphertexts:
+        key = known.get(wanted[index].subject)
+        with suppress(payloads.PayloadError):
+            if key is not None:
+                told[index] = payloads.unseal(key, bytes(ciphertext), wanted[index])
+    return told
 
 
 def payload(engine: Engine, keys: LogKeys, index: int) -> str | None:

@@ -9,13 +9,14 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 
-from strongroom_hub.audit import erasure, reader, rules
+from strongroom_hub.audit import erasure, origins, reader, rules, timelines
 from strongroom_hub.audit.ends import with_ends
 from strongroom_hub.audit.entries import Action, Entry
 from strongroom_hub.audit.reach import Reach, own_reach, reach_of
 from strongroom_hub.audit.replay import Notebook, replayed
 from strongroom_hub.audit.search import Asked, find
 from strongroom_hub.audit.texts import text_of
+from strongroom_hub.audit.timelines import Book, Part
 from strongroom_hub.audit.tree import leaf_hash
 from strongroom_hub.audit.writer import AuditWriter
 from strongroom_hub.control.callers import Caller, Ctx, Writer, require_operator
@@ -30,6 +31,8 @@ public = APIRouter(prefix="/audit")
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Word = Annotated[str | None, Query(max_length=200)]
 Index = Annotated[int | None, Query(ge=0)]
+Few = Annotated[int, Query(ge=1, le=200)]
+Path = Annotated[str, Query(min_length=1, max_length=1024)]
 
 
 def _page(context: Context, reach: Reach, asked: Asked) -> dict[str, Any]:
@@ -48,11 +51,26 @@ def own_entries(context: Ctx, writer: Writer, caller: Caller, limit: Limit = 100
     return _page(context, own_reach(context, caller.actor), asked)
 
 
+@internal.get("/audit/timelines/notebook")
+def own_notebook(  # noqa: PLR0917 - FastAPI passes them by name
+    context: Ctx, writer: Writer, caller: Caller, notebook: Path, before: Index = None, limit: Few = 50
+) -> dict[str, Any]:
+    _record_reading(writer, caller.actor, {"own": True, "timeline": "notebook", "of": notebook, "before": before})
+    book = Book(notebook, caller.user, caller.project)
+    return timelines.of_notebook(context, own_reach(context, caller.actor), book, Part(before, limit))
+
+
+@internal.get("/audit/timelines/export/{export}")
+def own_export(export: str, context: Ctx, writer: Writer, caller: Caller) -> dict[str, Any]:
+    _record_reading(writer, caller.actor, {"own": True, "timeline": "export", "of": export})
+    return origins.of_export(context, own_reach(context, caller.actor), export, workspace=caller.workspace)
+
+
 @internal.get("/audit/replay", dependencies=[Depends(require_operator)])
 def replay(  # noqa: PLR0917 - FastAPI passes them by name
     context: Ctx,
     writer: Writer,
-    notebook: Annotated[str, Query(min_length=1, max_length=1024)],
+    notebook: Path,
     user: Word = None,
     project: Word = None,
     before: Index = None,
@@ -140,6 +158,49 @@ def _proof(proven: reader.ProvenEntry, *, narrowed: bool) -> dict[str, Any]:
         del proof["leaf"]
         proof["leaf_hash"] = base64.b64encode(leaf_hash(proven.leaf)).decode()
     return proof
+
+
+# -- timelines ----------------------------------------------------------------------------------------------------
+
+
+@public.get("/timelines/person/{user}")
+def person_timeline(  # noqa: PLR0917 - FastAPI passes them by name
+    user: str, context: Ctx, writer: Writer, person: Person, before: Index = None, limit: Few = 50
+) -> dict[str, Any]:
+    _record_reading(writer, person.actor, {"timeline": "person", "of": user, "before": before})
+    return timelines.of_person(context, reach_of(context, person.user), user, Part(before, limit))
+
+
+@public.get("/timelines/dataset/{namespace}/{name}")
+def dataset_timeline(  # noqa: PLR0917 - FastAPI passes them by name
+    namespace: str, name: str, context: Ctx, writer: Writer, person: Person, before: Index = None, limit: Few = 50
+) -> dict[str, Any]:
+    dataset = f"{namespace}/{name}"
+    _record_reading(writer, person.actor, {"timeline": "dataset", "of": dataset, "before": before})
+    return timelines.of_dataset(context, reach_of(context, person.user), dataset, Part(before, limit))
+
+
+@public.get("/timelines/notebook")
+def notebook_timeline(  # noqa: PLR0917 - FastAPI passes them by name
+    context: Ctx,
+    writer: Writer,
+    person: Person,
+    notebook: Path,
+    user: Word = None,
+    project: Word = None,
+    before: Index = None,
+    limit: Few = 50,
+) -> dict[str, Any]:
+    asked = {"timeline": "notebook", "of": notebook, "user": user, "project": project, "before": before}
+    _record_reading(writer, person.actor, asked)
+    book = Book(notebook, user, project)
+    return timelines.of_notebook(context, reach_of(context, person.user), book, Part(before, limit))
+
+
+@public.get("/timelines/export/{export}")
+def export_timeline(export: str, context: Ctx, writer: Writer, person: Person) -> dict[str, Any]:
+    _record_reading(writer, person.actor, {"timeline": "export", "of": export})
+    return origins.of_export(context, reach_of(context, person.user), export)
 
 
 @public.get("/checkpoint", response_class=PlainTextResponse)

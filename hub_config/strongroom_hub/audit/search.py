@@ -7,7 +7,7 @@ goes on with `next`.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from strongroom_hub.catalog.models import DatasetVersion
 from strongroom_hub.control.context import Context
 from strongroom_hub.problems import Problem
 
-PAGE = 200
+FEW, PAGE = 25, 200
 SCANNED = 5_000
 Told = Callable[[dict[str, Any]], dict[str, Any] | None]
 
@@ -52,31 +52,47 @@ def find(context: Context, asked: Asked, *, told: Told) -> dict[str, Any]:
     What may not be shown of an entry does not find it. Texts are searched of all entries that `asked` allows: who may
     not read others' asks for an actor's, their own.
     """
+
+    def matching(entry: dict[str, Any]) -> dict[str, Any] | None:
+        shown = told(entry)
+        return shown if shown is None or shown is entry or asked.matches(shown) else None
+
     source = _by_filters(context, asked) if not asked.text else _by_text(context, asked)
+    return page_of(source, told=matching, limit=asked.limit)
+
+
+def page_of(source: Iterator[tuple[int, Any]], *, told: Told, limit: int) -> dict[str, Any]:
+    """`{"entries","next"}` of what comes newest first, each with its index; None in place of what does not count."""
     found: list[dict[str, Any]] = []
     last: int | None = None
     scanned = 0
     for index, entry in source:
         last, scanned = index, scanned + 1
         shown = None if entry is None else told(entry)
-        if shown is not None and (shown is entry or asked.matches(shown)):
+        if shown is not None:
             found.append(shown)
-        if len(found) == asked.limit or scanned == SCANNED:
+        if len(found) == limit or scanned == SCANNED:
             return {"entries": found, "next": last or None}
     return {"entries": found, "next": None}
 
 
 def _by_filters(context: Context, asked: Asked) -> Iterator[tuple[int, Any]]:
     """A dataset named without its version is looked for in all its versions at once."""
-    versions = _versions(context, asked.filters.get("object"))
-    if not versions:
-        yield from _one_by_one(context, asked.filters, asked.before)
-        return
-    streams = [_one_by_one(context, {**asked.filters, "object": name}, asked.before) for name in versions]
-    yield from heapq.merge(*streams, key=lambda found: found[0], reverse=True)
+    versions = versions_of(context, asked.filters.get("object"))
+    filters = [{**asked.filters, "object": name} for name in versions] or [dict(asked.filters)]
+    yield from merged([newest_first(context, one, asked.before) for one in filters])
 
 
-def _versions(context: Context, name: str | None) -> list[str]:
+def merged(streams: Iterable[Iterator[tuple[int, Any]]]) -> Iterator[tuple[int, Any]]:
+    """All of them in one, newest first; what is in several comes once."""
+    last = None
+    for index, entry in heapq.merge(*streams, key=lambda found: found[0], reverse=True):
+        if index != last:
+            yield index, entry
+        last = index
+
+
+def versions_of(context: Context, name: str | None) -> list[str]:
     """`NAME@VERSION` for each version of the dataset of that name; nothing where there is none."""
     if name is None or "/" not in name or "@" in name:
         return []
@@ -85,14 +101,17 @@ def _versions(context: Context, name: str | None) -> list[str]:
     return [f"{name}@{version}" for version in found]
 
 
-def _one_by_one(context: Context, filters: Mapping[str, Any], before: int | None) -> Iterator[tuple[int, Any]]:
+def newest_first(context: Context, filters: Mapping[str, Any], before: int | None) -> Iterator[tuple[int, Any]]:
+    """Entries by `reader.entries`, few at first: of many streams most are hardly looked into."""
+    size = FEW
     while True:
-        batch = reader.entries(context.engine, **filters, before=before, limit=PAGE)
+        batch = reader.entries(context.engine, **filters, before=before, limit=size)
         for entry in batch:
             before = entry["index"]
             yield before, entry
-        if len(batch) < PAGE:
+        if len(batch) < size:
             return
+        size = min(PAGE, size * 2)
 
 
 def _by_text(context: Context, asked: Asked) -> Iterator[tuple[int, Any]]:

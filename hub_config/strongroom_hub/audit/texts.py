@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from strongroom_hub.audit import erasure, reader
@@ -29,3 +30,15 @@ def text_of(context: Context, fields: dict[str, Any], *, may_read: bool) -> dict
         }
     except reader.PayloadUnreadableError:
         return answer | {"payload_state": "unreadable"}
+
+
+def texts_of(context: Context, entries: Sequence[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """`text_of` of many entries that may be read, by index; without those that have no text."""
+    known = reader.texts(context.engine, context.log_keys, entries)
+    return {
+        one["index"]: {"payload": known[one["index"]], "payload_state": "shown", "erased": None}
+        if one["index"] in known
+        else text_of(context, one, may_read=True)
+        for one in entries
+        if one.get("payload") is not None
+    }
