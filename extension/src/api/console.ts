@@ -10,6 +10,7 @@ import {
   type EntryPage,
   type Erasure,
   type Erasures,
+  type ExportChain,
   type ExportRequest,
   type ExportVote,
   type Grant,
@@ -26,6 +27,8 @@ import {
   type Reidentification,
   type Shred,
   type Status,
+  type TimelineOf,
+  type TimelinePage,
   type TokenValue,
   type TwoPeopleVerdict,
   type Violation
@@ -94,6 +97,19 @@ export class ConsoleClient {
 
   entry(index: number): Promise<EntryDetail> {
     return this.#get(path('audit', 'entries', index));
+  }
+
+  /** A page of a timeline that ends before entry `before` (null: the newest), newest first. Not of an export. */
+  timeline(of: TimelineOf, before: number | null, limit: number): Promise<TimelinePage> {
+    const kind = ['audit', 'timelines', of.kind] as const;
+    return of.kind === 'notebook'
+      ? this.#get(path(...kind) + query({ notebook: of.name, user: of.user, project: of.project, before, limit }))
+      : this.#get(path(...kind, ...of.name.split('/')) + query({ before, limit }));
+  }
+
+  /** All that led to the files of an export. */
+  chain(id: string): Promise<ExportChain> {
+    return this.#get(path('audit', 'timelines', 'export', id));
   }
 
   /** The newest signed checkpoint of the log, a C2SP signed note. */

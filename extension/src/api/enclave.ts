@@ -6,9 +6,11 @@ import {
   type CellEntry,
   type Dataset,
   type Draft,
+  type ExportChain,
   type ExportRequest,
   type KeptOutput,
   type Session,
+  type TimelinePage,
   type WorkFolder
 } from './types.js';
 
@@ -103,6 +105,16 @@ export class EnclaveClient {
     return labelled(
       await json<ExportRequest>(this.#transport, { method: 'POST', path: path('exports', id, 'withdraw'), body: {} })
     );
+  }
+
+  /** All that led to the files of an own export, as far as its author may be told. */
+  exportHistory(id: string): Promise<ExportChain> {
+    return json(this.#transport, { method: 'GET', path: path('exports', id, 'history') });
+  }
+
+  /** How a notebook ran, newest first; `before`: the entry to go on from. */
+  notebookHistory(notebook: string, before: number | null): Promise<TimelinePage> {
+    return json(this.#transport, { method: 'GET', path: 'history' + query({ notebook, before }) });
   }
 
   /** The release: a zip of the approved bytes with their signed manifest. */

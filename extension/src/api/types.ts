@@ -404,6 +404,34 @@ export interface EntryPage {
   readonly size: number;
 }
 
+/** An entry in a timeline, with its text where the reader may have it. */
+export interface TimelineEntry extends Entry {
+  /** What it has to do with an export: `data`, `access`, `read`, `cell` or `export`. */
+  readonly role?: string;
+  readonly text?: {
+    readonly payload: string | null;
+    readonly payload_state: 'shown' | 'erased' | 'unreadable';
+  } | null;
+}
+
+export interface TimelinePage {
+  readonly entries: readonly TimelineEntry[];
+  readonly next: number | null;
+}
+
+/** Of what: a notebook is known by its path, and by whose it is in which project (empty: whoever, wherever). */
+export type TimelineOf =
+  | { readonly kind: 'person' | 'dataset' | 'export'; readonly name: string }
+  | { readonly kind: 'notebook'; readonly name: string; readonly user: string; readonly project: string };
+
+/** All that led to the files of an export, oldest first. */
+export interface ExportChain {
+  readonly export: { readonly id: string; readonly user: string; readonly project: string; readonly state: string };
+  readonly entries: readonly TimelineEntry[];
+  /** Whether some steps are not told to the reader. */
+  readonly left_out: boolean;
+}
+
 export interface AuditFilter {
   readonly actor: string;
   readonly action: string;

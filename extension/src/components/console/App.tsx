@@ -15,6 +15,7 @@ import { Page } from './Page.js';
 import { PolicyPage } from './Policy.js';
 import { ReidentificationsPage } from './Reidentifications.js';
 import { href, useRoute, type Route } from './route.js';
+import { TimelinesPage } from './Timelines.js';
 import { ErasuresPage, ShreddingsPage } from './TwoPeople.js';
 
 interface Place {
@@ -33,6 +34,7 @@ const PLACES: readonly Place[] = [
   { page: 'reidentifications', title: 'Re-identifications', open: () => true },
   { page: 'erasures', title: 'Erasures', open: me => me.can.administer || me.can.audit },
   { page: 'audit', title: 'Audit log', open: () => true },
+  { page: 'timelines', title: 'Timelines', open: () => true },
   { page: 'policy', title: 'Policy', open: me => me.can.administer || me.can.audit },
   { page: 'machine', title: 'Machine', open: me => me.can.administer || me.can.audit }
 ];
@@ -131,6 +133,8 @@ function Content({
       return <ErasuresPage client={client} />;
     case 'audit':
       return id === null ? <AuditPage client={client} /> : <EntryPage client={client} index={Number(id)} />;
+    case 'timelines':
+      return <TimelinesPage client={client} id={id} />;
     case 'policy':
       return <PolicyPage client={client} me={me} />;
     case 'machine':

@@ -1,12 +1,13 @@
-import { useId, useState, type JSX } from 'react';
+import { Fragment, useId, useState, type JSX } from 'react';
 import type { ConsoleClient } from '../../api/console.js';
 import { checkEntry, type InclusionProof, type Verdict } from '../../api/proof.js';
-import type { AuditFilter, CellEnd, Entry, EntryDetail } from '../../api/types.js';
+import type { AuditFilter, CellEnd, Entry, EntryDetail, TimelineOf } from '../../api/types.js';
 import { asLabel } from '../../api/types.js';
 import { Await, Button, Code, Details, Empty, Facts, LabelBadge } from '../basics.js';
 import { useAction, useLoad } from '../hooks.js';
 import { Page, Table } from './Page.js';
 import { href } from './route.js';
+import { timelineHref } from './Timelines.js';
 
 const PAGE = 50;
 const NO_FILTER: AuditFilter = { actor: '', action: '', object: '', project: '' };
@@ -176,6 +177,7 @@ export function EntryPage({ client, index }: { readonly client: ConsoleClient; r
                 ]}
               />
               {entry.detail != null && <Details values={entry.detail} />}
+              <EntryTimelines entry={entry} />
               {entry.narrowed === true && (
                 <p className="sr-Note">
                   Above the label public, what the code in a kernel can choose is not shown to its author, here as in the
@@ -201,6 +203,45 @@ export function EntryPage({ client, index }: { readonly client: ConsoleClient; r
       </Await>
     </Page>
   );
+}
+
+/** Where this entry stands among others: its person's, dataset's, notebook's or export's. */
+function EntryTimelines({ entry }: { readonly entry: Entry }): JSX.Element | null {
+  const found = timelinesOf(entry);
+  return found.length === 0 ? null : (
+    <p>
+      Timelines:{' '}
+      {found.map((of, at) => (
+        <Fragment key={of.kind}>
+          {at > 0 && ', '}
+          <a href={timelineHref(of)}>
+            {of.kind} {of.name}
+          </a>
+        </Fragment>
+      ))}
+    </p>
+  );
+}
+
+function timelinesOf(entry: Entry): readonly TimelineOf[] {
+  const found: TimelineOf[] = [];
+  const [, user] = /^user:(.+)$/.exec(entry.actor) ?? [];
+  if (user !== undefined) {
+    found.push({ kind: 'person', name: user });
+  }
+  const aboutData = /^control:(?:read|access-request|grant|dataset):/.test(entry.action);
+  const [, dataset] = aboutData ? (/^([^@]+\/[^@]+)/.exec(entry.object ?? '') ?? []) : [];
+  if (dataset !== undefined) {
+    found.push({ kind: 'dataset', name: dataset });
+  }
+  const [, made] = /^export:(.+)$/.exec(entry.object ?? '') ?? [];
+  if (made !== undefined) {
+    found.push({ kind: 'export', name: made });
+  }
+  if (entry.action.startsWith('server:') && entry.object !== null && user !== undefined) {
+    found.push({ kind: 'notebook', name: entry.object, user, project: entry.project ?? '' });
+  }
+  return found;
 }
 
 /** What became of what began: a cell without an end is what an auditor looks for. */

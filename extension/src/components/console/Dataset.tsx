@@ -7,6 +7,7 @@ import { DatasetFacts } from './Datasets.js';
 import { Unread } from './Grants.js';
 import { Page, Table } from './Page.js';
 import { href } from './route.js';
+import { timelineHref } from './Timelines.js';
 
 const BACK = { href: href('datasets'), text: 'All datasets' };
 
@@ -14,7 +15,12 @@ const BACK = { href: href('datasets'), text: 'All datasets' };
 export function DatasetPage({ client, name }: { readonly client: ConsoleClient; readonly name: string }): JSX.Element {
   const loaded = useLoad(() => client.datasetPage(name), name);
   return (
-    <Page title={loaded.value?.title ?? name} intro={<code>{name}</code>} back={BACK}>
+    <Page
+      title={loaded.value?.title ?? name}
+      intro={<code>{name}</code>}
+      back={BACK}
+      actions={<a href={timelineHref({ kind: 'dataset', name })}>Timeline of this dataset</a>}
+    >
       <Await loaded={loaded} what="the dataset">
         {page => (
           <>

@@ -9,6 +9,7 @@ import { ExportLine } from './Overview.js';
 import { Page, Table } from './Page.js';
 import { QueuePage } from './QueuePage.js';
 import { href } from './route.js';
+import { timelineHref } from './Timelines.js';
 
 export function ExportsPage({ client, me }: { readonly client: ConsoleClient; readonly me: Me }): JSX.Element {
   return (
@@ -55,6 +56,12 @@ export function ExportPage({
                     ['Label', <LabelBadge key="label" label={request.label} />],
                     ['Made from', request.sources.map(source => `${source.dataset} v${source.version}`).join(', ')],
                     ['Filled in by', request.prepared == null ? null : `code of the cell with entry ${request.prepared}; submitted by ${request.user}`],
+                    [
+                      'Where from',
+                      <a key="chain" href={timelineHref({ kind: 'export', name: request.id })}>
+                        All that led to these files
+                      </a>
+                    ],
                     ['Submitted', <Moment key="submitted" time={request.submitted_at} />],
                     ['Released', request.released_at === null ? null : <Moment key="released" time={request.released_at} />]
                   ]}
