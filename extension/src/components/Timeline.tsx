@@ -107,7 +107,7 @@ const WORDS: Readonly<Record<string, (entry: Entry) => string>> = {
   'control:export:withdraw': () => 'withdrew the export',
   'control:export:release': () => 'released the export: it is signed',
   'control:export:download': () => 'downloaded the export',
-  'control:export:view': entry => (entry.detail?.['file'] == null ? 'looked at the export' : 'opened a file of the export'),
+  'control:export:view': entry => (entry.detail?.file == null ? 'looked at the export' : 'opened a file of the export'),
   'control:export:void': () => 'sent the export back: approvals do not hold any more',
   'control:dataset:publish': entry => `published ${thing(entry)} (${text(entry, 'stage')})`,
   'control:dataset:relabel': entry => `label of ${thing(entry)}: ${text(entry, 'before')} to ${text(entry, 'after')} (${text(entry, 'stage')})`,
@@ -163,8 +163,8 @@ function facts(entry: Entry): readonly string[] {
   if (entry.action === 'control:export:draft' && Array.isArray(sources) && sources.length > 0) {
     lines.push(`Made from ${sources.join(', ')}`);
   }
-  if (entry.action === 'control:export:draft' && Array.isArray(detail['cells'])) {
-    lines.push(`Names ${count(detail['cells'].length, 'cell')}`);
+  if (entry.action === 'control:export:draft' && Array.isArray(detail.cells)) {
+    lines.push(`Names ${count(detail.cells.length, 'cell')}`);
   }
   if (entry.end?.state === 'missing') {
     lines.push(`No end. ${entry.end.why}`);

@@ -43,7 +43,8 @@ describe('the console', () => {
       'Datasets',
       'Shreddings',
       'Re-identifications',
-      'Audit log'
+      'Audit log',
+      'Timelines'
     ]);
   });
 

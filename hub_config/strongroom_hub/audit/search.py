@@ -61,8 +61,11 @@ def find(context: Context, asked: Asked, *, told: Told) -> dict[str, Any]:
     return page_of(source, told=matching, limit=asked.limit)
 
 
-def page_of(source: Iterator[tuple[int, Any]], *, told: Told, limit: int) -> dict[str, Any]:
-    """`{"entries","next"}` of what comes newest first, each with its index; None in place of what does not count."""
+def page_of(source: Iterator[tuple[int, Any]], *, told: Told, limit: int, most: int = SCANNED) -> dict[str, Any]:
+    """`{"entries","next"}` of what comes newest first, each with its index; None in place of what does not count.
+
+    It looks at `most` of them: a page may be short, or empty, and go on.
+    """
     found: list[dict[str, Any]] = []
     last: int | None = None
     scanned = 0
@@ -71,7 +74,7 @@ def page_of(source: Iterator[tuple[int, Any]], *, told: Told, limit: int) -> dic
         shown = None if entry is None else told(entry)
         if shown is not None:
             found.append(shown)
-        if len(found) == limit or scanned == SCANNED:
+        if len(found) == limit or scanned == most:
             return {"entries": found, "next": last or None}
     return {"entries": found, "next": None}
 

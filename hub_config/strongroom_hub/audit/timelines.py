@@ -37,6 +37,8 @@ BESIDE = (
 )
 """What kernels did between the cells of a notebook; such an entry names its kernel, not the notebook."""
 MOST_BESIDE = 1_000
+SCANNED = 500
+"""Entries that one page looks at: a steward may see few of a person's."""
 Found = Iterator[tuple[int, Any]]
 
 
@@ -101,7 +103,7 @@ def _about(context: Context, objects: list[str], before: int | None) -> Found:
 
 
 def _page(context: Context, reach: Reach, found: Found, part: Part) -> dict[str, Any]:
-    page = page_of(found, told=reach.told, limit=part.limit)
+    page = page_of(found, told=reach.told, limit=part.limit, most=SCANNED)
     return page | {"entries": with_ends(context, page["entries"])}
 
 
@@ -136,7 +138,7 @@ def of_notebook(context: Context, reach: Reach, book: Book, part: Part) -> dict[
         whole[entry["index"]] = entry
         return reach.told(entry)
 
-    page = page_of(newest_first(context, book.filters, part.before), told=told, limit=part.limit)
+    page = page_of(newest_first(context, book.filters, part.before), told=told, limit=part.limit, most=SCANNED)
     beside, cut = _beside(context, reach, book, page, part.before)
     shown = [one for one in page["entries"] if one["index"] >= cut] + beside
     shown.sort(key=lambda one: -int(one["index"]))

@@ -1,7 +1,7 @@
 import { useId, useState, type JSX } from 'react';
 import type { ConsoleClient } from '../../api/console.js';
 import type { TimelineOf } from '../../api/types.js';
-import { Await, Button, Facts, StateBadge } from '../basics.js';
+import { Await, Button, Empty, Facts, StateBadge } from '../basics.js';
 import { useLoad } from '../hooks.js';
 import { Timeline } from '../Timeline.js';
 import { Page } from './Page.js';
@@ -131,7 +131,25 @@ function Field({
   );
 }
 
-const TITLES = { person: 'What', dataset: 'What became of', notebook: 'How' } as const;
+/** As the page's heading. */
+function titleOf(of: TimelineOf): string {
+  switch (of.kind) {
+    case 'person':
+      return `What ${of.name} did`;
+    case 'notebook':
+      return `How ${of.name} ran`;
+    default:
+      return `What became of ${of.name}`;
+  }
+}
+
+function introOf(of: TimelineOf): string {
+  if (of.kind !== 'notebook') {
+    return 'The newest first, as far as you may see it.';
+  }
+  const whose = of.user === '' ? 'Whoever ran it' : `Run by ${of.user}`;
+  return `${whose}${of.project === '' ? '' : `, project ${of.project}`}. In the order of the runs; what its kernels did in between stands between them.`;
+}
 
 function PagedTimeline({ client, of }: { readonly client: ConsoleClient; readonly of: TimelineOf }): JSX.Element {
   const [trail, setTrail] = useState<readonly (number | null)[]>([null]);
@@ -139,22 +157,23 @@ function PagedTimeline({ client, of }: { readonly client: ConsoleClient; readonl
   const loaded = useLoad(() => client.timeline(of, before, PAGE), `${of.kind} ${of.name} ${String(before)}`);
   return (
     <Page
-      title={of.kind === 'person' ? `What ${of.name} did` : of.kind === 'notebook' ? `How ${of.name} ran` : `${TITLES.dataset} ${of.name}`}
-      intro={
-        of.kind === 'notebook'
-          ? `${of.user === '' ? 'Whoever ran it' : of.user}${of.project === '' ? '' : `, project ${of.project}`}. In the order of the runs; what its kernels did in between stands between them.`
-          : 'The newest first, as far as you may see it.'
-      }
+      title={titleOf(of)}
+      intro={introOf(of)}
       back={BACK}
     >
       <Await loaded={loaded} what="the timeline">
         {page => (
           <>
-            <Timeline
-              name={`Timeline of ${of.name}`}
-              entries={of.kind === 'notebook' ? [...page.entries].reverse() : page.entries}
-              href={index => href('audit', index)}
-            />
+            {page.entries.length === 0 && page.next !== null && (
+              <Empty>Nothing that you may see among the newest; look at older ones.</Empty>
+            )}
+            {(page.entries.length > 0 || page.next === null) && (
+              <Timeline
+                name={`Timeline of ${of.name}`}
+                entries={of.kind === 'notebook' ? [...page.entries].reverse() : page.entries}
+                href={index => href('audit', index)}
+              />
+            )}
             <div className="sr-Actions">
               <Button
                 disabled={trail.length === 1}
