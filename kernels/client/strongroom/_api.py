@@ -57,6 +57,7 @@ def open(  # noqa: A001
     columns: list[str] | None = None,
     synthetic: bool = False,
     stream: Literal[False] = False,
+    progress: bool = True,
 ) -> Dataset: ...
 @overload
 def open(  # noqa: A001
@@ -66,6 +67,7 @@ def open(  # noqa: A001
     columns: list[str] | None = None,
     synthetic: bool = False,
     stream: Literal[True],
+    progress: bool = True,
 ) -> Stream: ...
 def open(  # noqa: A001
     name: str,
@@ -74,19 +76,21 @@ def open(  # noqa: A001
     columns: list[str] | None = None,
     synthetic: bool = False,
     stream: bool = False,
+    progress: bool = True,
 ) -> Dataset | Stream:
     """Read a dataset: the newest version and all columns that you may read, unless told otherwise.
 
     `name` is "namespace/name", also with a version ("health/randhie@3") or "@latest". What you get says which version
     it is. With `synthetic` you get its synthetic twin, made-up rows of the same form, which needs no access and raises
     no label: write your code on that first. With `stream` nothing is read yet: `.iter_batches()` and `.scan()` bring it
-    in batches, for what does not fit into memory. Raises AccessDenied (with the way to ask for access), UnknownDataset
-    or Unavailable; TypeError or ValueError for what cannot be meant.
+    in batches, for what does not fit into memory. What takes longer than a second shows how far it is (`progress`).
+    Raises AccessDenied (with the way to ask for access), UnknownDataset or Unavailable; TypeError or ValueError for
+    what cannot be meant.
     """
     dataset, wanted = _names.parse(name, version)
     if stream:
-        return _stream.opened(dataset, wanted, _listed(columns), synthetic=bool(synthetic))
-    return _dataset.read(dataset, wanted, _listed(columns), synthetic=bool(synthetic))
+        return _stream.opened(dataset, wanted, _listed(columns), synthetic=bool(synthetic), progress=progress)
+    return _dataset.read(dataset, wanted, _listed(columns), synthetic=bool(synthetic), progress=progress)
 
 
 def files(name: str) -> Files:

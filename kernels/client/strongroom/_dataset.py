@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import pyarrow as pa
 
-from strongroom import _names, _used, _wire
+from strongroom import _names, _progress, _used, _wire
 from strongroom._errors import AccessDenied, StrongroomError, Unavailable, from_problem
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Dataset:
         rows: int = 100_000,
         *,
         columns: list[str] | None = None,
-        progress: bool = False,  # noqa: ARG002
+        progress: bool | None = None,  # noqa: ARG002
     ) -> Iterator[Dataset]:
         """The same data, at most `rows` rows at a time, as a stream's `iter_batches` gives it; here it is all in memory
         already, so there is no progress to show. Raises KeyError, ValueError.
@@ -95,7 +95,7 @@ class Dataset:
         table = self._table.select(part.columns)
         return (replace(part, _rows=table.slice(start, rows)) for start in range(0, table.num_rows, rows))
 
-    def scan(self, *, progress: bool = False) -> pl.LazyFrame:  # noqa: ARG002 - as a stream has it
+    def scan(self, *, progress: bool | None = None) -> pl.LazyFrame:  # noqa: ARG002 - as a stream has it
         """As a polars LazyFrame over the mapped data."""
         return self.to_polars().lazy()
 
@@ -179,13 +179,16 @@ def _of(masks: dict[str, str], columns: Sequence[str]) -> dict[str, str]:
     return {column: mask for column, mask in masks.items() if column in columns}
 
 
-def read(name: str, version: int | None, columns: list[str] | None, *, synthetic: bool = False) -> Dataset:
+def read(
+    name: str, version: int | None, columns: list[str] | None, *, synthetic: bool = False, progress: bool = True
+) -> Dataset:
     """Ask for a ticket, take the data, map it. Raises StrongroomError in words."""
     more = {"synthetic": True} if synthetic else {}
     answer = _wire.ask("open", dataset=name, version=version, columns=columns, **more)
     if answer.get("ok") is not True:
         raise from_problem(answer.get("problem"), name)
-    given, descriptor = _wire.fetch(str(answer.get("ticket", "")))
+    with _progress.waiting(name, shown=progress):
+        given, descriptor = _wire.fetch(str(answer.get("ticket", "")))
     try:
         if given.get("ok") is not True:
             raise from_problem(given.get("problem"), name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import html
 import os
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from strongroom import _names, _pushdown, _used, _wire
+from strongroom import _names, _progress, _pushdown, _used, _wire
 from strongroom._dataset import Dataset, broken, mapped
 from strongroom._errors import StrongroomError, from_problem
 
@@ -42,7 +41,10 @@ class Stream:
     Each reading (`iter_batches`, `scan().collect()`) is decided anew and is an entry of its own in the log.
     """
 
-    def __init__(self, opened: dict[str, Any], columns: list[str] | None, synthetic: bool) -> None:
+    def __init__(
+        self, opened: dict[str, Any], columns: list[str] | None, synthetic: bool, *, progress: bool = True
+    ) -> None:
+        self._progress = progress
         self.name = str(opened.get("dataset"))
         self.version = int(opened.get("version", 0))
         self.label = str(opened.get("label", "secret"))
@@ -62,13 +64,13 @@ class Stream:
         return self._waiting.empty.schema
 
     def iter_batches(
-        self, rows: int = ROWS, *, columns: list[str] | None = None, progress: bool = True
+        self, rows: int = ROWS, *, columns: list[str] | None = None, progress: bool | None = None
     ) -> Iterator[Dataset]:
         """The data in order, at most `rows` rows at a time; each batch is what `open` gives: `.to_pandas()`,
         `.to_polars()`, `.arrow()`, `.duckdb()`. With `columns`, those only.
 
         A batch lies in the vault's memory for as long as you keep it: keep what you made of it instead. Leaving the
-        loop ends the reading. With `progress` a line tells how far it is when that takes longer. Raises
+        loop ends the reading. A bar tells how far it is when that takes longer, unless `progress` is False. Raises
         StrongroomError (also in the midst, when access ends), KeyError, ValueError.
         """
         if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
@@ -79,7 +81,7 @@ class Stream:
         _used.touch(self.name, columns if columns is not None else self.columns)
         return self._batches({"rows": rows, "columns": columns, "where": [], "limit": None}, progress=progress)
 
-    def scan(self, *, progress: bool = True) -> pl.LazyFrame:
+    def scan(self, *, progress: bool | None = None) -> pl.LazyFrame:
         """As a polars LazyFrame: only the columns that a query needs are read, simple conditions and `head` are applied
         before the rows come here, and the rows come in batches. Raises StrongroomError, here and in `collect`.
         """
@@ -106,9 +108,11 @@ class Stream:
 
         return register_io_source(source, schema=schema)
 
-    def _batches(self, wish: dict[str, Any], *, progress: bool) -> Iterator[Dataset]:
+    def _batches(self, wish: dict[str, Any], *, progress: bool | None) -> Iterator[Dataset]:
         line = self._line()
-        bar = _Progress(self.name, line.of if not wish["where"] else None, shown=progress)
+        shown = self._progress if progress is None else progress
+        bar = _progress.Progress(self.name, line.of if not wish["where"] else None, shown=shown)
+        whole = False
         try:
             while (table := line.next(wish)) is not None:
                 bar.add(table.num_rows)
@@ -116,9 +120,10 @@ class Stream:
                 del table  # whoever reads decides how long a batch is kept
                 yield batch
                 del batch
+            whole = True
         finally:
             line.close()
-            bar.close()
+            bar.close(whole=whole)
 
     def _batch(self, table: pa.Table, held: Any) -> Dataset:
         masked = {column: mask for column, mask in self.masked.items() if column in table.column_names}
@@ -173,10 +178,12 @@ class Stream:
         ]
 
 
-def opened(name: str, version: int | None, columns: list[str] | None, *, synthetic: bool) -> Stream:
+def opened(
+    name: str, version: int | None, columns: list[str] | None, *, synthetic: bool, progress: bool = True
+) -> Stream:
     """Ask whether it may be read; nothing is read yet. Raises StrongroomError."""
     answer = _ask(name, version, columns, synthetic=synthetic)
-    stream = Stream(answer, columns, synthetic)
+    stream = Stream(answer, columns, synthetic, progress=progress)
     _used.opened(stream.name, stream.columns)
     if columns is not None:
         _used.touch(stream.name, columns)
@@ -245,38 +252,3 @@ class _Line:
 
     def close(self) -> None:
         self._line.close()
-
-
-class _Progress:
-    """One line on the error stream, once a reading takes longer; it counts as output, so it is written rarely."""
-
-    _AFTER, _EVERY = 2.0, 2.0
-
-    def __init__(self, name: str, of: int | None, *, shown: bool) -> None:
-        self._name = name
-        self._of = of
-        self._shown = shown
-        self._rows = 0
-        self._began = self._last = time.monotonic()
-        self._wrote = False
-
-    def add(self, rows: int) -> None:
-        self._rows += rows
-        now = time.monotonic()
-        if self._shown and now - self._began > self._AFTER and now - self._last > self._EVERY:
-            self._last = now
-            self._write(now)
-
-    def close(self) -> None:
-        if self._wrote:
-            self._write(time.monotonic())
-            print(file=sys.stderr)  # noqa: T201 - what a person watches
-
-    def _write(self, now: float) -> None:
-        self._wrote = True
-        speed = self._rows / max(now - self._began, 0.001)
-        done = f"{self._rows:,} rows"
-        if self._of:
-            share = min(1.0, self._rows / self._of)
-            done = f"[{'#' * int(20 * share):<20}] {share:.0%} of {self._of:,} rows"
-        print(f"\r{self._name}: {done}, {speed:,.0f} a second", end="", file=sys.stderr, flush=True)  # noqa: T201
