@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { checkEntry, isIncluded } from '../../src/api/proof.js';
+import published from '../../../tests/vectors/merkle-published.json' with { type: 'json' };
 import vectors from '../../../tests/vectors/merkle.json' with { type: 'json' };
 import { PROVEN } from '../world.js';
 
@@ -42,6 +43,18 @@ describe('isIncluded', () => {
 describe('checkEntry', () => {
   const { entry, proof } = PROVEN;
   const leaf = proof.leaf ?? '';
+
+  it.each(published.inclusion)('agrees with those who publish logs: $name', async one => {
+    const shown = { ...entry, index: one.leafIdx, narrowed: true };
+    const told = {
+      index: one.leafIdx,
+      size: one.treeSize,
+      leaf_hash: one.leafHash,
+      hashes: one.proof ?? [],
+      checkpoint: `log\n${one.treeSize}\n${one.root}\n`
+    };
+    expect((await checkEntry(shown, told)).ok).toBe(!one.wantErr);
+  });
 
   it('finds an entry of a real log in its checkpoint', async () => {
     expect(await checkEntry(entry, proof)).toEqual({

@@ -221,7 +221,7 @@ def consistency_proof(old: int, new: int, node_at: NodeAt) -> list[bytes]:
 
 def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes], root: bytes) -> bool:
     """Whether `proof` shows that the leaf hash `leaf` is number `index` of the tree (RFC 9162, 2.1.3.2)."""
-    if not 0 <= index < size:
+    if not 0 <= index < size or not _are_hashes(leaf, root, *proof):
         return False
     place, last, node = index, size - 1, leaf
     for step in proof:
@@ -238,11 +238,16 @@ def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes],
 
 
 def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]) -> bool:
-    """Whether `proof` shows that the old tree is a prefix of the new one (RFC 9162, 2.1.4.2)."""
+    """Whether `proof` shows that the old tree is a prefix of the new one (RFC 9162, 2.1.4.2).
+
+    The empty tree is one of every tree, as C2SP tlog-witness has it; RFC 9162 says nothing of it.
+    """
     if not 0 <= old <= new:
         return False
     if old == new:
-        return not proof and old_root == new_root
+        return not proof and old_root == new_root and (old > 0 or old_root == EMPTY_ROOT)
+    if not _are_hashes(old_root, new_root, *proof):
+        return False
     if old == 0:
         return not proof and old_root == EMPTY_ROOT
     steps = [old_root, *proof] if old & (old - 1) == 0 else list(proof)
@@ -263,3 +268,8 @@ def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, pro
             second = node_hash(second, step)
         place, last = place >> 1, last >> 1
     return last == 0 and first == old_root and second == new_root
+
+
+def _are_hashes(*values: bytes) -> bool:
+    """Joined, two values of other lengths could be read as two others."""
+    return all(len(value) == HASH_BYTES for value in values)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymerkle import InmemoryTree
-from strongroom_hub.audit import tree
+from strongroom_hub.audit import standalone, tree
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "merkle.json").read_text(encoding="utf-8"))
+PUBLISHED = json.loads((Path(__file__).parents[2] / "vectors" / "merkle-published.json").read_text(encoding="utf-8"))
 leaves_st = st.lists(st.binary(max_size=8), min_size=1, max_size=40)
 
 
@@ -98,6 +101,36 @@ def test_consistency_vectors(case: dict[str, object]) -> None:
     leaves = [bytes.fromhex(value) for value in VECTORS["leaves"]]
     proof = tree.consistency_proof(case["old"], case["new"], nodes(leaves))  # type: ignore[arg-type]
     assert [value.hex() for value in proof] == case["proof"]
+
+
+def published(kind: str) -> pytest.MarkDecorator:
+    """The cases that transparency-dev/merkle tests its own verifier with, right ones and many kinds of wrong ones."""
+    return pytest.mark.parametrize("case", PUBLISHED[kind], ids=lambda case: case["name"])
+
+
+def hashes(case: dict[str, Any]) -> list[bytes]:
+    return [base64.b64decode(value) for value in case["proof"] or []]
+
+
+@published("inclusion")
+def test_published_inclusion_proofs(case: dict[str, Any]) -> None:
+    leaf, root = base64.b64decode(case["leafHash"] or ""), base64.b64decode(case["root"] or "")
+    index, size, path = case["leafIdx"], case["treeSize"], hashes(case)
+    assert tree.verify_inclusion(index, size, leaf, path, root) is not case["wantErr"]
+    if index < size and {len(value) for value in (leaf, root, *path)} == {32}:  # as who calls it makes sure
+        assert (standalone.root_from_path(index, size, leaf, path) == root) is not case["wantErr"]
+
+
+@published("consistency")
+def test_published_consistency_proofs(case: dict[str, Any]) -> None:
+    before, after = base64.b64decode(case["root1"] or ""), base64.b64decode(case["root2"] or "")
+    told = tree.verify_consistency(case["size1"], case["size2"], before, after, hashes(case))
+    assert told is not case["wantErr"]
+
+
+def test_all_published_proofs_are_there() -> None:
+    assert [len(PUBLISHED[kind]) for kind in ("inclusion", "consistency")] == [98, 98]
+    assert {case["wantErr"] for case in PUBLISHED["inclusion"] + PUBLISHED["consistency"]} == {True, False}
 
 
 @settings(max_examples=30, deadline=None)
