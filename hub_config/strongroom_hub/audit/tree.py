@@ -242,17 +242,17 @@ def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, pro
 
     The empty tree is one of every tree, as C2SP tlog-witness has it; RFC 9162 says nothing of it.
     """
-    if not 0 <= old <= new:
-        return False
     if old == new:
-        return not proof and old_root == new_root and (old > 0 or old_root == EMPTY_ROOT)
-    if not _are_hashes(old_root, new_root, *proof):
+        return old >= 0 and not proof and old_root == new_root and (old > 0 or old_root == EMPTY_ROOT)
+    if not 0 <= old < new or not _are_hashes(old_root, new_root, *proof):
         return False
-    if old == 0:
-        return not proof and old_root == EMPTY_ROOT
+    if old == 0 or not proof:
+        return old == 0 and not proof and old_root == EMPTY_ROOT
+    return _grows(old, new, old_root, new_root, proof)
+
+
+def _grows(old: int, new: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]) -> bool:
     steps = [old_root, *proof] if old & (old - 1) == 0 else list(proof)
-    if not steps or not proof:
-        return False
     place, last = old - 1, new - 1
     while place & 1:
         place, last = place >> 1, last >> 1
