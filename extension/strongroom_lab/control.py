@@ -106,6 +106,11 @@ class Control:
             if not told.get("ok"):
                 app_log.error("control refused the end of a cell: %s", Problem.from_json(told.get("problem")).title)
 
+    async def prove_cell(self, entry: int, since: int | None) -> dict[str, Any]:
+        """Proof that a begin is in the log, and that the log goes on from the one of `since` entries."""
+        asked = "" if since is None else f"?since={since}"
+        return await self._call("GET", f"audit/entries/{entry}{asked}")
+
     async def report_violation(self, kernel: str, kind: str, counts: dict[str, int], text: str) -> dict[str, Any]:
         """Record what a kernel tried or ran into; `kind`: syscall, limit, start, message or rate."""
         body = {"kernel": kernel, "kind": kind, "counts": counts, "text": text}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 import zipfile
 from collections.abc import Awaitable, Callable
 from functools import wraps
@@ -31,6 +32,7 @@ HEARTBEAT = 15.0
 CHUNK = 1 << 20
 CELLS_SENT = 500
 _ID = r"(?P<identifier>[A-Za-z0-9_-]{1,64})"
+_NUMBER = re.compile(r"[0-9]{1,15}")
 _DATASET = r"(?P<dataset>[a-z0-9][a-z0-9_-]{0,62}/[a-z0-9][a-z0-9_-]{0,62})"
 
 Verb = Callable[..., Awaitable[None]]
@@ -103,7 +105,12 @@ class Session(Handler):
         session = await self.workspace.control.session()
         self.workspace.learn(session, mark)
         server = self.server
-        own = {"console_url": server.console_url, "weaker": server.weaker, "profile": server.profile}
+        own = {
+            "console_url": server.console_url,
+            "weaker": server.weaker,
+            "profile": server.profile,
+            "log_key": server.log_key,
+        }
         self.answer({**session, **self.workspace.label_event(), **own})
 
 
@@ -456,6 +463,18 @@ class Cells(Handler):
         self.answer({"cells": self.workspace.cells(self.get_query_argument("notebook", ""))})
 
 
+class CellProof(Handler):
+    """What the page checks before it says that a cell is in the log. Control tells it; it is passed on as it comes."""
+
+    @web.authenticated
+    @spoken
+    async def get(self, entry: str) -> None:
+        since = self.get_query_argument("since", "")
+        if since and not _NUMBER.fullmatch(since):
+            raise Problem(400, "bad-request", "Not understood", "`since` is a number of entries.")
+        self.answer(await self.workspace.control.prove_cell(int(entry), int(since) if since else None))
+
+
 class Frame(Handler):
     """The document that draws one kind of interactive output: a library, and no data. At public alone."""
 
@@ -532,6 +551,7 @@ def routes(
         ("withheld", WithheldOutputs),
         ("withheld/review", ReviewWithheld),
         ("cells", Cells),
+        (rf"cells/(?P<entry>{_NUMBER.pattern})/proof", CellProof),
     ]
     shared = {"settings": settings, "workspace": workspace, "vault": vault}
     return [

@@ -288,7 +288,7 @@ class Sessions(SessionManager):
 
     def _note(self, kernel_id: Any, path: Any) -> None:
         if isinstance(kernel_id, str) and isinstance(path, str):
-            self._workspace.notebooks[kernel_id] = path[:1024]
+            self._workspace.rename(kernel_id, path[:1024])
 
 
 def minute(moment: datetime) -> datetime:

@@ -37,6 +37,8 @@ class Settings:
     credential: str = field(repr=False)
     weaker: tuple[str, ...] = ()
     """What this machine lacks, in sentences for people."""
+    log_key: str = ""
+    """The audit log's public key, as the hub's set-up wrote it: pages check with it what control tells of the log."""
     profile: dict[str, Any] | None = None
     """The limits of this server's kernels (wire formats, section 9), for people to see."""
 
@@ -79,5 +81,6 @@ class Settings:
             data_dir=Path(environment.get("JUPYTER_DATA_DIR") or run_dir / "jupyter" / "data"),
             credential=credential,
             weaker=tuple(json.loads(environment.get("STRONGROOM_WEAKER") or "[]")),
+            log_key=environment.get("STRONGROOM_LOG_KEY", ""),
             profile=json.loads(environment.get("STRONGROOM_PROFILE") or "null"),
         )

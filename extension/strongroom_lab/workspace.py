@@ -299,13 +299,27 @@ class Workspace:
             with contextlib.suppress(asyncio.QueueFull):
                 queue.put_nowait((event, data))
 
-    def remember_cell(self, notebook: str, cell: str, entry: int) -> None:
+    def remember_cell(self, notebook: str, cell: str, entry: int, checkpoint: str | None) -> dict[str, Any]:
+        """Note a cell that was recorded; returns its seal. `checkpoint`: the log's, which covers the entry.
+
+        All of it is known before the cell runs, so nothing of it is the kernel's choice.
+        """
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self._cells.append((notebook, {"cell": cell, "entry": entry, "time": now}))
+        seal = {"entry": entry, "time": now, "checkpoint": checkpoint}
+        self._cells.append((notebook, {"cell": cell, **seal}))
+        return seal
 
     def cells(self, notebook: str) -> list[dict[str, Any]]:
-        """The recorded cells of one notebook in this server's life, oldest first."""
-        return [cell for path, cell in self._cells if path == notebook]
+        """The last run of each cell of one notebook in this server's life."""
+        return list({cell["cell"]: cell for path, cell in self._cells if path == notebook and cell["cell"]}.values())
+
+    def rename(self, kernel: str, notebook: str) -> None:
+        """A kernel's notebook has another path from now on; the cells that ran in it go along."""
+        before = self.notebooks.get(kernel, notebook)
+        self.notebooks[kernel] = notebook
+        if before not in {"", notebook}:
+            moved = ((notebook if path == before else path, cell) for path, cell in self._cells)
+            self._cells = deque(moved, maxlen=CELLS_KEPT)
 
     def entries(self) -> list[int]:
         """The entries of all cells in this server's life, oldest first."""

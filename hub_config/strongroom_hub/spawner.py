@@ -23,6 +23,7 @@ from jupyterhub.utils import random_port, url_path_join
 from traitlets import Instance as InstanceOf
 
 from strongroom_hub import pages, run_as, run_folders
+from strongroom_hub.audit.keys import VERIFIER_KEY
 from strongroom_hub.config import Instance
 from strongroom_hub.ground import Ground, private_folder
 from strongroom_hub.internal import ControlClient
@@ -178,7 +179,16 @@ class StrongroomSpawner(LocalProcessSpawner):
             "STRONGROOM_PROFILES": json.dumps(grant["profiles"]),
             "STRONGROOM_KERNEL_PREFIX": place.kernel_prefix,
             "STRONGROOM_CONSOLE_URL": console,
+            "STRONGROOM_LOG_KEY": self._log_key(),
         }
+
+    def _log_key(self) -> str:
+        """Of the audit log; empty where the file is gone: then pages say that they cannot check, and cells run."""
+        try:
+            return (self.place.public_dir / VERIFIER_KEY).read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            self.log.error("servers are started without the audit log's public key: %s", error)  # noqa: TRY400 - words suffice
+            return ""
 
     def options_from_form(self, form_data: dict[str, Any]) -> dict[str, Any]:
         """The profile that somebody chose; control decides whether they may have it."""

@@ -47,6 +47,8 @@ FREE = {
     "rule": "O1 (policy.csv:27)",
     "text": "public: no limit",
 }
+CHECKPOINT = "log.test/1\n9\nAAAA\n\n\N{EM DASH} log.test/1 AAAA\n"
+"""As long as nobody checks it."""
 REVOKED = {**GUARDED, "allowed": False, "text": "The grant was revoked."}
 
 
@@ -194,7 +196,8 @@ class StandIn:
             self.sources = [{"dataset": body["dataset"], "version": 1}]
             read = {"ticket": "TICKET", "dataset": body["dataset"], "version": 1, "columns": ["a"], "masked": {}}
             return 200, {**read, **self.state(), "entry": self.entries}
-        return 200, {"entry": self.entries, **self.state()}
+        checkpoint = {"checkpoint": CHECKPOINT} if name == "begin cell" else {}
+        return 200, {"entry": self.entries, **checkpoint, **self.state()}
 
 
 def own(path: Path) -> None:
@@ -362,6 +365,7 @@ def environment(root: Path, prefix: str, port: int, token: str) -> dict[str, str
         "STRONGROOM_WORK": str(root / "work"),
         "STRONGROOM_KERNEL_PREFIX": prefix,
         "STRONGROOM_CONSOLE_URL": "/services/control/",
+        "STRONGROOM_LOG_KEY": "log.test/1+00000000+AQ==",
     }
 
 

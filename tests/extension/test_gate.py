@@ -13,8 +13,9 @@ from strongroom_lab.gate.life import LARGEST_MESSAGE
 from strongroom_lab.mime import WITHHELD
 from strongroom_lab.workspace import LIMITED_STEP
 
-from tests.extension.conftest import FREE, GUARDED, REVOKED, Lab, of_type, text_of
+from tests.extension.conftest import CHECKPOINT, FREE, GUARDED, REVOKED, Lab, of_type, text_of
 
+CELLS = "strongroom/api/cells?notebook="
 REFUSAL = {
     "type": "urn:strongroom:problem:audit",
     "title": "The audit log cannot be written",
@@ -54,8 +55,33 @@ async def test_a_cell_is_recorded_runs_and_ends(lab: Lab) -> None:
     assert end["status"] == "ok"
     assert end["shown"] == stamp["shown"]
     assert {output["mime"] for output in end["outputs"]} == {"application/vnd.jupyter.stdout", "text/plain"}
-    cells = lab.call("GET", "strongroom/api/cells?notebook=study/a.ipynb").json()["cells"]
-    assert [(cell["cell"], cell["entry"]) for cell in cells][-1] == ("cell-1", stamp["entry"])
+    cells = lab.call("GET", CELLS + "study/a.ipynb").json()["cells"]
+    assert cells == [{"cell": "cell-1"} | {name: stamp[name] for name in ("entry", "time", "checkpoint")}]
+    # It is of the moment in which the cell was recorded, and the note is control's.
+    assert stamp["checkpoint"] == CHECKPOINT
+    assert stamp["time"] < of_type(messages, "execute_input")[0]["header"]["date"]
+
+
+async def test_the_seals_of_a_notebook_go_where_it_goes(lab: Lab) -> None:
+    kernel = lab.start_kernel("moved/before.ipynb")
+    async with lab.page(kernel) as page:
+        await page.run("1", metadata={"cellId": "one"})
+        await page.run("2", metadata={"cellId": "two"})
+        await page.run("3", metadata={"cellId": "one"})
+    [session] = [one for one in lab.call("GET", "api/sessions").json() if one["kernel"]["id"] == kernel]
+    assert lab.call("PATCH", f"api/sessions/{session['id']}", json={"path": "moved/after.ipynb"}).status_code == 200
+    entries = [begun["entry"] for begun in lab.call("GET", CELLS + "moved/after.ipynb").json()["cells"]]
+    assert len(entries) == 2, "the last run of each cell"
+    assert entries[0] > entries[1]
+    assert lab.call("GET", CELLS + "moved/before.ipynb").json() == {"cells": []}
+
+
+async def test_what_control_does_not_sign_is_no_checkpoint(lab: Lab) -> None:
+    for told in (7, None, "x" * 5000, ["n"]):
+        lab.control.answers["begin cell"] = {"entry": 5, "checkpoint": told, **lab.control.state()}
+        async with lab.page(lab.start_kernel("unsigned.ipynb")) as page:
+            [reply] = of_type(await page.run("1"), "execute_reply")
+        assert reply["metadata"]["strongroom"]["checkpoint"] is None
 
 
 async def test_kernel_start_is_recorded_first_and_refused_without_it(lab: Lab) -> None:
@@ -696,9 +722,9 @@ async def told_at_secret(lab: Lab, notebook: str, code: str) -> list[dict[str, o
         data = message["content"].get("data", {})  # type: ignore[attr-defined]
         if WITHHELD in data:
             text = text.replace(data[WITHHELD]["id"], "ID")
-        entry = message["metadata"].get("strongroom", {}).get("entry")  # type: ignore[attr-defined]
-        if entry is not None:
-            text = text.replace(f'"entry": {entry}', '"entry": 0')
+        seal = message["metadata"].get("strongroom")  # type: ignore[attr-defined]
+        if seal is not None:
+            text = text.replace(f'"entry": {seal["entry"]}', '"entry": 0').replace(seal["time"], "TIME")
     found: list[dict[str, object]] = json.loads(re.sub(r"strongroom-notice-\d+", "notice", text))
     return found
 

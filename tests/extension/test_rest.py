@@ -24,8 +24,26 @@ def test_session_and_catalogue(lab: Lab) -> None:
     assert session["user"] == "analyst"
     assert session["label"] == "public"
     assert session["console_url"] == "/services/control/"
+    assert session["log_key"] == "log.test/1+00000000+AQ=="
     lab.control.answers["GET catalog"] = {"datasets": [{"name": "health/randhie"}]}
     assert lab.call("GET", "strongroom/api/datasets").json() == {"datasets": [{"name": "health/randhie", "used": []}]}
+
+
+def test_the_proof_of_a_cell_is_passed_on_as_control_tells_it(lab: Lab) -> None:
+    told = {"proof": {"index": 7, "leaf": "e30="}, "consistency": ["AAAA"]}
+    for query in ("", "?since=12"):
+        lab.control.answers["GET audit/entries/ENTRY"] = told
+        assert lab.call("GET", f"strongroom/api/cells/7/proof{query}").json() == told
+    problem = {"title": "The log does not show this run", "status": 404, "detail": "No.", "why": [], "next": "Tell."}
+    lab.control.refuse["GET audit/entries/ENTRY"] = problem
+    refused = lab.call("GET", "strongroom/api/cells/8/proof")
+    assert (refused.status_code, refused.json()["title"]) == (404, problem["title"])
+    asked = len(lab.control.calls)
+    for path in ("7/proof?since=-1", "7/proof?since=1%26x=1", "7/proof?since=1e3", "7/proof?since=\u0661"):
+        assert lab.call("GET", f"strongroom/api/cells/{path}").status_code == 400
+    for path in ("x/proof", "-1/proof", "7%2f..%2f8/proof", f"{10**15}/proof", "7"):
+        assert lab.call("GET", f"strongroom/api/cells/{path}").status_code == 404
+    assert len(lab.control.calls) == asked
 
 
 def test_the_profile_of_a_dataset_is_controls(lab: Lab) -> None:

@@ -73,7 +73,7 @@ def test_every_handler_was_decided_on(lab: Lab) -> None:
     assert "FOUND" in log, log
     names = set(json.loads(log.split("FOUND", 1)[1].splitlines()[0]))
     own_names = {name for name in names if name.startswith(routes.OWN)}
-    assert len(own_names) == 19
+    assert len(own_names) == 20
     assert names - own_names - routes.OPEN.keys() - routes.TOKEN_LOGIN.keys() - routes.CLOSED == set()
 
 
@@ -114,7 +114,17 @@ async def test_events_are_a_dead_end(lab: Lab) -> None:
 
 
 def test_without_login_nothing_answers(lab: Lab) -> None:
-    for path in ("session", "stream", "datasets", "access-requests", "work", "exports", "cells", "withheld"):
+    for path in (
+        "session",
+        "stream",
+        "datasets",
+        "access-requests",
+        "work",
+        "exports",
+        "cells",
+        "cells/1/proof",
+        "withheld",
+    ):
         assert httpx.get(lab.url + "strongroom/api/" + path, trust_env=False).status_code == 403
     assert httpx.get(lab.url + "api/kernels", trust_env=False).status_code == 403
 

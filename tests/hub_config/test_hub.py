@@ -25,6 +25,7 @@ from strongroom_hub.tour.person import Person, TourError
 
 pytestmark = pytest.mark.e2e
 
+LOG_KEY = "log.test/1+00000000+AQ=="
 STANDINS = Path(__file__).parent / "standins"
 AS_ROOT = os.geteuid() == 0
 PATIENCE = 30
@@ -73,6 +74,7 @@ def new_instance():
 @pytest.fixture(scope="module")
 def running():
     with new_instance() as instance, StandInInstance(instance) as running:
+        (instance.public_dir / "log.vkey").write_text(LOG_KEY + "\n", encoding="ascii")
         yield running
 
 
@@ -217,6 +219,7 @@ def test_environment_is_built_from_nothing(running, seen):
     for file in (running.instance.hub_token_file, running.instance.operator_token_file):
         assert file.read_text(encoding="ascii").strip() not in json.dumps(seen)
     assert "CONFIGPROXY_AUTH_TOKEN" not in environment
+    assert environment["STRONGROOM_LOG_KEY"] == LOG_KEY
 
 
 def test_the_credential_comes_in_a_file_of_the_servers_own(seen):

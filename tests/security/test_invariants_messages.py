@@ -7,6 +7,8 @@ import time
 from typing import Any
 
 import pytest
+from strongroom_hub.audit.keys import VERIFIER_KEY
+from strongroom_hub.audit.note import VerifierKey, open_checkpoint
 from strongroom_hub.tour.notebook import Notebook
 from strongroom_lab.workspace import LIMITED_STEP
 
@@ -99,7 +101,7 @@ def reply_in(frames: list[str]) -> dict[str, Any]:
     return dict(reply)
 
 
-def test_nothing_is_smuggled_beside_the_schema(confidential):
+def test_nothing_is_smuggled_beside_the_schema(running, confidential):
     with Notebook(confidential, "smuggle.ipynb") as notebook:
         frames = all_frames(notebook, SMUGGLE)
     errors = [frame[:2000] for frame in frames if '"msg_type":"error"' in frame.replace(" ", "")]
@@ -111,7 +113,9 @@ def test_nothing_is_smuggled_beside_the_schema(confidential):
     assert seal["label"] == "confidential"
     assert seal["entry"] > 1
     assert set(reply["metadata"]) == {"strongroom"}
-    assert set(seal) == {"entry", "label", "shown", "withheld"}
+    assert set(seal) == {"entry", "label", "shown", "withheld", "time", "checkpoint"}
+    verifier = VerifierKey.parse((running.instance.public_dir / VERIFIER_KEY).read_text(encoding="ascii"))
+    assert open_checkpoint(seal["checkpoint"], verifier).size > seal["entry"]
     assert seal["withheld"] < CELL_BUDGET, "the budget stopped what the schema should have"
 
 

@@ -1,4 +1,5 @@
 import type { ToldProfile } from './catalogue.js';
+import type { RunProof } from './proof.js';
 import { bytes, json, path, query, type Transport } from './transport.js';
 import {
   asLabel,
@@ -128,6 +129,12 @@ export class EnclaveClient {
       path: 'cells' + query({ notebook })
     });
     return answer.cells;
+  }
+
+  /** That the log holds a run, and that it goes on from the log of `since` entries. Looking is itself recorded. */
+  cellProof(entry: number, since: number | null): Promise<RunProof> {
+    const asked = since === null ? '' : query({ since: String(since) });
+    return json(this.#transport, { method: 'GET', path: path('cells', String(entry), 'proof') + asked });
   }
 }
 

@@ -26,6 +26,7 @@ export type Verdict =
 
 const FIELDS = ['index', 'time', 'action', 'actor', 'project', 'server', 'kernel', 'object', 'label', 'sources', 'detail'] as const;
 const HASH_BYTES = 32;
+const ID_BYTES = 4;
 
 /**
  * Whether what is shown of an entry is the leaf, and the leaf is in the tree whose root the checkpoint names.
@@ -60,6 +61,88 @@ export async function checkEntry(shown: Entry, proof: InclusionProof): Promise<V
 function differences(leaf: Uint8Array, shown: Entry): readonly string[] {
   const said = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(leaf)) as Record<string, unknown>;
   return FIELDS.filter(name => JSON.stringify(said[name]) !== JSON.stringify(shown[name]));
+}
+
+/** A run as the gate told of it, and whose it is. */
+export interface ShownRun {
+  readonly entry: number;
+  /** The signed note that covered the entry when the cell began; null where none was told. */
+  readonly checkpoint: string | null;
+  readonly cell: string;
+  readonly user: string;
+  readonly project: string;
+}
+
+/** What the server tells of a run: believed in nothing. */
+export interface RunProof {
+  readonly proof: InclusionProof;
+  /** Base64: from the log that the run's checkpoint signed to that of `proof`. */
+  readonly consistency: readonly string[];
+}
+
+export type RunVerdict =
+  | { readonly state: 'verified'; readonly time: string; readonly key: string; readonly now: Head; readonly then: Head | null }
+  | { readonly state: 'failed'; readonly why: string }
+  | { readonly state: 'unknown'; readonly why: string };
+
+/**
+ * Whether the log whose public key is `vkey` holds the run: the leaf is that of this cell, person and project, leads to the
+ * root of a checkpoint that the key signed, and that log goes on from the one that was signed when the cell began.
+ */
+export async function checkRun(run: ShownRun, { proof, consistency }: RunProof, vkey: string): Promise<RunVerdict> {
+  try {
+    if (!('subtle' in crypto)) {
+      throw new CannotCheck('the page was not loaded over https');
+    }
+    const key = await readKey(vkey);
+    const now = await openCheckpoint(proof.checkpoint, key);
+    const then = run.checkpoint === null ? null : await openCheckpoint(run.checkpoint, key);
+    if (then !== null && then.size <= run.entry) {
+      return { state: 'failed', why: 'The checkpoint that came with this run does not cover it.' };
+    }
+    if (then !== null && now.size < then.size) {
+      return { state: 'failed', why: `The log has ${now.size} entries; it had ${then.size} when this cell ran.` };
+    }
+    const root = bytesOf(now.root);
+    if (then !== null && !(await isExtended(then.size, now.size, bytesOf(then.root), root, consistency.map(bytesOf)))) {
+      return { state: 'failed', why: 'The log is not the one that it was when this cell ran: its history was changed.' };
+    }
+    const leaf = bytesOf(proof.leaf ?? '');
+    if (!(await isIncluded(run.entry, now.size, leaf, proof.hashes.map(bytesOf), root))) {
+      return { state: 'failed', why: `What is told of entry ${run.entry} is not what the log holds.` };
+    }
+    const said = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(leaf)) as Leaf;
+    const differing = aboutAnother(run, said);
+    if (differing.length > 0) {
+      return { state: 'failed', why: `Entry ${run.entry} of the log is about another ${differing.join(', ')}.` };
+    }
+    return { state: 'verified', time: said.time, key: key.name, now, then };
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    return error instanceof CannotCheck
+      ? { state: 'unknown', why: `It cannot be checked here: ${why}.` }
+      : { state: 'failed', why: `The proof cannot be read: ${why}.` };
+  }
+}
+
+interface Leaf {
+  readonly index: number;
+  readonly time: string;
+  readonly action: string;
+  readonly actor: string;
+  readonly project: string | null;
+  readonly detail: { readonly cell?: string | null };
+}
+
+function aboutAnother(run: ShownRun, said: Leaf): readonly string[] {
+  const wanted = [
+    ['number', said.index, run.entry],
+    ['action', said.action, 'server:cell:begin'],
+    ['person', said.actor, `user:${run.user}`],
+    ['project', said.project, run.project],
+    ['cell', said.detail.cell, run.cell]
+  ] as const;
+  return wanted.filter(([, is, expected]) => is !== expected).map(([name]) => name);
 }
 
 /** Whether `hashes` lead from the bytes `leaf`, number `index`, to the root of a tree of `size` (RFC 9162, 2.1.3.2). */
@@ -106,11 +189,111 @@ async function leadsTo(
     place = Math.floor(place / 2);
     last = Math.floor(last / 2);
   }
-  return last === 0 && node.every((value, at) => value === root[at]);
+  return last === 0 && equal(node, root);
 }
 
-/** Size and root (base64) of a checkpoint. Throws for what is none. */
-function headOf(note: string): { readonly size: number; readonly root: string } {
+/** Whether `hashes` show that the tree of `old` leaves is the beginning of that of `size` (RFC 9162, 2.1.4.2). */
+export async function isExtended(
+  old: number,
+  size: number,
+  oldRoot: Uint8Array,
+  root: Uint8Array,
+  hashes: readonly Uint8Array[]
+): Promise<boolean> {
+  if (!Number.isSafeInteger(old) || !Number.isSafeInteger(size) || old < 1 || old > size) {
+    return false;
+  }
+  if ([...hashes, oldRoot, root].some(hash => hash.length !== HASH_BYTES)) {
+    return false;
+  }
+  if (old === size) {
+    return hashes.length === 0 && equal(oldRoot, root);
+  }
+  if (hashes.length === 0) {
+    return false;
+  }
+  let place = old - 1;
+  let last = size - 1;
+  while (place % 2 === 1) {
+    place = Math.floor(place / 2);
+    last = Math.floor(last / 2);
+  }
+  // Where the old tree is one whole subtree its root is the first step, and left out.
+  const [first, ...steps] = place === 0 ? [oldRoot, ...hashes] : hashes;
+  let before = first ?? oldRoot;
+  let after = before;
+  for (const step of steps) {
+    if (last === 0) {
+      return false;
+    }
+    if (place % 2 === 1 || place === last) {
+      before = await digest([1], step, before);
+      after = await digest([1], step, after);
+      while (place % 2 === 0 && place > 0) {
+        place /= 2;
+        last = Math.floor(last / 2);
+      }
+    } else {
+      after = await digest([1], after, step);
+    }
+    place = Math.floor(place / 2);
+    last = Math.floor(last / 2);
+  }
+  return last === 0 && equal(before, oldRoot) && equal(after, root);
+}
+
+/** What a checkpoint says: so many entries, this root (base64). */
+export interface Head {
+  readonly size: number;
+  readonly root: string;
+}
+
+/** This browser lacks what a check needs: nothing is known then, neither good nor bad. */
+export class CannotCheck extends Error {}
+
+/** A log's public key, `NAME+KEYID+BASE64` (C2SP signed-note). Throws for what is none. */
+export async function readKey(text: string): Promise<{ readonly name: string; readonly id: Uint8Array; readonly key: CryptoKey }> {
+  const [, name = '', id = '', encoded = ''] = /^([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+=*)$/.exec(text) ?? [];
+  if (name === '') {
+    throw new CannotCheck("the log's public key is not known here");
+  }
+  const raw = bytesOf(encoded);
+  const hash = await digest(new TextEncoder().encode(`${name}\n`), raw);
+  if (raw.length !== 33 || raw[0] !== 1 || hexOf(hash.slice(0, ID_BYTES)) !== id) {
+    throw new CannotCheck("the log's public key is none, or was changed");
+  }
+  try {
+    const key = await crypto.subtle.importKey('raw', raw.slice(1), 'Ed25519', false, ['verify']);
+    return { name, id: hash.slice(0, ID_BYTES), key };
+  } catch {
+    throw new CannotCheck('this browser does not know Ed25519 signatures; a newer one does');
+  }
+}
+
+/** What a checkpoint says, its signature by `key` checked; signatures of others are passed over. Throws for all else. */
+export async function openCheckpoint(note: string, key: Awaited<ReturnType<typeof readKey>>): Promise<Head> {
+  const end = note.lastIndexOf('\n\n');
+  if (end < 0 || !note.endsWith('\n')) {
+    throw new Error('the checkpoint is not a signed note');
+  }
+  const text = note.slice(0, end + 1);
+  if (text.split('\n')[0] !== key.name) {
+    throw new Error('the checkpoint is of another log');
+  }
+  const signatures = note.slice(end + 2, -1).split('\n');
+  const prefix = `\u2014 ${key.name} `;
+  for (const line of signatures.filter(one => one.startsWith(prefix))) {
+    const blob = bytesOf(line.slice(prefix.length));
+    const signed = blob.length === ID_BYTES + 64 && equal(blob.slice(0, ID_BYTES), key.id);
+    if (signed && (await crypto.subtle.verify('Ed25519', key.key, blob.slice(ID_BYTES), new TextEncoder().encode(text)))) {
+      return headOf(text);
+    }
+  }
+  throw new Error("the checkpoint does not carry the log's signature");
+}
+
+/** Size and root of a checkpoint. Throws for what is none. */
+function headOf(note: string): Head {
   const [, size = '', root = ''] = note.split('\n');
   if (!/^(0|[1-9]\d{0,15})$/.test(size)) {
     throw new Error('the checkpoint names no size');
@@ -118,7 +301,15 @@ function headOf(note: string): { readonly size: number; readonly root: string } 
   return { size: Number(size), root };
 }
 
-async function digest(...parts: readonly ArrayLike<number>[]): Promise<Uint8Array> {
+function equal(one: Uint8Array, other: Uint8Array): boolean {
+  return one.length === other.length && one.every((value, at) => value === other[at]);
+}
+
+function hexOf(bytes: Uint8Array): string {
+  return Array.from(bytes, value => value.toString(16).padStart(2, '0')).join('');
+}
+
+async function digest(...parts: readonly ArrayLike<number>[]): Promise<Uint8Array<ArrayBuffer>> {
   const joined = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {
@@ -128,6 +319,6 @@ async function digest(...parts: readonly ArrayLike<number>[]): Promise<Uint8Arra
   return new Uint8Array(await crypto.subtle.digest('SHA-256', joined));
 }
 
-function bytesOf(base64: string): Uint8Array {
+function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(atob(base64), letter => letter.charCodeAt(0));
 }

@@ -124,6 +124,8 @@ export interface Session {
   readonly policy_version: string;
   readonly mode: 'separate-uids' | 'one-uid';
   readonly console_url?: string;
+  /** The audit log's public key, as set-up wrote it; empty where this server does not know it. */
+  readonly log_key?: string;
   /** The limits that this server's kernels run under, where the server knows them. */
   readonly profile?: Profile | null;
   /** What this machine lacks, in sentences. */
@@ -280,6 +282,8 @@ export interface CellEntry {
   readonly cell: string;
   readonly entry: number;
   readonly time: string;
+  /** The log's signed note that covered the entry when the cell began. */
+  readonly checkpoint: string | null;
 }
 
 /** What stands in a cell in the place of an output that was withheld; the gate's own words, nothing of the kernel's. */

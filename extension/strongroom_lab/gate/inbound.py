@@ -11,7 +11,7 @@ from tornado.log import app_log
 from strongroom_lab import canon, wire
 from strongroom_lab.gate.answers import LOCAL, Answers
 from strongroom_lab.gate.pages import Gate
-from strongroom_lab.gate.requests import InFlight, Request, entry_of, recorded
+from strongroom_lab.gate.requests import InFlight, Request, checkpoint_of, entry_of, recorded
 from strongroom_lab.values import Unfit
 from strongroom_lab.workspace import Workspace
 
@@ -152,6 +152,10 @@ class Inbound:
             self._refuse(request, problem)
             return
         self._workspace.learn(answer, mark)
+        if request.kind == "execute":
+            request.seal = self._workspace.remember_cell(
+                request.notebook, request.cell, request.entry, checkpoint_of(answer)
+            )
         self._send(request)
 
     def _wanted(self, request: Request) -> bool:
@@ -167,8 +171,6 @@ class Inbound:
 
     def _send(self, request: Request) -> None:
         self._flight.sent(request)
-        if request.kind == "execute":
-            self._workspace.remember_cell(request.notebook, request.cell, request.entry)
         self._transmit(request)
         if request.kind == "input":
             self._close(request, "ok")

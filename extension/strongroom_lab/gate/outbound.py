@@ -295,7 +295,7 @@ class Outbound:
             Message("shell", "execute_reply", self._answers.reply_content(request, status, shown_pages)),
             {
                 "strongroom": {
-                    "entry": request.entry,
+                    **request.seal,
                     "label": str(self._workspace.label),
                     "shown": request.meter.shown,
                     "withheld": 0 if view.sealed or not request.meter.withheld else coarse(request.meter.withheld),

@@ -19,6 +19,8 @@ from strongroom_lab.widgets import Comm, model_of
 from strongroom_lab.withheld import Kept
 
 REQUESTS_KEPT = 1000
+CHECKPOINT_LIMIT = 4096
+"""Characters: three lines and a few signatures."""
 KINDS = {
     "execute_request": "execute",
     "complete_request": "complete",
@@ -44,6 +46,8 @@ class Request:
     id: str = field(default_factory=lambda: secrets.token_hex(16))
     """Its message id towards the kernel."""
     entry: int = 0
+    seal: dict[str, Any] = field(default_factory=dict)
+    """What pages are told of its entry: number, time, and the checkpoint of the log that covered it."""
     begun: float = field(default_factory=time.monotonic)
     meter: Meter = field(default_factory=Meter)
     busy: bool = False
@@ -143,6 +147,12 @@ def recorded(message: Message) -> str:
         return str(message.content["value"])
     hashes = [hashlib.sha256(buffer).hexdigest() for buffer in message.buffers]
     return encode({"type": message.type, **message.content, "buffers": hashes}).decode("utf-8")
+
+
+def checkpoint_of(answer: dict[str, Any]) -> str | None:
+    """The signed note that covers the entry in an answer of control; None where it told none. Pages check it."""
+    checkpoint = answer.get("checkpoint")
+    return checkpoint if isinstance(checkpoint, str) and len(checkpoint) <= CHECKPOINT_LIMIT else None
 
 
 def entry_of(answer: dict[str, Any]) -> int:

@@ -19,7 +19,7 @@ from strongroom_hub.audit.texts import text_of
 from strongroom_hub.audit.timelines import Book, Part
 from strongroom_hub.audit.tree import leaf_hash
 from strongroom_hub.audit.writer import AuditWriter
-from strongroom_hub.control.callers import Caller, Ctx, Writer, require_operator
+from strongroom_hub.control.callers import Caller, Ctx, ServerCaller, Writer, require_operator
 from strongroom_hub.control.context import Context
 from strongroom_hub.control.session import Person
 from strongroom_hub.control.times import iso, parse
@@ -64,6 +64,41 @@ def own_notebook(  # noqa: PLR0917 - FastAPI passes them by name
 def own_export(export: str, context: Ctx, writer: Writer, caller: Caller) -> dict[str, Any]:
     _record_reading(writer, caller.actor, {"own": True, "timeline": "export", "of": export})
     return origins.of_export(context, own_reach(context, caller.actor), export, workspace=caller.workspace)
+
+
+@internal.get("/audit/entries/{index}")
+def own_run(
+    index: int, context: Ctx, writer: Writer, caller: Caller, since: Annotated[int | None, Query(ge=1)] = None
+) -> dict[str, Any]:
+    """Proof, for whoever ran it, that a cell is in the log, and that the log goes on from the one of `since` entries.
+
+    Of begins alone: they were written before the code ran. An end holds what was withheld, to the byte.
+    """
+    proven = reader.entry(context.engine, index)
+    if proven is None or not _is_run_of(caller, proven.fields):
+        raise Problem(
+            404,
+            "unknown-entry",
+            "The log does not show this run",
+            f"It has no entry {index} of a cell that {caller.user} ran in the project {caller.project}.",
+            next="If this server told you that number, tell your auditor: an entry that was acknowledged is gone.",
+        )
+    _record_reading(writer, caller.actor, {"own": True, "entry": index})
+    return {"proof": proven.proof(), "consistency": _extension(context, index, since, proven.size)}
+
+
+def _extension(context: Context, index: int, since: int | None, size: int) -> list[str]:
+    """Nothing where the log is shorter than it was: then there is no proof, and the two sizes say so."""
+    if since is None or since > size:
+        return []
+    try:
+        return [base64.b64encode(node).decode() for node in reader.consistency(context.engine, since, size)]
+    except ValueError as error:
+        raise reader.AlteredEntryError(index, str(error)) from error
+
+
+def _is_run_of(caller: ServerCaller, entry: dict[str, Any]) -> bool:
+    return (entry["action"], entry["actor"], entry["project"]) == (Action.CELL_BEGIN, caller.actor, caller.project)
 
 
 @internal.get("/audit/replay", dependencies=[Depends(require_operator)])

@@ -276,6 +276,15 @@ class AuditWriter:
         """How many operations wait for a transaction now."""
         return len(self._waiting)
 
+    @property
+    def checkpoint(self) -> str | None:
+        """The newest signed note that this process knows to be on disk; it covers all that `transact` has returned.
+
+        None after a transaction that failed, until the next one is written.
+        """
+        seen = self._seen
+        return None if seen is None else seen[2]
+
     def transact(self, work: Callable[[Tx], T]) -> T:
         """Run `work` inside a transaction and return its result once that is on disk.
 

@@ -162,7 +162,7 @@ class CellDoor:
         if isinstance(asked, Begin):
             start = cells.CellStart(asked.kernel, asked.notebook, asked.cell, asked.kind, asked.code, asked.silent)
             entry, known = cells.begin_cell(self._writer, self._context, caller, start)
-            return {"entry": entry, **known.as_json()}
+            return {"entry": entry, "checkpoint": self._writer.checkpoint, **known.as_json()}
         ends = [cells.CellEnd(**end.model_dump()) for end in asked.ends]
         outcomes = cells.end_cells(self._writer, self._context, caller, ends)
         return {"ends": [_refusal(one) if isinstance(one, Problem) else {"ok": True, "entry": one} for one in outcomes]}

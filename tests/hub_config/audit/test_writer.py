@@ -49,6 +49,25 @@ def people(engine: Engine) -> set[str]:
         return {row.person for row in session.exec(select(LogPayloadKey))}
 
 
+def test_the_checkpoint_covers_what_was_written_and_is_none_after_a_failure(
+    engine: Engine, writer: AuditWriter, keys: LogKeys, cell: CellMaker
+) -> None:
+    assert writer.checkpoint is None  # of what others have written before it says nothing
+    for _ in range(3):
+        index = writer.append(cell())
+        assert writer.checkpoint is not None
+        assert keys.open(writer.checkpoint).size == index + 1
+
+    def fails(tx: Tx) -> None:
+        raise OperationalError("", {}, sqlite3.OperationalError("disk I/O error"))
+
+    with pytest.raises(AuditUnavailableError):
+        writer.transact(fails)
+    assert writer.checkpoint is None
+    writer.append(cell())
+    assert reader.checkpoint(engine) == writer.checkpoint
+
+
 @contextmanager
 def blocked(writer: AuditWriter) -> Iterator[threading.Event]:
     """Holds a transaction inside a unit until the event is set, so that other units gather in one batch."""

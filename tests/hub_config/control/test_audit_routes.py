@@ -6,6 +6,7 @@ import json
 import pytest
 from desk import export, reading
 from enclave import Enclave
+from strongroom_hub.audit import tree
 from strongroom_hub.problems import Problem
 
 
@@ -87,6 +88,59 @@ def test_the_checkpoint_is_the_signed_note(day: Enclave) -> None:
     raw = day.person("analyst").raw("GET", "audit/checkpoint")
     assert raw.headers["content-type"].startswith("text/plain")
     assert day.context.log_keys.open(raw.text).size == len(day.entries())
+
+
+def test_who_ran_a_cell_gets_the_proof_that_the_log_holds_it(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    began = server.begin(kernel=kernel, notebook="day.ipynb", cell="c1", kind="execute", code="1")
+    then = cardio.context.log_keys.open(began["checkpoint"])
+    server.end(began["entry"], withheld=123_456)
+    told = server("GET", f"audit/entries/{began['entry']}?since={then.size}")
+    proof, path = told["proof"], [base64.b64decode(node) for node in told["consistency"]]
+    now = cardio.context.log_keys.open(proof["checkpoint"])
+    leaf = base64.b64decode(proof["leaf"])
+    assert (proof["index"], proof["size"]) == (began["entry"], now.size)
+    hashes = [base64.b64decode(node) for node in proof["hashes"]]
+    assert tree.verify_inclusion(began["entry"], now.size, tree.leaf_hash(leaf), hashes, now.root)
+    assert tree.verify_consistency(then.size, now.size, then.root, now.root, path)
+    assert json.loads(leaf)["detail"] == {"cell": "c1", "code_bytes": 1}
+    assert "123456" not in json.dumps(told)
+    # Asked without an earlier checkpoint, or with one that is ahead of the log, there is nothing to extend.
+    for since in ("", f"?since={now.size + 100}"):
+        assert server("GET", f"audit/entries/{began['entry']}{since}")["consistency"] == []
+    read = cardio.entries("control:log:read")[0]
+    assert (read["actor"], read["detail"]) == ("user:analyst", {"own": True, "entry": began["entry"]})
+
+
+def test_no_proof_of_what_is_not_a_run_of_ones_own(cardio: Enclave) -> None:
+    """Others' runs, runs in other projects, and ends, which hold what was withheld to the byte."""
+    cardio.project("other")
+    cardio.add_policy("g, user:analyst2, project:other\n")
+    mine, theirs, elsewhere = cardio.server(), cardio.server("analyst2"), cardio.server("analyst2", "other")
+    begun = {}
+    for name, server in (("mine", mine), ("theirs", theirs), ("elsewhere", elsewhere)):
+        begun[name] = server.begin(kernel=cardio.kernel(server), kind="execute", code="1")["entry"]
+    completion = mine.begin(kernel=cardio.kernel(mine), kind="complete", code="pri")["entry"]
+    end = mine.end(begun["mine"], withheld=123_456)
+    reads = len(cardio.entries("control:log:read"))
+    for server, index in (
+        (mine, begun["theirs"]),
+        (mine, end),
+        (mine, completion),
+        (mine, 0),
+        (mine, 100_000),
+        (theirs, begun["elsewhere"]),
+        (elsewhere, begun["theirs"]),
+    ):
+        problem = refused(server, "GET", f"audit/entries/{index}")
+        assert (problem.status, problem.slug) == (404, "unknown-entry"), index
+        assert f"entry {index} of a cell" in problem.detail
+    assert len(cardio.entries("control:log:read")) == reads
+    for caller in (cardio.operator, cardio.hub_caller):
+        assert refused(caller, "GET", f"audit/entries/{begun['mine']}").status == 401
+    for since in ("0", "-1", "x"):
+        assert refused(mine, "GET", f"audit/entries/{begun['mine']}?since={since}").status == 422
 
 
 def test_a_server_shows_its_user_their_own_entries(day: Enclave) -> None:

@@ -49,6 +49,16 @@ def test_a_cell_is_in_the_log_before_it_may_run(cardio: Enclave) -> None:
     assert end["detail"]["withheld"] == 3
 
 
+def test_a_begin_comes_with_the_checkpoint_that_covers_it(cardio: Enclave) -> None:
+    server = cardio.server()
+    kernel = cardio.kernel(server)
+    for _ in range(2):
+        began = server.begin(kernel=kernel, kind="execute", code="1")
+        head = cardio.context.log_keys.open(began["checkpoint"])
+        assert head.size == began["entry"] + 1 == reader.size(cardio.context.engine)
+        assert head.root == reader.root_at(cardio.context.engine, head.size)
+
+
 def test_an_end_says_what_changed_and_what_was_read(cardio: Enclave) -> None:
     cardio.dataset("health/second", label="internal")
     server = cardio.server()
