@@ -292,6 +292,15 @@ export async function openCheckpoint(note: string, key: Awaited<ReturnType<typeo
   throw new Error("the checkpoint does not carry the log's signature");
 }
 
+/** How many entries a checkpoint says that the log had, its signature unchecked; null for what is no checkpoint. */
+export function sizeOf(note: string): number | null {
+  try {
+    return headOf(note).size;
+  } catch {
+    return null;
+  }
+}
+
 /** Size and root of a checkpoint. Throws for what is none. */
 function headOf(note: string): Head {
   const [, size = '', root = ''] = note.split('\n');

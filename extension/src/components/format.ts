@@ -13,10 +13,16 @@ export function formatBytes(bytes: number): string {
 }
 
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium' });
 
 export function formatMoment(time: string): string {
   return formatted(moment, time);
+}
+
+/** A time of today to the second, another one with its day. */
+export function formatTime(time: string): string {
+  return new Date(time).toDateString() === new Date().toDateString() ? formatted(clock, time) : formatMoment(time);
 }
 
 export function formatDay(time: string): string {

@@ -62,7 +62,10 @@ class Answers:
         self._pages.publish(Message("iopub", "error", error), request.parent)
 
     def unsent(self, request: Request, status: str) -> None:
-        """Close a request that never reached the kernel, so that the page does not wait for it."""
+        """Close a request that the kernel does not answer, so that the page does not wait for it.
+
+        It never reached the kernel, or the kernel is gone; then it was recorded, and has its seal.
+        """
         replies: dict[str, tuple[str, dict[str, Any]]] = {
             "execute": ("execute_reply", self.reply_content(request, status)),
             "complete": ("complete_reply", EMPTY["complete_reply"]),
@@ -73,7 +76,7 @@ class Answers:
             return
         if request.kind in replies:
             kind, content = replies[request.kind]
-            self.reply(request, Message("shell", kind, content), {})
+            self.reply(request, Message("shell", kind, content), {"strongroom": request.seal} if request.seal else {})
         self._pages.publish(status_message("idle"), request.parent)
 
     def reply_content(self, request: Request, status: str, payload: list[Any] | None = None) -> dict[str, Any]:

@@ -3,7 +3,6 @@ import userEvent from '@testing-library/user-event';
 import { describe, expect, it, vi } from 'vitest';
 import { EnclaveClient } from '../../src/api/enclave.js';
 import { EnclaveStore } from '../../src/api/store.js';
-import { CellEntryLine } from '../../src/components/CellEntryLine.js';
 import { LabelBanner, LabelStatus } from '../../src/components/LabelLine.js';
 import { LimitsView } from '../../src/components/Limits.js';
 import { refusal, SESSION, World } from '../world.js';
@@ -52,18 +51,6 @@ describe('LabelBanner', () => {
       enclave.connected(false);
     });
     expect(screen.getByRole('status').textContent).toContain('may be out of date');
-  });
-});
-
-describe('CellEntryLine', () => {
-  it('says entry, label and what was withheld', () => {
-    const { container } = render(<CellEntryLine seal={{ entry: 41, label: 'confidential', shown: 65536, withheld: 2048 }} />);
-    expect(container.textContent).toBe('Audit entry 41 Label: confidential 64.0 KiB shown, 2.0 KiB withheld');
-  });
-
-  it('says the entry alone when no more is known', () => {
-    const { container } = render(<CellEntryLine seal={{ entry: 41 }} />);
-    expect(container.textContent).toBe('Audit entry 41');
   });
 });
 
