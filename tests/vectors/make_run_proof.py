@@ -1,7 +1,7 @@
 """Makes `run-proof-v1.json`: run `python tests/vectors/make_run_proof.py > tests/vectors/run-proof-v1.json`.
 
-Written from docs/auditors/formats.md and RFC 6962 and not from the code under test: roots, paths and proofs come from the
-recursive definitions, notes are put together by hand, signatures are `cryptography`'s.
+Written from docs/auditors/formats.md and RFC 6962 and not from the code under test: roots, paths and proofs come from
+the recursive definitions, notes are put together by hand, signatures are `cryptography`'s.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import sys
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -25,8 +26,8 @@ def leaf(place: int, **changed: Any) -> bytes:
     fields = {
         "v": 1, "index": place, "time": f"2026-11-21T05:44:{place:02}.125Z", "action": "server:cell:begin",
         "actor": f"user:{USER}", "project": PROJECT, "server": "s1", "kernel": "k1", "object": "day.ipynb",
-        "label": "public", "sources": [], "detail": {"cell": CELL if place == RUN else f"cell-{place}", "code_bytes": 5},
-        "salt": "A" * 22,
+        "label": "public", "sources": [], "salt": "A" * 22,
+        "detail": {"cell": CELL if place == RUN else f"cell-{place}", "code_bytes": 5},
     }  # fmt: skip
     return json.dumps(fields | changed, sort_keys=True, separators=(",", ":")).encode()
 
@@ -130,7 +131,7 @@ def main() -> None:
         "other_key": told(LEAVES, 8, 11, key=OTHER_KEY),
         "neighbour": proof(LEAVES, 11, RUN + 1),
     }
-    print(json.dumps(vectors, indent=1))
+    json.dump(vectors, sys.stdout, indent=1)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ export async function verifyRun(client: EnclaveClient, session: Session | null, 
   } catch (error) {
     const problem = asProblem(error);
     return ALARMS.some(slug => problem.type.endsWith(`:${slug}`))
-      ? { state: 'failed', why: `${problem.title}: ${problem.detail}` }
+      ? { state: 'failed', why: problem.detail }
       : { state: 'unknown', why: `It cannot be checked now. ${problem.title}: ${problem.detail} ${problem.next}` };
   }
 }

@@ -1,4 +1,4 @@
-import { useState, type JSX } from 'react';
+import { useState, type JSX, type ReactNode } from 'react';
 import type { RunVerdict } from '../api/proof.js';
 import type { Label } from '../api/types.js';
 import { Button, LabelBadge } from './basics.js';
@@ -48,10 +48,9 @@ export function CellEntryLine({ origin, check }: { readonly origin: CellOrigin; 
     case 'ran':
     case 'restored':
       return (
-        <>
-          <Entry key={origin.seal.entry} seal={origin.seal} check={check} />
+        <Entry key={origin.seal.entry} seal={origin.seal} check={check}>
           {origin.kind === 'restored' && <Mark words="output was put back" why={RESTORED} />}
-        </>
+        </Entry>
       );
   }
 }
@@ -70,7 +69,15 @@ function Mark({ words, why }: { readonly words: string; readonly why: string }):
   );
 }
 
-function Entry({ seal, check }: { readonly seal: CellSeal; readonly check: Check }): JSX.Element {
+function Entry({
+  seal,
+  check,
+  children
+}: {
+  readonly seal: CellSeal;
+  readonly check: Check;
+  readonly children: ReactNode;
+}): JSX.Element {
   const [verdict, setVerdict] = useState<RunVerdict | null>(null);
   const [open, setOpen] = useState(false);
   const checking = useAction(async () => {
@@ -101,6 +108,7 @@ function Entry({ seal, check }: { readonly seal: CellSeal; readonly check: Check
       {seal.label !== undefined && <LabelBadge label={seal.label} />}
       {seal.shown !== undefined && <span>{formatBytes(seal.shown)} shown</span>}
       {seal.withheld !== undefined && seal.withheld > 0 && <span>{formatBytes(seal.withheld)} withheld</span>}
+      {children}
       {open && (
         <div className="sr-CellEntry-verdict">
           <div role="status">

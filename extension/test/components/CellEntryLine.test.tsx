@@ -73,8 +73,8 @@ describe('CellEntryLine', () => {
   it.each([
     ['a proof of another history', () => answered(200, runs.rewritten), 'history was changed'],
     ['another leaf', () => answered(200, { ...told, proof: { ...told.proof, leaf: runs.neighbour.leaf } }), 'not what the log holds'],
-    ['no such entry', () => answered(404, { type: 'urn:strongroom:problem:unknown-entry', title: 'None', detail: 'No.' }), 'None: No.'],
-    ['a changed log', () => answered(500, { type: 'urn:strongroom:problem:audit-altered', title: 'Altered', detail: '!' }), 'Altered: !']
+    ['no such entry', () => answered(404, { type: 'urn:strongroom:problem:unknown-entry', title: 'None', detail: 'No.' }), 'No.'],
+    ['a changed log', () => answered(500, { type: 'urn:strongroom:problem:audit-altered', title: 'Altered', detail: '!' }), '!']
   ])('raises the alarm over %s', async (_, answer, words) => {
     show(answer());
     await userEvent.click(button());
