@@ -311,6 +311,8 @@ def test_many_at_once_agree(tmp_path: Path) -> None:
         together |= result
     assert len(results) == 4
     assert len(set(together.values())) == len(together) == 500
+    with TokenMap(made, KEY, Domain.TEXT)._map(1) as (_, table):
+        assert sorted(table["token"]) == sorted(together.values())
 
 
 TELLER = """
