@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from strongroom_hub.vault.parts import encrypted_as_wanted
 ROWS_PER_PART = 2_000_000
 ROWS_PER_GROUP = 131_072
 """A reading with a row filter skips whole groups of rows; left to itself, polars writes one group."""
+_SYSTEM_ERROR = re.compile(r"\(os error ([0-9]{1,3})\)")
 BYTES_PER_PART = 96 << 20
 """Bytes of a part in memory: with the batch that follows it, all that an ingest holds of the data."""
 
@@ -51,7 +53,12 @@ def write_part(frame: pl.DataFrame, file: Path, keys: dict[str, bytes], dataset:
     column_keys = {name: keys[name] for name in frame.columns}  # a column without a key would be written in plaintext
     encryption = pl.ParquetEncryptionProperties(footer_key=keys[FOOTER], column_keys=column_keys, aad_prefix=aad)
     with file.open("xb") as stream:
-        frame.write_parquet(stream, encryption=encryption, row_group_size=ROWS_PER_GROUP)
+        try:
+            frame.write_parquet(stream, encryption=encryption, row_group_size=ROWS_PER_GROUP)
+        except pl.exceptions.PolarsError as error:  # a full disk comes in polars' words
+            if (number := _SYSTEM_ERROR.search(str(error))) is not None:
+                raise OSError(int(number[1]), os.strerror(int(number[1]))) from None
+            raise
         stream.flush()
         os.fsync(stream.fileno())
     prove_encrypted(frame.columns, file, keys[FOOTER], aad)

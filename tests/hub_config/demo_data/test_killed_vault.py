@@ -30,7 +30,7 @@ def vault(instance: Instance) -> subprocess.Popen[bytes]:
     """The vault as a process, ready."""
     command = [sys.executable, "-m", "strongroom_hub.vault", "--instance", str(instance.path)]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 150
     while time.monotonic() < deadline:
         assert process.poll() is None
         with socket.socket(socket.AF_UNIX) as probe:
@@ -104,7 +104,7 @@ def test_a_stream_of_a_killed_vault_has_an_end_once_it_is_back(world: Inside) ->
         line.close()
         assert ends(world) == []
         process = vault(instance)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 150
         while not ends(world) and time.monotonic() < deadline:
             time.sleep(0.1)
         (told,) = ends(world)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import io
 import os
+import resource
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 from strongroom_hub.problems import Problem
+from strongroom_hub.vault import partwriter
 
 
 def store_files(room: Any) -> list[Path]:
@@ -83,3 +86,16 @@ def test_a_full_disk_leaves_nothing(room: Any, people: pl.DataFrame, monkeypatch
     monkeypatch.undo()
     assert store_files(room) == []
     room.publish("a/b", people)
+
+
+def test_a_disk_that_is_full_is_told_as_such_though_polars_words_it_otherwise(tmp_path: Path) -> None:
+    """The size of files is bounded in its place: polars meets both the same way."""
+    frame = pl.DataFrame({"a": range(200_000)})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as full:
+            partwriter.write_part(frame, tmp_path / "part", partwriter.new_keys(frame.columns), "a/b", 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert full.value.errno == errno.EFBIG
