@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 from strongroom_hub.problems import Problem
@@ -181,3 +182,12 @@ class Control:
 
     async def download_export(self, export: str) -> dict[str, Any]:
         return await self._call("POST", f"exports/{export}/download")
+
+    async def export_history(self, export: str) -> dict[str, Any]:
+        """All that led to its files, as far as its author may be told; looking is an entry."""
+        return await self._call("GET", f"audit/timelines/export/{export}")
+
+    async def notebook_history(self, notebook: str, before: int | None) -> dict[str, Any]:
+        """How a notebook ran, newest first, as far as its author may be told; looking is an entry."""
+        asked = {"notebook": notebook} | ({} if before is None else {"before": before})
+        return await self._call("GET", f"audit/timelines/notebook?{urlencode(asked)}")

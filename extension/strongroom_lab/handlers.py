@@ -31,6 +31,7 @@ from strongroom_lab.workspace import Workspace
 HEARTBEAT = 15.0
 CHUNK = 1 << 20
 CELLS_SENT = 500
+LONGEST_PATH = 1024
 _ID = r"(?P<identifier>[A-Za-z0-9_-]{1,64})"
 _NUMBER = re.compile(r"[0-9]{1,15}")
 _DATASET = r"(?P<dataset>[a-z0-9][a-z0-9_-]{0,62}/[a-z0-9][a-z0-9_-]{0,62})"
@@ -434,6 +435,27 @@ class DownloadExport(Handler):
             packed.writestr("release.tlog-proof", _text(released["proof"]))
 
 
+class ExportHistory(Handler):
+    """What the log says of an own export. Control leaves out what code chose, so nothing of it is metered."""
+
+    @web.authenticated
+    @spoken
+    async def get(self, identifier: str) -> None:
+        self.answer(await self.workspace.control.export_history(identifier))
+
+
+class NotebookHistory(Handler):
+    """What the log says of an own notebook; as of an export."""
+
+    @web.authenticated
+    @spoken
+    async def get(self) -> None:
+        notebook, before = self.get_query_argument("notebook", ""), self.get_query_argument("before", "")
+        if not 0 < len(notebook) <= LONGEST_PATH or not (before == "" or (before.isascii() and before.isdigit())):
+            raise Problem(400, "bad-request", "Not understood", "notebook is a path, before the number of an entry.")
+        self.answer(await self.workspace.control.notebook_history(notebook, int(before) if before else None))
+
+
 def _member(name: str) -> str:
     """A name in the archive that stays below the folder into which it is unpacked."""
     return "/".join(part for part in PurePosixPath(name).parts if part not in {"/", ".."})
@@ -548,6 +570,8 @@ def routes(
         ("exports", Exports),
         (f"exports/{_ID}/withdraw", WithdrawExport),
         (f"exports/{_ID}/download", DownloadExport),
+        (f"exports/{_ID}/history", ExportHistory),
+        ("history", NotebookHistory),
         ("withheld", WithheldOutputs),
         ("withheld/review", ReviewWithheld),
         ("cells", Cells),

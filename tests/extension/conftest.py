@@ -155,7 +155,7 @@ class StandIn:
         bearer = dict(scope["headers"]).get(b"authorization", b"").decode()
         authorised = bearer in {f"Bearer {self.credential}", "Bearer TICKET"}
         path = scope["path"].removeprefix("/internal/v1/").removeprefix("/v1/")
-        body = json.loads(raw) if raw.startswith(b"{") else raw
+        body = json.loads(raw) if raw.startswith(b"{") else raw or scope["query_string"]
         status, answer = self.answer(scope["method"], path, body) if authorised else (401, {"title": "Who are you?"})
         await send(
             {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]}

@@ -188,6 +188,19 @@ def test_an_export_is_copied_staged_and_submitted(lab: Lab) -> None:
     assert lab.control.named("POST exports/x1/submit") == [{"receipts": ["RECEIPT"]}]
 
 
+def test_histories_are_what_control_tells_the_author(lab: Lab) -> None:
+    chain = {"export": {"id": "x1"}, "entries": [{"index": 3, "narrowed": True}], "left_out": True}
+    page = {"entries": [{"index": 7}], "next": None}
+    lab.control.answers["GET audit/timelines/export/x1"] = chain
+    lab.control.answers["GET audit/timelines/notebook"] = page
+    assert lab.call("GET", "strongroom/api/exports/x1/history").json() == chain
+    asked = {"notebook": "a &/ä.ipynb", "before": "9"}
+    assert lab.call("GET", "strongroom/api/history", params=asked).json() == page
+    assert lab.control.named("GET audit/timelines/notebook") == [b"notebook=a+%26%2F%C3%A4.ipynb&before=9"]
+    for bad in ({}, {"notebook": "x" * 1025}, {"notebook": "a", "before": "-1"}, {"notebook": "a", "before": "²"}):
+        assert lab.call("GET", "strongroom/api/history", params=bad).status_code == 400
+
+
 def test_a_symlink_is_refused_before_control_hears_of_it(lab: Lab) -> None:
     (lab.work / "key").symlink_to("/proc/self/environ")
     body = {"paths": ["key"], "justification": "x"}

@@ -6,6 +6,7 @@ import { DraftCard } from './Drafts.js';
 import { FileLine, Findings, Votes } from './ExportFacts.js';
 import { formatBytes } from './format.js';
 import { useAction, useLoad } from './hooks.js';
+import { ExportHistory, NotebookHistory } from './History.js';
 import { JustificationField, outcome, SHORTEST_JUSTIFICATION } from './Justification.js';
 import { save } from './save.js';
 import { KeptOutputs } from './Withheld.js';
@@ -13,9 +14,12 @@ import { KeptOutputs } from './Withheld.js';
 /** The airlock from the analyst's side: pick work files, say why, follow the review, fetch the release. */
 export function ExportsPanel({
   client,
-  revision
+  revision,
+  notebook
 }: {
   readonly client: EnclaveClient;
+  /** The path of the notebook in front; null where none is open. */
+  readonly notebook: () => string | null;
   /** Counts up when exports have changed elsewhere. */
   readonly revision: number;
 }): JSX.Element {
@@ -91,6 +95,7 @@ export function ExportsPanel({
           }
         </Await>
       </section>
+      <NotebookHistory client={client} notebook={notebook} />
     </div>
   );
 }
@@ -357,6 +362,7 @@ function ExportItem({
         ))}
         <h3>Review</h3>
         <Votes votes={request.votes} needed={request.reviewers_needed} />
+        <ExportHistory client={client} id={request.id} names={names} />
       </div>
     </details>
   );

@@ -78,7 +78,13 @@ export const panelsPlugin: JupyterFrontEndPlugin<void> = {
     ));
     const exports = new SidePanel('strongroom-exports', 'Strongroom exports', exportsIcon, () => (
       <WithRevision store={store} of="exports">
-        {revision => <ExportsPanel client={client} revision={revision} />}
+        {revision => (
+          <ExportsPanel
+            client={client}
+            revision={revision}
+            notebook={() => tracker.currentWidget?.context.path ?? null}
+          />
+        )}
       </WithRevision>
     ));
     app.shell.add(datasets, 'left', { rank: 150 });

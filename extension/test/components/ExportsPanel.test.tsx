@@ -27,8 +27,10 @@ function world(): World {
     .on('GET exports', { exports: [] });
 }
 
+let open: string | null = null;
+
 function show(world: World) {
-  render(<ExportsPanel client={new EnclaveClient(world.transport)} revision={0} />);
+  render(<ExportsPanel client={new EnclaveClient(world.transport)} revision={0} notebook={() => open} />);
   return userEvent.setup();
 }
 
@@ -123,5 +125,36 @@ describe('ExportsPanel', () => {
       { paths: ['out/table.csv'], justification: 'Means by group for table 2.', draft: 'd2' }
     ]);
     expect(screen.queryByText(/Prepared by code/)).toBeNull();
+  });
+
+  it('shows all that led to an own export, when asked', async () => {
+    const entry = { index: 3, time: '2026-11-21T05:00:00.000Z', action: 'control:export:submit', actor: 'user:analyst', object: 'export:e1', label: 'secret', sources: [], detail: {}, narrowed: true, text: null };
+    const asked = world()
+      .on('GET exports', { exports: [EXPORT] })
+      .on('GET exports/e1/history', { export: {}, entries: [entry], left_out: true });
+    const user = show(asked);
+    const button = await screen.findByRole('button', { name: 'Show all that led to table.csv' });
+    expect(asked.calls.some(call => call.path.includes('history'))).toBe(false);
+    await user.click(button);
+    const list = await screen.findByRole('list', { name: 'All that led to table.csv' });
+    expect(within(list).getByText('analyst submitted the export for review')).toBeDefined();
+    expect(screen.getByText(/auditors see all/)).toBeDefined();
+  });
+
+  it('shows how the open notebook ran, from its beginning, and says when none is open', async () => {
+    const cell = (index: number) => ({ index, time: '2026-11-21T05:00:00.000Z', action: 'server:cell:begin', actor: 'user:analyst', object: 'day.ipynb', label: 'public', sources: [], detail: {}, text: { payload: `code ${index}`, payload_state: 'shown' } });
+    const asked = world()
+      .on('GET history?notebook=day.ipynb', { entries: [cell(9), cell(8)], next: 8 })
+      .on('GET history?notebook=day.ipynb&before=8', { entries: [cell(4)], next: null });
+    const user = show(asked);
+    await user.click(await screen.findByRole('button', { name: 'Show how the open notebook ran' }));
+    expect(screen.getByText('Open a notebook first.')).toBeDefined();
+    open = 'day.ipynb';
+    await user.click(screen.getByRole('button', { name: 'Show how the open notebook ran' }));
+    await user.click(await screen.findByRole('button', { name: 'Earlier' }));
+    const list = await screen.findByRole('list', { name: 'How day.ipynb ran' });
+    expect(await within(list).findByText('code 4')).toBeDefined();
+    expect(within(list).getAllByText(/^Entry/).map(line => line.textContent)).toEqual(['Entry 4', 'Entry 8', 'Entry 9']);
+    expect(screen.queryByRole('button', { name: 'Earlier' })).toBeNull();
   });
 });
