@@ -31,6 +31,7 @@ FREE = {
     "control:training:record", "control:project:create", "control:log:read", "control:erasure:request",
     "control:erasure:reject", "control:erasure:withdraw", "control:erasure:carry-out", "control:witness:alarm",
     "control:witness:settle", "control:system:start", "control:system:stop", "control:token:reidentify",
+    "control:vault:start", "control:dataset:abandon",
 }  # fmt: skip
 """Actions in whose entries code in a kernel has no say: a new action belongs here, or into `TOLD`."""
 
