@@ -26,6 +26,8 @@ from strongroom_hub.vault import memfd
 
 from tests.hub_config.vault.conftest import Running
 
+# httpx leaves the socket of a peer that was killed to the collector
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 log = logging.getLogger(__name__)
 
 ROWS = 20_000
