@@ -26,6 +26,7 @@ from strongroom_lab.drafts import Draft, Kind
 from strongroom_lab.settings import Settings
 from strongroom_lab.values import encode
 from strongroom_lab.vault import Vault
+from strongroom_lab.withheld import is_file_of_output
 from strongroom_lab.workspace import Workspace
 
 HEARTBEAT = 15.0
@@ -253,8 +254,11 @@ class MeteredHandler(Handler):
             return export
         words = f"{silence} Reviewers see size, hash and findings."
         finding = {"check": "unreadable", "severity": "warn", "text": words, "evidence": {}}
-        bare = [{**file, "sha256": "", "bytes": 0, "findings": [finding]} for file in files if isinstance(file, dict)]
-        return {**export, "files": bare}
+        known = [file for file in files if isinstance(file, dict)]
+        if known and all(is_file_of_output(file.get("name")) for file in known):
+            known = [{**known[0], "name": "withheld outputs"}]
+        nothing: dict[str, Any] = {"sha256": "", "bytes": 0, "type": None, "findings": [finding]}
+        return {**export, "files": [{**file, **nothing} for file in known]}
 
     async def metered_refusal(self, problem: Problem) -> Problem:
         """`problem` counted each time: that a file exists, what it is and how large it is are answers of a kernel."""

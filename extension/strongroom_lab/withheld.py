@@ -26,6 +26,7 @@ MOST, MOST_BYTES, LARGEST = 100, 64 << 20, 16 << 20
 TOO_LARGE = b"This output is too large to be kept for review: write the result to a file.\n"
 _FORMS = {"image/png": "png", "text/plain": "txt", "text/html": "txt", mime.SVG: "txt", "application/json": "json"}
 """In which form an output goes to review: the first of these that it has."""
+_FILE = re.compile(r"cell-[0-9]+-[0-9]+\.[a-z]+")
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -114,6 +115,11 @@ class Withheld:
         found = [one for kept in chosen if kept is not None for one in kept]
         copies = [_copied(number, kept) for number, kept in enumerate(found, 1)]
         return copies, sorted({kept.entry for kept in found})
+
+
+def is_file_of_output(name: object) -> bool:
+    """Whether an output may have gone to review under this name: number and suffix tell what a cell made."""
+    return isinstance(name, str) and _FILE.fullmatch(name) is not None
 
 
 def _copied(number: int, kept: Kept) -> workfiles.Copied:

@@ -110,7 +110,13 @@ async def test_a_secret_output_goes_to_review_from_its_cell(guarded_lab: Lab) ->
     ]
 
     guarded_lab.control.answers["POST exports"] = {"id": "e1", "tickets": ["TICKET", "TICKET"]}
-    guarded_lab.control.answers["POST exports/e1/submit"] = {"id": "e1", "state": "in_review", "files": []}
+    staged = [
+        {"index": index, "name": f"cell-{entry}-{index + 1}.{suffix}", "type": kind, "bytes": 9, "sha256": "a" * 64}
+        for index, (suffix, kind) in enumerate((("png", "image/png"), ("txt", "text/plain")))
+    ]
+    sent = {"id": "e1", "state": "in_review", "files": [{**file, "findings": [{"text": "a"}]} for file in staged]}
+    guarded_lab.control.answers["POST exports/e1/submit"] = sent
+    guarded_lab.control.answers["GET exports"] = {"exports": [sent]}
     guarded_lab.vault.credential = "TICKET"
     guarded_lab.vault.answers = {"PUT exports/e1/ENTRY": {"receipt": "R"}}
     guarded_lab.vault.calls.clear()
@@ -122,6 +128,12 @@ async def test_a_secret_output_goes_to_review_from_its_cell(guarded_lab: Lab) ->
     assert draft["files"][0]["sha256"] == hashlib.sha256(PNG).hexdigest()
     assert draft["cells"] == [entry]
     assert [sent for _, sent in guarded_lab.vault.calls] == [PNG, b"the answer is 42\n"]
+    # how many outputs there were and of which kind is the kernel's to choose, so the page is not told
+    for told in (response.json(), guarded_lab.call("GET", "strongroom/api/exports").json()["exports"][0]):
+        [file] = told["files"]
+        assert (file["index"], file["name"], file["type"]) == (0, "withheld outputs", None)
+        assert (file["bytes"], file["sha256"], len(file["findings"])) == (0, "", 1)
+        assert "Reviewers see" in file["findings"][0]["text"]
 
 
 async def test_notices_say_size_and_type_where_that_may_be_told(guarded_lab: Lab) -> None:
