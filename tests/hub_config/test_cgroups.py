@@ -151,7 +151,7 @@ try:
             time.sleep(60)
 except OSError:
     pass
-print(n)
+print(n, flush=True)
 os._exit(0)
 """
 

@@ -127,8 +127,13 @@ def test_without_filters_and_copies_the_page_cache_gets_through(prefix: Path) ->
 
 
 def test_with_all_of_proc_it_is_seen_who_else_uses_a_page_and_how_long_one_waited(prefix: Path) -> None:
-    with two_grounds(prefix) as grounds:
-        heard = talk_in_boxes(grounds, [*rows(("mapped",), "b"), Row.random("wait", "a", SLOT, 2)], Making(proc=False))
+    heard: list[Heard] = []
+    # On a busy machine the two sides may miss each other: what is shown is that it can get through.
+    for _ in range(3):
+        if carried(heard, "mapped") != {"smaps", "pagemap"}:
+            schedule = [*rows(("mapped",), "b"), Row.random("wait", "a", SLOT, 2)]
+            with two_grounds(prefix) as grounds:
+                heard = talk_in_boxes(grounds, schedule, Making(proc=False))
     assert carried(heard, "mapped") == {"smaps", "pagemap"}
     assert [one.probe for one in heard if one.signal == "wait" and one.right is not None] == ["run delay"]
 

@@ -313,7 +313,10 @@ def test_what_owes_a_stronger_box_owes_it_for_what_was_made_from_it(world: Encla
     analyst.save()
     world.add_policy('\np2, X1, *, read, health/randhie, *, sandbox, gvisor, , "strict"\n')
     assert refusal(lambda: analyst.read("cardio/cohort1")).slug == "weaker-box"
-    world.edit_policy("X1, *, read, health/randhie, *, sandbox, gvisor", "X1, *, read, health/randhie, *, session, 8h")
+    world.edit_policy(
+        "X1, *, read, health/randhie, *, sandbox, gvisor",
+        "X1, *, read, health/randhie, *, dp-budget, epsilon=1.0 days=90",
+    )
     assert refusal(lambda: analyst.read("cardio/cohort1")).slug == "not-carried-out"
 
 
