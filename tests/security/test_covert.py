@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -53,11 +53,25 @@ def boxed(prefix: Path) -> Iterator[list[Heard]]:
         yield talk_in_boxes(grounds, [*rows((*QUICK, *SLOW)), *refused])
 
 
+def in_rounds(talk: Callable[[], list[Heard]], wanted: dict[str, set[str]]) -> list[Heard]:
+    """What gets through where it can: on a busy machine the two sides may miss each other, so they may try again."""
+    heard: list[Heard] = []
+    for _ in range(4):
+        heard += talk()
+        if all(probes <= carried(heard, name) for name, probes in wanted.items()):
+            break
+    return heard
+
+
 @pytest.fixture(scope="module")
 def plain(prefix: Path) -> list[Heard]:
     """The same, one way, between processes without boxes."""
-    with tempfile.TemporaryDirectory(prefix="sr-", dir="/tmp") as folder:
-        return talk_in_the_open(Path(folder), rows((*QUICK, "inotify", "page cache"), "a"), prefix)
+
+    def talk() -> list[Heard]:
+        with tempfile.TemporaryDirectory(prefix="sr-", dir="/tmp") as folder:
+            return talk_in_the_open(Path(folder), rows((*QUICK, "inotify", "page cache"), "a"), prefix)
+
+    return in_rounds(talk, OPEN)
 
 
 def carried(heard: list[Heard], name: str) -> set[str]:
@@ -92,50 +106,59 @@ def test_the_folder_of_the_vaults_door_cannot_be_opened(boxed: list[Heard]) -> N
     assert not [one for one in boxed if one.probe == "/run/strongroom/vault"]
 
 
-@pytest.mark.parametrize(
-    ("name", "probes"),
-    [
-        *((name, {"/usr/bin/env", "/usr", "/dev/null", "/dev/urandom", "view"}) for name in LOCKS),
-        ("names", {"file /tmp", "file /dev/shm", "abstract socket", "System V memory"}),
-        ("inotify", {"inotify"}),
-        ("page cache", {"RWF_NOWAIT"}),
-    ],
-)
+OPEN = {
+    **{key: {"/usr/bin/env", "/usr", "/dev/null", "/dev/urandom", "view"} for key in LOCKS},
+    "names": {"file /tmp", "file /dev/shm", "abstract socket", "System V memory"},
+    "inotify": {"inotify"},
+    "page cache": {"RWF_NOWAIT"},
+}
+
+
+@pytest.mark.parametrize(("name", "probes"), OPEN.items())
 def test_all_of_it_would_get_through_without_boxes(plain: list[Heard], name: str, probes: set[str]) -> None:
     assert probes <= carried(plain, name)
 
 
 def test_without_copies_of_their_own_locks_get_through(prefix: Path) -> None:
-    with two_grounds(prefix) as grounds:
-        heard = talk_in_boxes(grounds, rows(LOCKS[:2], "a"), Making(overlays=False))
+    def talk() -> list[Heard]:
+        with two_grounds(prefix) as grounds:
+            return talk_in_boxes(grounds, rows(LOCKS[:2], "a"), Making(overlays=False))
+
+    wanted = {"/usr/bin/env", "/opt/strongroom/kernel/pyvenv.cfg", "/dev/null"}
+    heard = in_rounds(talk, dict.fromkeys(LOCKS[:2], wanted))
     for name in LOCKS[:2]:
-        assert {"/usr/bin/env", "/opt/strongroom/kernel/pyvenv.cfg", "/dev/null"} <= carried(heard, name)
+        assert wanted <= carried(heard, name)
         assert "view" not in carried(heard, name)
 
 
 def test_a_view_that_two_people_shared_would_carry(prefix: Path) -> None:
-    with two_grounds(prefix, shared_view=True) as grounds:
-        heard = talk_in_boxes(grounds, rows(LOCKS[1:], "b"))
+    def talk() -> list[Heard]:
+        with two_grounds(prefix, shared_view=True) as grounds:
+            return talk_in_boxes(grounds, rows(LOCKS[1:], "b"))
+
+    heard = in_rounds(talk, {key: {"view"} for key in LOCKS[1:]})
     for name in LOCKS[1:]:
         assert carried(heard, name) == {"view"}
 
 
 def test_without_filters_and_copies_the_page_cache_gets_through(prefix: Path) -> None:
-    with two_grounds(prefix) as grounds:
-        heard = talk_in_boxes(grounds, rows(("page cache",), "b"), Making(filters=False, overlays=False))
+    def talk() -> list[Heard]:
+        with two_grounds(prefix) as grounds:
+            return talk_in_boxes(grounds, rows(("page cache",), "b"), Making(filters=False, overlays=False))
+
+    heard = in_rounds(talk, {"page cache": {"RWF_NOWAIT"}})
     assert "RWF_NOWAIT" in carried(heard, "page cache")
 
 
 def test_with_all_of_proc_it_is_seen_who_else_uses_a_page_and_how_long_one_waited(prefix: Path) -> None:
-    heard: list[Heard] = []
-    # On a busy machine the two sides may miss each other: what is shown is that it can get through.
-    for _ in range(3):
-        if carried(heard, "mapped") != {"smaps", "pagemap"}:
-            schedule = [*rows(("mapped",), "b"), Row.random("wait", "a", SLOT, 2)]
-            with two_grounds(prefix) as grounds:
-                heard = talk_in_boxes(grounds, schedule, Making(proc=False))
+    def talk() -> list[Heard]:
+        schedule = [*rows(("mapped",), "b"), Row.random("wait", "a", SLOT, 2)]
+        with two_grounds(prefix) as grounds:
+            return talk_in_boxes(grounds, schedule, Making(proc=False))
+
+    heard = in_rounds(talk, {"mapped": {"smaps", "pagemap"}})
     assert carried(heard, "mapped") == {"smaps", "pagemap"}
-    assert [one.probe for one in heard if one.signal == "wait" and one.right is not None] == ["run delay"]
+    assert {one.probe for one in heard if one.signal == "wait" and one.right is not None} == {"run delay"}
 
 
 # -- the measure itself -------------------------------------------------------------------------------------------
