@@ -320,6 +320,16 @@ class Page:
         metadata = {"cellId": "cell-1", **fields.pop("metadata", {})}
         return await self.until_idle(await self.send("execute_request", content, metadata=metadata, **fields), patience)
 
+    async def run_once_up(self, code: str, patience: float = 30.0) -> list[dict[str, Any]]:
+        """As `run`, again and again while the kernel is just being started anew."""
+        deadline = time.monotonic() + patience
+        while True:
+            messages = await self.run(code, patience)
+            early = [error for error in of_type(messages, "error") if "not running" in error["content"]["evalue"]]
+            if not early or time.monotonic() > deadline:
+                return messages
+            await asyncio.sleep(0.1)
+
     async def quiet(self, seconds: float = 0.5) -> list[dict[str, Any]]:
         """Whatever comes within `seconds`."""
         found = []

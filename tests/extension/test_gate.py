@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -350,8 +351,7 @@ async def test_a_message_too_large_ends_the_kernel_in_words(fresh_lab: Lab) -> N
         messages = await page.run(code, patience=40)
         [error] = of_type(messages, "error")
         assert "larger than 64 MiB" in error["content"]["evalue"]
-        while text_of(await page.run("print('back')", patience=40)) != "back\n":
-            pass
+        assert text_of(await page.run_once_up("print('back')")) == "back\n"
 
 
 async def test_a_page_that_does_not_read_is_no_store_of_the_server(lab: Lab) -> None:
@@ -439,7 +439,25 @@ async def test_a_dying_kernel_ends_its_cell_in_words(lab: Lab) -> None:
         assert lab.control.named("end cell")[-1]["status"] == "died"
         [stopped] = lab.control.named("DELETE kernels/ID")
         assert stopped["reason"].startswith("died")
-        assert text_of(await page.run("print('again')", patience=30)) == "again\n"
+        assert text_of(await page.run_once_up("print('again')")) == "again\n"
+
+
+async def test_a_cell_sent_between_two_kernels_is_not_run_and_says_so(fresh_lab: Lab) -> None:
+    async with fresh_lab.page(fresh_lab.start_kernel("between.ipynb")) as page:
+        held = threading.Event()
+        fresh_lab.control.hook = lambda name, _body: name == "POST kernels" and held.wait(20)
+        await page.run("import os; os._exit(3)", patience=30)
+        try:
+            messages = await page.run("print('early')")
+        finally:
+            held.set()
+        [error] = of_type(messages, "error")
+        assert error["content"]["evalue"] == "This cell was not run: The kernel is not running"
+        assert "run the cell again" in error["content"]["traceback"][-1]
+        [reply] = of_type(messages, "execute_reply")
+        assert (reply["content"]["status"], reply["metadata"]) == ("error", {})
+        assert text_of(await page.run_once_up("print('again')")) == "again\n"
+        assert "print('early')" not in [cell["code"] for cell in fresh_lab.control.named("begin cell")]
 
 
 async def test_a_kernel_whose_session_is_over_ends_in_words(fresh_lab: Lab) -> None:
@@ -456,7 +474,7 @@ async def test_a_kernel_whose_session_is_over_ends_in_words(fresh_lab: Lab) -> N
         [error] = of_type(messages, "error")
         assert "session of this kernel is over, by rule X1 (policy.csv:40) session 1min" in error["content"]["evalue"]
         await asyncio.sleep(0.5)
-        assert text_of(await page.run("print('read' in globals())", patience=30)) == "False\n"
+        assert text_of(await page.run_once_up("print('read' in globals())")) == "False\n"
         await asyncio.sleep(2)
         assert text_of(await page.run("print('still here')")) == "still here\n", "the new kernel has read nothing"
     [stopped] = fresh_lab.control.named("DELETE kernels/ID")

@@ -16,6 +16,13 @@ from strongroom_lab.values import Unfit
 from strongroom_lab.workspace import Workspace
 
 QUEUE_LIMIT = 2000
+BETWEEN_KERNELS = Problem(
+    503,
+    "no-kernel",
+    "The kernel is not running",
+    "It ended, and is being started again.",
+    next="Wait until the page says that it is idle, then run the cell again.",
+)
 
 
 class Inbound:
@@ -100,7 +107,7 @@ class Inbound:
         self._arrived += 1
         request.number = self._arrived
         if queue is None:
-            self._answers.unsent(request, "aborted")
+            self._refuse(request, BETWEEN_KERNELS)
             return
         try:
             queue.put_nowait(request)
