@@ -126,7 +126,7 @@ def _arranged(values: Mapping[str, Any], order: list[str] | None) -> Any:
 
 def driver_of(connection: Connection) -> Any:
     """The driver's own connection, for what must not cost more than the database itself does."""
-    return connection.connection.driver_connection
+    return connection.connection.dbapi_connection
 
 
 def in_one_go(connection: Connection) -> AbstractContextManager[Any]:

@@ -82,14 +82,19 @@ class Outbound:
 
     async def _work_out(self) -> None:
         while True:
-            for step in self._merged(await self._outbox.batch()):
-                await self._pages.drained()
-                try:
-                    await step()
-                except Exception as error:  # noqa: BLE001 - a kernel's message can break anything; it is dropped, unquoted
-                    self._violation("message that broke the gate")
-                    app_log.warning("a kernel's message was dropped: %s", type(error).__name__)
-            await self._note_lost()
+            batch = await self._outbox.batch()
+            with self._pages.together():
+                for step in self._merged(batch):
+                    await self._pages.drained()
+                    await self._work_off(step)
+                await self._note_lost()
+
+    async def _work_off(self, step: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await step()
+        except Exception as error:  # noqa: BLE001 - a kernel's message can break anything; it is dropped, unquoted
+            self._violation("message that broke the gate")
+            app_log.warning("a kernel's message was dropped: %s", type(error).__name__)
 
     async def _note_lost(self) -> None:
         """Say in the cell that runs that some of its output found no place."""

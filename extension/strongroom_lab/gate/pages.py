@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import socket
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -64,6 +66,18 @@ class Pages:
         frame = wire.Frame(message, header(message.type), parent, message.metadata)
         for client in list(self._clients):
             client.deliver(frame)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What is sent inside goes out as one: each small piece alone would wake the proxy and the browser."""
+        clients = list(self._clients)
+        for client in clients:
+            client.hold(back=True)
+        try:
+            yield
+        finally:
+            for client in clients:
+                client.hold(back=False)
 
     def moved(self) -> None:
         """A page has taken in a frame."""
@@ -136,6 +150,12 @@ class Gate(BaseKernelWebsocketConnection):
         size = len(framed)
         self.waiting += size
         written.add_done_callback(partial(self._written, size, self._kernel_gate.pages))
+
+    def hold(self, *, back: bool) -> None:
+        """Let the connection gather what it is given (200 ms at most, by the system's own rule), or send it now."""
+        connection: Any = self.websocket_handler.ws_connection
+        if connection is not None and not connection.stream.closed():
+            connection.stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, back)
 
     def _written(self, size: int, pages: Pages, written: asyncio.Future[None]) -> None:
         self.waiting -= size
