@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +105,10 @@ class Statement:
         return driver_of(connection).execute(sql, _arranged(values, order))
 
     def many(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Execute for each row of values. Raises as a call does."""
+        """Execute for each row, of two values at least. Raises as a call does."""
         sql, order = self._for(connection)
-        driver_of(connection).cursor().executemany(sql, [_arranged(row, order) for row in rows])
+        many = rows if order is None else map(itemgetter(*order), rows)
+        driver_of(connection).cursor().executemany(sql, many)
 
     def _for(self, connection: Connection) -> tuple[str, list[str] | None]:
         """The SQL as the driver wants it, and the order of its values (None where it takes them by name)."""

@@ -31,6 +31,8 @@ DETAIL_SCHEMA_FILE = Path(__file__).parent / "schemas" / f"detail.v{VERSION}.jso
 
 SEARCH_COLUMNS = ("time", "actor", "action", "project", "object", "label")
 """Fields that lie beside the leaf once more, derived from it, so that they can be searched."""
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+"""Made once: `json.dumps` makes an encoder anew for each call that is not of the usual kind."""
 
 
 class Action(StrEnum):
@@ -207,9 +209,7 @@ def encode(entry: Entry, index: int, time: str, payload: PayloadReference | None
         # (here, or in the commitment above) keeps them from trying what it may say until the hash fits.
         leaf["salt"] = secrets.token_urlsafe(_SALT_BYTES)
     try:
-        data = json.dumps(leaf, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode(
-            "utf-8"
-        )
+        data = _canonical(leaf).encode("utf-8")
     except (TypeError, ValueError, RecursionError) as error:
         raise EntryRefusedError(f"the entry '{entry.action}' holds a value that JSON cannot say") from error
     if len(data) > MAX_LEAF_BYTES:

@@ -35,10 +35,10 @@ class LogKeys:
     signing: Ed25519PrivateKey = field(repr=False)
     payload: bytes = field(repr=False)
     """32 bytes."""
+    verifier: VerifierKey = field(init=False, repr=False)
 
-    @property
-    def verifier(self) -> VerifierKey:
-        return VerifierKey(self.name, self.signing.public_key())
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "verifier", VerifierKey(self.name, self.signing.public_key()))
 
     @property
     def vkey(self) -> str:
@@ -47,7 +47,7 @@ class LogKeys:
 
     def sign(self, size: int, root: bytes) -> str:
         """A checkpoint of the log as a signed note."""
-        return sign(Checkpoint(self.name, size, root), self.name, self.signing)
+        return sign(Checkpoint(self.name, size, root), self.verifier, self.signing)
 
     def open(self, note: str) -> Checkpoint:
         """The checkpoint in a note of this log. Raises NoteError."""

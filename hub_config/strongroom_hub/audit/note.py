@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -29,11 +29,12 @@ class VerifierKey:
 
     name: str
     key: Ed25519PublicKey
+    key_id: bytes = field(init=False)
+    """The first 4 bytes of SHA-256(name, newline, algorithm, key)."""
 
-    @property
-    def key_id(self) -> bytes:
-        """The first 4 bytes of SHA-256(name, newline, algorithm, key)."""
-        return hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self._raw).digest()[:_KEY_ID_BYTES]
+    def __post_init__(self) -> None:
+        digest = hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self._raw).digest()
+        object.__setattr__(self, "key_id", digest[:_KEY_ID_BYTES])
 
     @property
     def _raw(self) -> bytes:
@@ -70,12 +71,11 @@ class Checkpoint:
         return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
 
 
-def sign(checkpoint: Checkpoint, name: str, key: Ed25519PrivateKey) -> str:
-    """The checkpoint as a signed note."""
+def sign(checkpoint: Checkpoint, verifier: VerifierKey, key: Ed25519PrivateKey) -> str:
+    """The checkpoint as a note signed by the private half of `verifier`."""
     text = checkpoint.text()
-    verifier = VerifierKey(name, key.public_key())
     blob = base64.b64encode(verifier.key_id + key.sign(text.encode())).decode()
-    return f"{text}\n{SIGNATURE_PREFIX}{name} {blob}\n"
+    return f"{text}\n{SIGNATURE_PREFIX}{verifier.name} {blob}\n"
 
 
 def open_checkpoint(note: str, verifier: VerifierKey) -> Checkpoint:

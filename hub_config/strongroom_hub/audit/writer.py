@@ -123,12 +123,14 @@ class _Unit:
     """One call of `transact`."""
 
     __slots__ = ("failure", "result", "signal", "state", "work")
+    signal: threading.Lock
+    """Opened when the unit is done, and before that where its thread is to lead: never twice before it is taken."""
 
     def __init__(self, work: Callable[[Tx], Any]) -> None:
         self.work = work
         self.state = _State.WAITING
-        self.signal = threading.Semaphore(0)
-        """Released when the unit is done, and before that where its thread is to lead."""
+        self.signal = threading.Lock()
+        self.signal.acquire()
         self.result: Any = None
         self.failure: BaseException | None = None
 
@@ -210,16 +212,20 @@ class _Batch:
 
 
 class _UnitTx:
-    """The Tx of one unit; its session is made when first asked for, since many units only record."""
+    """The Tx of one unit; savepoint and session are made when first asked for, since many units only record."""
 
-    def __init__(self, batch: _Batch) -> None:
+    def __init__(self, batch: _Batch, *, alone: bool) -> None:
         self._batch = batch
+        self._mark = batch.mark()
         self._session: _UnitSession | None = None
         self._open = True
+        self._undone_with_all = alone
+        """Where there is no other unit in the transaction, nor need there be a savepoint."""
+        self._saved = False
 
     @property
     def session(self) -> Session:
-        self._check_open()
+        self._touch()
         if self._session is None:
             self._session = _UnitSession(
                 self._batch.connection, expire_on_commit=False, join_transaction_mode="create_savepoint"
@@ -228,10 +234,12 @@ class _UnitTx:
 
     @property
     def connection(self) -> Connection:
-        self._check_open()
+        self._touch()
         return self._batch.connection
 
     def record(self, entry: Entry) -> int:
+        if entry.payload is not None:
+            self._touch()  # a person's first text makes them a key
         self._check_open()
         return self._batch.record(entry)
 
@@ -245,6 +253,25 @@ class _UnitTx:
         self._open = False
         if self._session is not None:
             self._session.close()
+
+    def keep(self) -> None:
+        """What the unit has done stays in the transaction."""
+        if self._saved:
+            driver_of(self._batch.connection).execute("RELEASE unit")
+
+    def undo(self) -> None:
+        """Nothing of what the unit has done stays in the transaction; of one that is alone, what it wrote does."""
+        self._batch.back_to(self._mark)
+        if self._saved:
+            driver = driver_of(self._batch.connection)
+            driver.execute("ROLLBACK TO unit")
+            driver.execute("RELEASE unit")
+
+    def _touch(self) -> None:
+        self._check_open()
+        if not (self._saved or self._undone_with_all):
+            driver_of(self._batch.connection).execute("SAVEPOINT unit")
+            self._saved = True
 
     def _check_open(self) -> None:
         if not self._open:
@@ -341,13 +368,11 @@ class AuditWriter:
 
     def _lead(self) -> None:
         """One transaction for all that waits, oldest first, at most a batch; then the next in line leads."""
-        with self._turn:
-            units = [self._waiting.popleft() for _ in range(min(self._batch_size, len(self._waiting)))]
-            for unit in units:
-                unit.state = _State.RUNNING
         self._runs_units = threading.get_ident()
-        self._commit(units)
+        units = self._commit()
         self._runs_units = None
+        for unit in units:
+            unit.signal.release()
         with self._turn:
             following = self._waiting[0] if self._waiting else None
             if following is None:
@@ -356,11 +381,17 @@ class AuditWriter:
             else:
                 following.state = _State.LEADING
                 following.signal.release()
-        for unit in units:
-            unit.signal.release()
 
-    def _commit(self, units: list[_Unit]) -> None:
-        """One transaction for all units; then, and only then, note how each went. Never raises."""
+    def _take(self) -> list[_Unit]:
+        with self._turn:
+            units = [self._waiting.popleft() for _ in range(min(self._batch_size, len(self._waiting)))]
+            for unit in units:
+                unit.state = _State.RUNNING
+        return units
+
+    def _commit(self) -> list[_Unit]:
+        """One transaction for what waits; then, and only then, note how each went. Never raises."""
+        units: list[_Unit] = []
         outcomes: list[tuple[Any, BaseException | None]] = []
         try:
             connection = self._connection or writing_connection(self._engine)
@@ -368,10 +399,8 @@ class AuditWriter:
             with connection.begin() as transaction:
                 head, edge = self._head(connection)
                 batch = _Batch(connection, self._keys, edge)
-                if len(units) == 1:
-                    outcomes.append(_run_unit(batch, units[0].work))
-                else:
-                    outcomes.extend(_run_guarded(batch, unit.work) for unit in units)
+                units = self._take()  # not before: more have come while the database gave its lock
+                outcomes.extend(_run_unit(batch, unit.work, alone=len(units) == 1) for unit in units)
                 if any(failure is None for _, failure in outcomes):
                     written = batch.write() or head
                 else:
@@ -379,11 +408,13 @@ class AuditWriter:
                     written = head
         except BaseException as error:  # noqa: BLE001 - whatever it is, every caller must hear of it and the next one lead
             self._disconnect()
+            units = units or self._take()
             self._refuse(units, error)
-            return
+            return units
         self._seen = written
         for unit, (result, failure) in zip(units, outcomes, strict=True):
             unit.result, unit.failure = result, failure
+        return units
 
     def _disconnect(self) -> None:
         """Begin anew with another connection after a failure: nobody knows what state this one is in."""
@@ -439,10 +470,9 @@ def open_writer(
     return writer
 
 
-def _run_unit(batch: _Batch, work: Callable[[Tx], Any]) -> tuple[Any, BaseException | None]:
-    """Result or failure of one unit; what a failed one has written is still there. Raises what ends the whole batch."""
-    mark = batch.mark()
-    tx = _UnitTx(batch)
+def _run_unit(batch: _Batch, work: Callable[[Tx], Any], *, alone: bool) -> tuple[Any, BaseException | None]:
+    """Result or failure of one unit; of a failed one nothing stays, unless it is alone. Raises what ends the batch."""
+    tx = _UnitTx(batch, alone=alone)
     try:
         result = work(tx)
         tx.finish()
@@ -451,21 +481,11 @@ def _run_unit(batch: _Batch, work: Callable[[Tx], Any]) -> tuple[Any, BaseExcept
             tx.close()
         if database_failed(error, batch.connection.dialect):
             raise
-        batch.back_to(mark)
+        tx.undo()
         return None, error
     tx.close()
+    tx.keep()
     return result, None
-
-
-def _run_guarded(batch: _Batch, work: Callable[[Tx], Any]) -> tuple[Any, BaseException | None]:
-    """As `_run_unit`, for one of several: of one that fails nothing stays in the transaction."""
-    driver = driver_of(batch.connection)
-    driver.execute("SAVEPOINT unit")
-    result, failure = _run_unit(batch, work)
-    if failure is not None:
-        driver.execute("ROLLBACK TO unit")
-    driver.execute("RELEASE unit")
-    return result, failure
 
 
 def _head_row(connection: Connection) -> _HeadRow | None:

@@ -12,7 +12,7 @@ KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 NAME = "strongroom.local/log/test"
 VERIFIER = VerifierKey(NAME, KEY.public_key())
 CHECKPOINT = Checkpoint(NAME, 42, bytes(range(32)))
-NOTE = sign(CHECKPOINT, NAME, KEY)
+NOTE = sign(CHECKPOINT, VERIFIER, KEY)
 
 # The example of the signed-note format's reference implementation.
 EXAMPLE_VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
@@ -34,7 +34,8 @@ def test_a_signed_checkpoint_opens() -> None:
 
 
 def test_signatures_of_witnesses_are_passed_over() -> None:
-    witness = sign(CHECKPOINT, "witness.example", Ed25519PrivateKey.generate()).rsplit("\n\n")[1]
+    other = Ed25519PrivateKey.generate()
+    witness = sign(CHECKPOINT, VerifierKey("witness.example", other.public_key()), other).rsplit("\n\n")[1]
     assert open_checkpoint(NOTE + witness, VERIFIER) == CHECKPOINT
 
 
@@ -56,11 +57,11 @@ def test_no_changed_byte_opens_as_something_else(at: int, flip: int) -> None:
         "",
         NOTE[:-1],
         NOTE.split("\n\n")[0] + "\n",
-        sign(CHECKPOINT, NAME, Ed25519PrivateKey.generate()),
-        sign(CHECKPOINT, "another.name", KEY),
-        sign(Checkpoint("another.origin", 42, bytes(32)), NAME, KEY),
-        sign(Checkpoint(NAME, 42, bytes(31)), NAME, KEY),
-        sign(Checkpoint(NAME, -1, bytes(32)), NAME, KEY),
+        sign(CHECKPOINT, VERIFIER, Ed25519PrivateKey.generate()),
+        sign(CHECKPOINT, VerifierKey("another.name", KEY.public_key()), KEY),
+        sign(Checkpoint("another.origin", 42, bytes(32)), VERIFIER, KEY),
+        sign(Checkpoint(NAME, 42, bytes(31)), VERIFIER, KEY),
+        sign(Checkpoint(NAME, -1, bytes(32)), VERIFIER, KEY),
         NOTE + "not a signature\n",
     ],
 )
