@@ -15,12 +15,13 @@ from sqlmodel import col, select
 from strongroom_hub.audit import reader, rules, words
 from strongroom_hub.audit.entries import Action, Entry
 from strongroom_hub.audit.models import LogErasure, LogPayload, LogPayloadKey
-from strongroom_hub.audit.rules import ErasureState, Verdict
+from strongroom_hub.audit.rules import ErasureState
 from strongroom_hub.audit.writer import AuditWriter, Tx
 from strongroom_hub.control.context import Context
 from strongroom_hub.control.permissions import check_may_look_after
 from strongroom_hub.control.times import iso, iso_or_none
 from strongroom_hub.problems import Problem
+from strongroom_hub.two_people import Verdict
 
 _LOOK = "what is erased from the audit log"
 

@@ -24,6 +24,7 @@ from strongroom_hub.control.context import Context
 from strongroom_hub.control.session import Person
 from strongroom_hub.control.times import iso, parse
 from strongroom_hub.problems import Problem
+from strongroom_hub.two_people import Verdict
 
 internal = APIRouter()
 public = APIRouter(prefix="/audit")
@@ -252,7 +253,7 @@ class NewErasure(BaseModel):
 
 
 class ErasureDecision(BaseModel):
-    verdict: rules.Verdict
+    verdict: Verdict
     comment: Annotated[str, Field(max_length=rules.MAX_WHY)] = ""
 
 

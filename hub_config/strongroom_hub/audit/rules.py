@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from strongroom_hub.audit.settings import OFF
 from strongroom_hub.problems import Problem
+from strongroom_hub.two_people import Verdict
 
 
 class ErasureState(StrEnum):
@@ -14,12 +15,6 @@ class ErasureState(StrEnum):
     DONE = "done"
     REJECTED = "rejected"
     WITHDRAWN = "withdrawn"
-
-
-class Verdict(StrEnum):
-    APPROVE = "approve"
-    REJECT = "reject"
-    WITHDRAW = "withdraw"
 
 
 TRANSITIONS: Mapping[Verdict, ErasureState] = {

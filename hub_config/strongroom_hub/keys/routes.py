@@ -11,6 +11,7 @@ from strongroom_hub.control.callers import Ctx, Writer, require_operator
 from strongroom_hub.control.session import Person
 from strongroom_hub.keys import rules, service
 from strongroom_hub.keys.service import OPERATOR
+from strongroom_hub.two_people import Verdict
 
 internal = APIRouter(prefix="/keys", dependencies=[Depends(require_operator)])
 public = APIRouter()
@@ -33,7 +34,7 @@ class NewShred(BaseModel):
 
 
 class ShredDecision(BaseModel):
-    verdict: rules.Verdict
+    verdict: Verdict
     comment: Annotated[str, Field(max_length=rules.MAX_WHY)] = ""
 
 

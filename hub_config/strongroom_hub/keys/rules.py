@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from strongroom_hub.problems import Problem
+from strongroom_hub.two_people import Verdict, fits
 
 MIN_WHY, MAX_WHY = 10, 500
 OPERATIONS = ("status", "rotate", "rekey", "destroy")
@@ -18,12 +19,6 @@ class ShredState(StrEnum):
     DONE = "done"
     REJECTED = "rejected"
     WITHDRAWN = "withdrawn"
-
-
-class Verdict(StrEnum):
-    APPROVE = "approve"
-    REJECT = "reject"
-    WITHDRAW = "withdraw"
 
 
 TRANSITIONS: Mapping[Verdict, ShredState] = {
@@ -48,7 +43,7 @@ def check_wish(why: str, columns: Sequence[str] | None, known: Sequence[str]) ->
 
 
 def can_decide(state: ShredState, asked_by: str, decider: str, verdict: Verdict) -> bool:
-    return _awaits(state, verdict) and _fits(asked_by, decider, verdict)
+    return _awaits(state, verdict) and fits(asked_by, decider, verdict)
 
 
 def check_decision(state: ShredState, asked_by: str, decider: str, verdict: Verdict) -> None:
@@ -61,7 +56,7 @@ def check_decision(state: ShredState, asked_by: str, decider: str, verdict: Verd
             f"It is {state}.",
             next="Ask for a new one if something else has to go.",
         )
-    if not _fits(asked_by, decider, verdict):
+    if not fits(asked_by, decider, verdict):
         raise Problem(
             403,
             "two-people",
@@ -74,10 +69,6 @@ def check_decision(state: ShredState, asked_by: str, decider: str, verdict: Verd
 def _awaits(state: ShredState, verdict: Verdict) -> bool:
     again = state is ShredState.APPROVED and verdict is Verdict.APPROVE  # the vault was away: try once more
     return state is ShredState.OPEN or again
-
-
-def _fits(asked_by: str, decider: str, verdict: Verdict) -> bool:
-    return (verdict is Verdict.WITHDRAW) == (asked_by == decider)
 
 
 def _invalid(why: str) -> Problem:

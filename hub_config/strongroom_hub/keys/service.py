@@ -20,8 +20,9 @@ from strongroom_hub.control.permissions import may
 from strongroom_hub.control.times import iso, iso_or_none
 from strongroom_hub.keys import rules
 from strongroom_hub.keys.models import Shred
-from strongroom_hub.keys.rules import ShredState, Verdict
+from strongroom_hub.keys.rules import ShredState
 from strongroom_hub.problems import Problem
+from strongroom_hub.two_people import Verdict
 
 OPERATOR = "operator"
 _ACTIONS = {"rotate": Action.KEY_ROTATE, "rekey": Action.KEY_REKEY, "destroy": Action.KEY_DESTROY}

@@ -11,6 +11,7 @@ from strongroom_hub.control.callers import Ctx, Writer, require_operator
 from strongroom_hub.control.permissions import check_may_look_after
 from strongroom_hub.control.session import Person
 from strongroom_hub.policies import rules, service
+from strongroom_hub.two_people import Verdict
 
 internal = APIRouter(prefix="/policy", dependencies=[Depends(require_operator)])
 public = APIRouter(prefix="/policy")
@@ -29,7 +30,7 @@ class NewProposal(BaseModel):
 
 
 class NewDecision(BaseModel):
-    verdict: rules.Verdict
+    verdict: Verdict
     digest: Digest
     comment: Text = ""
 

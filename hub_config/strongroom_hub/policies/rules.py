@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from strongroom_hub.problems import Problem
+from strongroom_hub.two_people import Verdict
 
 OPERATOR = "operator"
 """Who speaks through the command line: one person, whoever they are."""
@@ -18,12 +19,6 @@ class ProposalState(StrEnum):
     WITHDRAWN = "withdrawn"
     OUTDATED = "outdated"
     """Another policy came into force, or another proposal was made, before anybody decided."""
-
-
-class Verdict(StrEnum):
-    APPROVE = "approve"
-    REJECT = "reject"
-    WITHDRAW = "withdraw"
 
 
 class Source(StrEnum):

@@ -32,9 +32,10 @@ from strongroom_hub.policies.bundle import BundleError
 from strongroom_hub.policies.candidate import Candidate, World, results
 from strongroom_hub.policies.grants import grant_rows, grant_rows_ever
 from strongroom_hub.policies.models import PolicyProposal, PolicyVersion
-from strongroom_hub.policies.rules import ProposalState, Source, Verdict
+from strongroom_hub.policies.rules import ProposalState, Source
 from strongroom_hub.policies.world import world
 from strongroom_hub.problems import Problem
+from strongroom_hub.two_people import Verdict
 
 VERSIONS_SHOWN = 50
 MAX_ANSWERS = 1_000

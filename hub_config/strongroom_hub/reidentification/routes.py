@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from strongroom_hub.control.callers import Ctx, Writer
 from strongroom_hub.control.session import Person
 from strongroom_hub.reidentification import rules, service
+from strongroom_hub.two_people import Verdict
 
 public = APIRouter(prefix="/reidentifications")
 
@@ -25,7 +26,7 @@ class Wish(BaseModel):
 
 
 class Decision(BaseModel):
-    verdict: rules.Verdict
+    verdict: Verdict
     comment: Annotated[str, Field(max_length=rules.MAX_WHY)] = ""
 
 

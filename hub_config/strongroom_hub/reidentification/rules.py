@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from strongroom_hub.problems import Problem
+from strongroom_hub.two_people import Verdict, fits
 
 MIN_WHY, MAX_WHY = 10, 500
 MAX_TOKENS = 20
@@ -37,12 +38,6 @@ class ShownTo(StrEnum):
 
     ASKER = "asker"
     STEWARD = "steward"
-
-
-class Verdict(StrEnum):
-    APPROVE = "approve"
-    REJECT = "reject"
-    WITHDRAW = "withdraw"
 
 
 TRANSITIONS: Mapping[Verdict, State] = {
@@ -84,7 +79,7 @@ def check_day(charged: int, more: int) -> None:
 
 
 def can_decide(state: State, asked_by: str, decider: str, verdict: Verdict) -> bool:
-    return state is State.OPEN and _fits(asked_by, decider, verdict)
+    return state is State.OPEN and fits(asked_by, decider, verdict)
 
 
 def check_decision(state: State, asked_by: str, decider: str, verdict: Verdict) -> None:
@@ -97,7 +92,7 @@ def check_decision(state: State, asked_by: str, decider: str, verdict: Verdict) 
             f"It is {state}.",
             next="Ask anew if these tokens still have to be turned back.",
         )
-    if not _fits(asked_by, decider, verdict):
+    if not fits(asked_by, decider, verdict):
         raise Problem(
             403,
             "two-people",
@@ -143,10 +138,6 @@ def check_show(state: State, looking: str, may: str | None) -> None:
 def commitment(salt: str, tokens: Sequence[str]) -> str:
     """What the log says of the tokens: nobody finds them from it, and who has the salt can check them."""
     return hashlib.sha256(json.dumps([salt, *tokens]).encode()).hexdigest()
-
-
-def _fits(asked_by: str, decider: str, verdict: Verdict) -> bool:
-    return (verdict is Verdict.WITHDRAW) == (asked_by == decider)
 
 
 def _invalid(why: str) -> Problem:

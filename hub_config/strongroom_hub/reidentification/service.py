@@ -28,7 +28,8 @@ from strongroom_hub.problems import Problem
 from strongroom_hub.projects.service import check_member
 from strongroom_hub.reidentification import rules
 from strongroom_hub.reidentification.models import Reidentification
-from strongroom_hub.reidentification.rules import ShownTo, State, Verdict
+from strongroom_hub.reidentification.rules import ShownTo, State
+from strongroom_hub.two_people import Verdict
 
 _MASK = "token"
 _WHY_LINES = 12

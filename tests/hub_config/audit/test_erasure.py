@@ -10,11 +10,11 @@ import pytest
 from enclave import Clock, Enclave, Vault, make_instance, open_enclave
 from sqlalchemy import text
 from strongroom_hub.audit import erasure, store
-from strongroom_hub.audit.rules import Verdict
 from strongroom_hub.audit.settings import TWO_PERSON, AuditSettings
 from strongroom_hub.audit.verify import verify
 from strongroom_hub.control import setup
 from strongroom_hub.problems import Problem
+from strongroom_hub.two_people import Verdict
 
 CODE = "print('Anna Karenina was here')"
 

@@ -13,8 +13,8 @@ from strongroom_hub.cli import app
 from strongroom_hub.config import Instance
 from strongroom_hub.demo_data import intake
 from strongroom_hub.keys import service as keys
-from strongroom_hub.keys.rules import Verdict
 from strongroom_hub.problems import Problem
+from strongroom_hub.two_people import Verdict
 from strongroom_hub.vault.places import Places
 from strongroom_hub.vault.wrapped import decode
 from typer.testing import CliRunner

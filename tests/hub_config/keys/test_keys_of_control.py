@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from enclave import Enclave
 from strongroom_hub.keys import rules
-from strongroom_hub.keys.rules import ShredState, Verdict
+from strongroom_hub.keys.rules import ShredState
 from strongroom_hub.problems import Problem
+from strongroom_hub.two_people import Verdict
 
 WISH = {"dataset": "health/randhie", "version": 1, "columns": ["age"], "why": "The consent was withdrawn."}
 

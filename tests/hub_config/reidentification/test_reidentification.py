@@ -13,7 +13,8 @@ from strongroom_hub.audit.models import LogEntry
 from strongroom_hub.problems import Problem
 from strongroom_hub.reidentification import rules
 from strongroom_hub.reidentification.models import Reidentification
-from strongroom_hub.reidentification.rules import State, Verdict
+from strongroom_hub.reidentification.rules import State
+from strongroom_hub.two_people import Verdict
 
 ALLOW = 'p, R1, role:analyst, reidentify, health/randhie, project:cardio, , , allow, "incidental findings"\n'
 WISH = {
