@@ -191,6 +191,15 @@ def questions(engine: Engine, words: WordIndex, size: int) -> dict[str, Callable
         ),
         "refusals in a project": lambda: ask(engine, project="project7", action="control:read:deny"),
         "refusals of a dataset": lambda: ask(engine, object="health/set3@1", action="control:read:deny"),
+        "refusals of a person who is often there": lambda: ask(
+            engine, actor="user:person1", action="control:read:deny"
+        ),
+        "refusals of who ran many cells and has none": lambda: ask(
+            engine, actor="user:maker", action="control:read:deny"
+        ),
+        "a project's cells at one label": lambda: ask(
+            engine, project="project7", action="server:cell:begin", label="secret"
+        ),
         "a span of time": lambda: ask(engine, since=first, until=last),
         "a person in a span of time": lambda: ask(engine, actor="user:person150", since=first, until=last),
         "since a time": lambda: ask(engine, since=latest, action="control:read:deny"),

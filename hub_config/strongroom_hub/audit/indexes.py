@@ -50,9 +50,9 @@ class SeenColumns:
         if len(self._open[0]) >= _CLOSED_AT:
             self._close()
 
-    def hashes(self, values: list[Any]) -> pl.Series:
-        """Raises TypeError where one is neither text nor nothing."""
-        hashed = pl.Series(values, dtype=pl.String).hash(self._key)
+    def hashes(self, values: pl.Series) -> pl.Series:
+        """Of texts, or nothing."""
+        hashed = values.hash(self._key)
         return (hashed % (1 << 32)).cast(pl.UInt32)
 
     def columns(self) -> dict[str, pl.Series] | None:
@@ -66,7 +66,7 @@ class SeenColumns:
         try:
             for values, parts in zip(self._open, self._closed, strict=True):
                 if values:
-                    parts.append(self.hashes(values))
+                    parts.append(self.hashes(pl.Series(values, dtype=pl.String)))
         except TypeError:
             self.plain = False
         self._open = [[] for _ in SEARCH_COLUMNS]
@@ -79,65 +79,64 @@ def differing_indexes(connection: sqlite3.Connection, seen: SeenColumns) -> list
     if indexes is None or columns is None:
         return None
     try:
-        found = [
-            (name, _difference(_groups(connection, name, *keys), keys[0], seen, columns)) for name, keys in indexes
-        ]
+        found = [(name, _difference(_groups(connection, name, key), columns[key], seen)) for name, key in indexes]
     except sqlite3.DataError:  # a group whose numbers make a longer text than SQLite can hold
         return None
     return [f"index {name} {text}: a search may miss entries" for name, text in found if text]
 
 
-def _indexes(connection: sqlite3.Connection) -> list[tuple[str, tuple[list[str], bool]]] | None:
-    """Each index with its search columns and whether the entry's number follows them; None with one of another kind."""
+def _indexes(connection: sqlite3.Connection) -> list[tuple[str, str]] | None:
+    """Each index with its search column; None with one of another kind."""
     found = []
     for _, name, _, _, partial in connection.execute(f"PRAGMA index_list({_TABLE})").fetchall():
         rows = connection.execute(f"PRAGMA index_xinfo({_quoted(name)})").fetchall()
         keys = [row[2] for row in rows if row[5]]
-        numbered = keys[-1] == "index"
-        searched = keys[:-1] if numbered else keys
         usual = all((row[3], row[4]) == (0, "BINARY") for row in rows)
-        if partial or not usual or not searched or not set(searched) <= set(SEARCH_COLUMNS):
+        if partial or not usual or len(keys) != 1 or keys[0] not in SEARCH_COLUMNS:
             return None
-        found.append((name, (searched, numbered)))
+        found.append((name, keys[0]))
     return found
 
 
-def _groups(connection: sqlite3.Connection, name: str, keys: list[str], numbered: bool) -> Iterator[Any]:
-    """An index in its own order: the values of its columns, how many entries have them, and those entries' numbers."""
-    index = _quoted(name)
-    chosen = ", ".join(f"a.{key}" for key in keys)
-    query = f'SELECT {chosen}, count(*), group_concat(a."index") FROM {_TABLE} a INDEXED BY {index}'  # noqa: S608 - quoted
-    if numbered:
-        # The number lies in such an index twice, and only a lookup reads the one that it is ordered by.
-        same = " AND ".join(f"b.{key} IS a.{key}" for key in keys)
-        query += f' CROSS JOIN {_TABLE} b INDEXED BY {index} ON {same} AND b."index" = a."index"'
-    return connection.execute(f"{query} GROUP BY {chosen}")
+def _groups(connection: sqlite3.Connection, name: str, key: str) -> Iterator[Any]:
+    """An index in its own order: its values, how many entries have each, and those entries' numbers."""
+    query = f'SELECT {key}, count(*), group_concat("index") FROM {_TABLE} INDEXED BY {_quoted(name)} GROUP BY {key}'  # noqa: S608 - quoted
+    return connection.execute(query)
 
 
-def _difference(groups: Iterator[Any], keys: list[str], seen: SeenColumns, columns: dict[str, pl.Series]) -> str | None:
-    last: list[tuple[bool, str]] = []
+def _difference(groups: Iterator[Any], column: pl.Series, seen: SeenColumns) -> str | None:
+    last: str | None = None
     rows = 0
     while part := _some(groups):
-        for group in part:
-            if not all(value is None or isinstance(value, str) for value in group[:-2]):
-                return "holds what is no text"
-            place = [(value is not None, value or "") for value in group[:-2]]
-            if not last < place:
-                return "is out of order"
-            last = place
-        counts = pl.Series([group[-2] for group in part])
-        numbers = pl.Series([group[-1] for group in part]).str.split(",").explode().cast(pl.Int64)
+        try:
+            values = pl.Series([last, *(group[0] for group in part)], dtype=pl.String)
+        except TypeError:
+            return "holds what is no text"
+        if not _rises(values, begins=not rows):
+            return "is out of order"
+        last = values[-1]
+        counts = pl.Series([group[1] for group in part])
+        numbers = pl.Series([group[2] for group in part]).str.split(",").explode().cast(pl.Int64)
         runs = pl.select(pl.lit(pl.Series(range(len(part)))).repeat_by(counts).explode()).to_series()
         if not (runs * _RUN + numbers).diff().drop_nulls().gt(0).all():
             return "is out of order"
         if numbers.min() < 0 or numbers.max() >= seen.rows:  # type: ignore[operator]
             return "names an entry that is not there"
-        for at, key in enumerate(keys):
-            wanted = seen.hashes([group[at] for group in part]).gather(runs)
-            if not (columns[key].gather(numbers) == wanted).all():
-                return "does not say what the entries say"
+        if not (column.gather(numbers) == seen.hashes(values[1:]).gather(runs)).all():
+            return "does not say what the entries say"
         rows += len(numbers)
     return None if rows == seen.rows else "lacks entries"
+
+
+def _rises(values: pl.Series, *, begins: bool) -> bool:
+    """Whether each is greater than the one before it, by its bytes; nothing comes before all texts.
+
+    The first is the last of what went before, except where it `begins`.
+    """
+    texts = values[1:] if begins else values
+    if texts[0] is None:
+        texts = texts[1:]
+    return texts.null_count() == 0 and bool((texts[1:] > texts[:-1]).all())
 
 
 def _some(groups: Iterator[Any]) -> list[Any]:
@@ -145,7 +144,7 @@ def _some(groups: Iterator[Any]) -> list[Any]:
     some, count = [], 0
     for group in groups:
         some.append(group)
-        count += group[-2]
+        count += group[1]
         if count >= _PART:
             break
     return some

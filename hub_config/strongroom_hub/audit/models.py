@@ -14,11 +14,6 @@ class LogEntry(SQLModel, table=True):
     """One leaf. The columns beside it are derived from it, for search only; what is shown comes from the leaf."""
 
     __tablename__ = "log_entries"
-    __table_args__ = (
-        Index("ix_log_entries_actor_action", "actor", "action", "index"),
-        Index("ix_log_entries_project_action", "project", "action", "index"),
-        Index("ix_log_entries_object_action", "object", "action", "index"),
-    )
 
     index: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     leaf: bytes

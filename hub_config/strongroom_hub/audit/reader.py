@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, LargeBinary, RowMapping, SmallInteger, cast, func, literal_column, select
+from sqlalchemy import (
+    Connection,
+    Engine,
+    LargeBinary,
+    RowMapping,
+    SmallInteger,
+    cast,
+    func,
+    literal_column,
+    select,
+    text,
+)
 
+from strongroom_hub import postgres
 from strongroom_hub.audit import entries as leaves
 from strongroom_hub.audit import payloads
 from strongroom_hub.audit.keys import LogKeys
@@ -46,6 +58,8 @@ _HEAD, _PAYLOADS, _KEYS = LogHead.__table__, LogPayload.__table__, LogPayloadKey
 
 JITTER = 10_000
 """Entries within which times may be out of order, where several processes write."""
+FEW = 20_000
+"""How far entries of a value are counted, to find the rarest."""
 
 
 class AlteredEntryError(Problem):
@@ -119,15 +133,36 @@ def entries(
     `since` (inclusive) and `until` (exclusive) are times as the log writes them. Raises AlteredEntryError.
     """
     query = _WITH_HASH.order_by(_ENTRIES.c.index.desc()).limit(limit)
-    equal = {"actor": actor, "action": action, "object": object, "project": project, "label": label}
-    for name, value in equal.items():
-        if value is not None:
-            query = query.where(_ENTRIES.c[name] == value)
+    named = {"actor": actor, "action": action, "object": object, "project": project, "label": label}
+    equal = {name: value for name, value in named.items() if value is not None}
     if before is not None:
         query = query.where(_ENTRIES.c.index < before)
     with engine.connect() as connection:
-        query = _between(connection, query, since, until)
+        query = _between(connection, _with_all(connection, query, equal), since, until)
         return [_verified(row) for row in connection.execute(query).mappings()]
+
+
+def _with_all(connection: Connection, query: Any, equal: Mapping[str, str]) -> Any:
+    """Entries that have all these values. PostgreSQL knows how frequent each is; for SQLite it is counted here.
+
+    It goes along the rarest value's own index and looks the others up in theirs, without touching a row that lacks one.
+    """
+    if connection.dialect.name == postgres.NAME or len(equal) < 2:  # noqa: PLR2004 - one needs no other
+        return query.where(*(_ENTRIES.c[name] == value for name, value in equal.items()))
+
+    def count(name: str) -> int:
+        few = select(literal_column("1")).where(_ENTRIES.c[name] == equal[name]).limit(FEW).subquery()
+        return int(connection.execute(select(func.count()).select_from(few)).scalar_one())
+
+    rarest, *others = sorted(equal, key=count)
+    query = query.where(_ENTRIES.c[rarest] == equal[rarest])
+    for name in others:
+        looked_up = (
+            f"EXISTS (SELECT 1 FROM log_entries AS other INDEXED BY ix_log_entries_{name} "  # noqa: S608 - constants
+            f'WHERE other.{name} = :other_{name} AND other."index" = log_entries."index")'
+        )
+        query = query.where(text(looked_up).bindparams(**{f"other_{name}": equal[name]}))
+    return query
 
 
 def _between(connection: Connection, query: Any, since: str | None, until: str | None) -> Any:

@@ -4,15 +4,18 @@ import base64
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from itertools import chain, combinations, product
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 from strongroom_hub.audit import entries, reader
 from strongroom_hub.audit.entries import Action, Entry
 from strongroom_hub.audit.keys import LogKeys
 from strongroom_hub.audit.reader import AlteredEntryError, PayloadUnreadableError
 from strongroom_hub.audit.tree import leaf_hash, verify_inclusion
+from strongroom_hub.audit.writer import AuditWriter, Tx
 
 
 def tamper(database: Path, *statements: str) -> None:
@@ -51,6 +54,57 @@ def test_filters_find_what_the_leaf_says(writer: object, engine: Engine) -> None
     time = reader.entries(engine)[1]["time"]
     assert 1 in indexes(reader.entries(engine, since=time))
     assert 1 not in indexes(reader.entries(engine, until=time))
+
+
+FILTERS = {
+    "actor": ("user:often", "user:seldom", "user:nobody"),
+    "action": (Action.CELL_BEGIN.value, Action.READ_DENY.value),
+    "object": ("often.ipynb", "health/seldom@1"),
+    "project": ("often", "seldom"),
+    "label": ("public", "secret"),
+}
+
+
+@pytest.fixture
+def mixed(writer: AuditWriter) -> None:
+    """A log in which each column has a value that is frequent and one that is not, in all combinations."""
+
+    def work(tx: Tx) -> None:
+        for number in range(600):
+            some = {name: values[number % (7 + at) == 0] for at, (name, values) in enumerate(FILTERS.items())}
+            tx.record(Entry(**some | {"action": Action(some["action"])}))  # type: ignore[arg-type]
+
+    writer.transact(work)
+
+
+def test_several_filters_find_what_has_all_of_them(mixed: None, engine: Engine) -> None:
+    everything = reader.entries(engine, limit=1000)
+    for names in chain.from_iterable(combinations(FILTERS, count) for count in range(1, 6)):
+        for values in product(*(FILTERS[name] for name in names)):
+            equal: dict[str, Any] = dict(zip(names, values, strict=True))
+            wanted = [one["index"] for one in everything if all(one[name] == equal[name] for name in names)]
+            assert indexes(reader.entries(engine, limit=1000, **equal)) == wanted, equal
+            assert indexes(reader.entries(engine, limit=3, before=400, **equal)) == [i for i in wanted if i < 400][:3]
+
+
+@pytest.mark.parametrize(("one", "other"), [*combinations(FILTERS, 2), *((b, a) for a, b in combinations(FILTERS, 2))])
+def test_two_filters_go_along_the_rarer_and_look_up_the_other(
+    mixed: None, engine: Engine, one: str, other: str
+) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, values: Any, *_rest: object) -> None:
+        asked.append((statement, values))
+
+    event.listen(engine, "before_cursor_execute", note)
+    reader.entries(engine, **{one: FILTERS[one][0], other: FILTERS[other][1]})
+    event.remove(engine, "before_cursor_execute", note)
+    with engine.connect() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked[-1][0]}", asked[-1][1]).all()
+    told = [row[-1] for row in plan]
+    assert f"SEARCH log_entries USING INDEX ix_log_entries_{other} ({other}=?)" in told
+    assert f"SEARCH other USING COVERING INDEX ix_log_entries_{one} ({one}=? AND rowid=?)" in told
+    assert not any("SCAN" in line or "TEMP B-TREE" in line for line in told), told
 
 
 def test_an_entry_comes_with_a_proof_that_anybody_can_check(
