@@ -73,6 +73,8 @@ class Workspace:
         self._decided_at = float("-inf")
         self._asked_at = float("-inf")
         self._asking: asyncio.Task[None] | None = None
+        self._away = False
+        """Control did not renew the rule when it was asked last."""
         self._charged = 0
         self._acknowledged = 0
         self._base = 0
@@ -129,6 +131,7 @@ class Workspace:
         self.sources = sources if isinstance(sources, list) else self.sources
         self.display = display
         self._known = True
+        self._away = False
         self._decided_at = self._clock()
         self._base = mark
         if changed:
@@ -160,8 +163,8 @@ class Workspace:
                 return
             self._asked_at = self._clock()
             self._asking = asyncio.create_task(self._ask())
-        # Past the limit nothing is shown anyway: output is not made to wait for a service that is away.
-        if self._clock() - self._decided_at <= STALE:
+        # Past the limit nothing is shown anyway: output is not made to wait for a service that was away just now.
+        if not self._away or self._clock() - self._decided_at <= STALE:
             await asyncio.shield(self._asking)
 
     async def _ask(self) -> None:
@@ -170,6 +173,7 @@ class Workspace:
             self.learn(await self.control.display(), mark)
         except Problem as problem:
             app_log.warning("the display rule could not be renewed: %s", problem.title)
+            self._away = True
             if problem.status in {401, 403}:
                 self.display = nothing("", f"{problem.title}. {problem.detail}")
                 self._decided_at = self._clock()

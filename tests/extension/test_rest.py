@@ -7,11 +7,13 @@ import hashlib
 import io
 import json
 import threading
+import time
 import zipfile
 from typing import Any
 
 import httpx
 import pytest
+from strongroom_lab.workspace import FRESH, STALE
 
 from tests.extension.conftest import GUARDED, Lab, own
 
@@ -99,6 +101,22 @@ def test_work_files_are_listed_and_charged(guarded_lab: Lab) -> None:
     assert charged["route"] == "work"
     assert charged["bytes"] == len(response.content)
     assert lab.call("GET", "strongroom/api/work?path=../notebooks").status_code == 400
+
+
+def test_a_workspace_that_was_left_alone_asks_for_the_rule_anew(guarded_lab: Lab) -> None:
+    lab = guarded_lab
+    lab.call("GET", "strongroom/api/work")
+    time.sleep(STALE + 0.2)
+    assert lab.call("GET", "strongroom/api/work").status_code == 200
+    time.sleep(STALE + 0.2)
+    lab.control.refuse["GET display"] = REFUSAL
+    withheld = lab.call("GET", "strongroom/api/work")
+    assert withheld.status_code == 403
+    assert "could not be checked" in withheld.json()["detail"]
+    lab.control.refuse.clear()
+    time.sleep(FRESH)
+    lab.call("GET", "strongroom/api/work")
+    assert lab.call("GET", "strongroom/api/work").status_code == 200
 
 
 def test_a_listing_that_cannot_be_charged_is_withheld(guarded_lab: Lab) -> None:
