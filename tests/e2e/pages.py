@@ -13,6 +13,7 @@ from strongroom_hub.demo import one_time_code
 from strongroom_hub.supervisor import RunningInstance
 
 SLOW = 60_000
+expect.set_options(timeout=SLOW)  # on a busy machine five seconds are soon over
 
 
 class Watch:

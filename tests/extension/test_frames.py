@@ -32,7 +32,8 @@ from tests.extension.test_interactive import ITABLES_HTML
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 CHROMIUM = "/usr/bin/chromium"
-SLOW = 30_000
+SLOW = 60_000
+expect.set_options(timeout=SLOW)  # on a busy machine five seconds are soon over
 PLOTLY = "application/vnd.plotly.v1+json"
 TABLE = "application/vnd.strongroom.table+json"
 

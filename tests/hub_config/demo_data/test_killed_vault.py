@@ -111,6 +111,7 @@ def test_a_stream_of_a_killed_vault_has_an_end_once_it_is_back(world: Inside) ->
         assert (told["read"], told["state"], told["rows"]) == (entry, "interrupted", None)
         again, line = server.stream()
         line.close()
+        deadline = time.monotonic() + 150
         while len(ends(world)) < 2 and time.monotonic() < deadline:
             time.sleep(0.1)
         assert {one["read"]: one["state"] for one in ends(world)} == {entry: "interrupted", again: "stopped"}
