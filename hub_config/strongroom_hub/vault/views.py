@@ -54,22 +54,27 @@ def write_view(job: ViewJob, target: int, max_bytes: int, wall: Callable[[int], 
 
     Raises Problem.
     """
-    path = memfd.path(target)
     checked: dict[str, Mark] = {}
     with open_view(job, checked) as view:
         wall(max_bytes)  # not before: the token map is another file
         try:
-            view.sink_ipc(path, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
+            rows = write(view, target)
         except (pl.exceptions.PolarsError, OSError) as error:
             if memfd.size(target) >= max_bytes:
                 raise too_large(max_bytes) from error
             raise _unreadable(job, error) from error
     if memfd.size(target) > max_bytes:
         raise too_large(max_bytes)
-    rows = int(pl.scan_ipc(path).select(pl.len()).collect().item())
     if rows != job.table.rows and not job.rows:
         raise damaged(job.manifest.dataset, job.manifest.version, "parts", f"{rows} rows instead of {job.table.rows}")
     return Written(rows, checked)
+
+
+def write(view: pl.LazyFrame, target: int) -> int:
+    """Number of rows, which are in the memory file `target` when this returns."""
+    path = memfd.path(target)
+    view.sink_ipc(path, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
+    return int(pl.scan_ipc(path).select(pl.len()).collect().item())
 
 
 ROWS_PER_BATCH = 100_000
@@ -204,7 +209,24 @@ def _seen(job: ViewJob, stored: pl.LazyFrame) -> pl.LazyFrame:
         expressions = masks.masked(job.columns, job.masks, schema, keys=keys, caps=caps, tokens=tokens)
     except ValueError as error:
         raise bad_view(f"{error}.") from error
-    return kept.with_columns(expressions).select(job.columns)
+    shown = kept.with_columns(expressions).select(job.columns)
+    return shown.select(_nothing_under_nulls(name, dtype) for name, dtype in shown.collect_schema().items())
+
+
+def _nothing_under_nulls(name: str, dtype: pl.DataType) -> pl.Expr:
+    """A column with zeros (or empty texts) in the places of missing values.
+
+    polars leaves there what its Parquet reader put there: the value of a row further down, perhaps of one that a filter
+    took out, or one beyond a cap. No library shows it, but who holds the file can read it.
+    """
+    column = pl.col(name)
+    if dtype == pl.String:
+        zero = pl.lit("")
+    elif dtype == pl.Boolean:
+        zero = pl.lit(value=False)
+    else:
+        zero = pl.lit(0).cast(dtype)
+    return pl.when(column.is_not_null()).then(column.fill_null(zero)).alias(name)
 
 
 def _nothing(job: ViewJob, kept: pl.LazyFrame) -> pl.LazyFrame:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+import os
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from io import BytesIO
 from typing import Any
 
 import polars as pl
@@ -58,8 +61,6 @@ conditions = st.recursive(
 
 @pytest.fixture
 def visits(room: Any, tmp_path: Any) -> Any:
-    from io import BytesIO  # noqa: PLC0415 - only here
-
     buffer = BytesIO()
     VISITS.write_parquet(buffer)
     room.publish(NAME, buffer.getvalue(), fmt="parquet")
@@ -126,8 +127,6 @@ def test_row_groups_without_such_a_row_are_not_read(
     room: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """polars says itself how many row groups its statistics let it skip: of five here, all but one or two."""
-    from io import BytesIO  # noqa: PLC0415 - only here
-
     buffer = BytesIO()
     days = pl.date_range(date(1000, 1, 1), date(2600, 1, 1), eager=True)
     long = pl.DataFrame({"n": range(len(days)), "day": days, "site": [f"S{n // 200_000}" for n in range(len(days))]})
@@ -142,3 +141,73 @@ def test_row_groups_without_such_a_row_are_not_read(
         said = capfd.readouterr().err
         assert frame.height == kept
         assert f"Predicate pushdown: reading {read} / 5 row groups" in said, text
+
+
+def _of_every_type(hidden: int) -> pl.DataFrame:
+    """Every second row is shown, and of those every second is missing; `hidden`: what the rows between hold."""
+    rows = 4_000
+
+    def column(dtype: pl.DataType, value: Any) -> pl.Series:
+        held = [None if row % 4 == 0 else value(row if row % 2 == 0 else row * hidden) for row in range(rows)]
+        return pl.Series(held, dtype=dtype)
+
+    return pl.DataFrame(
+        {
+            "shown": [row % 2 == 0 for row in range(rows)],
+            "whole": column(pl.Int64(), lambda n: 10**12 + n),
+            "small": column(pl.UInt8(), lambda n: n % 251),
+            "number": column(pl.Float64(), lambda n: n + 0.5),
+            "rough": column(pl.Float32(), lambda n: n + 0.5),
+            "exact": column(pl.Decimal(20, 2), Decimal),
+            "name": column(pl.String(), lambda n: f"N{n % 97}"),
+            "story": column(pl.String(), lambda n: f"a text of more than twelve letters: {n}"),
+            "truth": column(pl.Boolean(), lambda n: n % 3 == 0),
+            "day": column(pl.Date(), lambda n: date(1950, 1, 1) + timedelta(days=n % 9_000)),
+            "at": column(pl.Datetime("us"), lambda n: datetime(2000, 1, 1) + timedelta(seconds=n)),  # noqa: DTZ001
+            "there": column(
+                pl.Datetime("ms", "Europe/Berlin"), lambda n: datetime(2000, 1, 1, tzinfo=UTC) + timedelta(seconds=n)
+            ),
+            "clock": column(pl.Time(), lambda n: time(n % 24, n % 60)),
+            "took": column(pl.Duration("us"), lambda n: timedelta(seconds=n)),
+        }
+    )
+
+
+def _bytes_of_a_view(room: Any, name: str, frame: pl.DataFrame, **changed: Any) -> bytes:
+    buffer = BytesIO()
+    frame.write_parquet(buffer)
+    room.publish(name, buffer.getvalue(), fmt="parquet")
+    answer = room.read(name, frame.columns[1:], **changed)
+    try:
+        return os.pread(answer.fd, answer.bytes, 0)
+    finally:
+        os.close(answer.fd)
+
+
+def test_the_file_of_a_view_holds_nothing_of_rows_that_are_left_out(room: Any) -> None:
+    """Byte for byte: what stands in the places of missing values is in the file, too, though no library shows it."""
+    one, other = (_of_every_type(hidden) for hidden in (7, 13))
+    assert not one.equals(other)
+    found = [_bytes_of_a_view(room, f"health/v{n}", frame, rows=["shown"]) for n, frame in enumerate((one, other))]
+    assert found[0] == found[1]
+    assert b"a text of more than twelve letters: 2" in found[0]
+
+
+def test_the_file_of_a_view_holds_nothing_of_what_a_mask_takes_away(room: Any) -> None:
+    masks = {
+        "income": {"method": "topcode", "quantile": "0.2"},
+        "name": {"method": "prefix", "characters": 14},
+    }
+    found = []
+    for n, hidden in enumerate((7, 13)):
+        rows = range(4_000)
+        frame = pl.DataFrame(
+            {
+                "row": rows,
+                "income": [None if row % 4 == 0 else row if row % 4 == 2 else 10**6 + row * hidden for row in rows],
+                "name": [None if row % 4 == 0 else f"{row:014d}-{row * hidden}" for row in rows],
+            }
+        )
+        found.append(_bytes_of_a_view(room, f"health/m{n}", frame, masks=masks))
+    assert found[0] == found[1]
+    assert b"00000000000001" in found[0]
