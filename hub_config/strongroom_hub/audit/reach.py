@@ -150,6 +150,11 @@ def reach_of(context: Context, user: str) -> Reach:
     )
 
 
+def operators_reach(context: Context) -> Reach:
+    """Of whoever works on the host, with the operator's token: what an auditor sees."""
+    return Reach(context, "operator", everything=True, datasets=frozenset())
+
+
 def own_reach(context: Context, actor: str) -> Reach:
     """Of a person in their notebook server: their own entries, whatever else they are."""
     return Reach(context, actor, everything=False, datasets=frozenset())

@@ -12,11 +12,11 @@ from pydantic import BaseModel, Field
 from strongroom_hub.audit import erasure, origins, reader, rules, timelines
 from strongroom_hub.audit.ends import with_ends
 from strongroom_hub.audit.entries import Action, Entry
-from strongroom_hub.audit.reach import Reach, own_reach, reach_of
+from strongroom_hub.audit.reach import Reach, operators_reach, own_reach, reach_of
 from strongroom_hub.audit.replay import Notebook, replayed
 from strongroom_hub.audit.search import Asked, find
 from strongroom_hub.audit.texts import text_of
-from strongroom_hub.audit.timelines import Book, Part
+from strongroom_hub.audit.timelines import Book, Part, Timeline
 from strongroom_hub.audit.tree import leaf_hash
 from strongroom_hub.audit.writer import AuditWriter
 from strongroom_hub.control.callers import Caller, Ctx, ServerCaller, Writer, require_operator
@@ -114,6 +114,31 @@ def replay(  # noqa: PLR0917 - FastAPI passes them by name
 ) -> dict[str, Any]:
     asked = Notebook(name=notebook, user=user, project=project)
     return replayed(writer, context, asked, before=before, limit=limit)
+
+
+@internal.get("/audit/timeline", dependencies=[Depends(require_operator)])
+def timeline(  # noqa: PLR0917 - FastAPI passes them by name
+    context: Ctx,
+    writer: Writer,
+    kind: Timeline,
+    of: Path,
+    user: Word = None,
+    project: Word = None,
+    before: Index = None,
+    limit: Few = 50,
+) -> dict[str, Any]:
+    asked = {"timeline": kind.value, "of": of, "user": user, "project": project, "before": before}
+    _record_reading(writer, "operator", asked)
+    reach, part = operators_reach(context), Part(before, limit)
+    match kind:
+        case Timeline.PERSON:
+            return timelines.of_person(context, reach, of, part)
+        case Timeline.DATASET:
+            return timelines.of_dataset(context, reach, of, part)
+        case Timeline.NOTEBOOK:
+            return timelines.of_notebook(context, reach, Book(of, user, project), part)
+        case Timeline.EXPORT:
+            return origins.of_export(context, reach, of)
 
 
 @public.get("/entries")

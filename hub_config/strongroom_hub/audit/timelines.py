@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from sqlmodel import Session, col, select
@@ -40,6 +41,15 @@ MOST_BESIDE = 1_000
 SCANNED = 500
 """Entries that one page looks at: a steward may see few of a person's."""
 Found = Iterator[tuple[int, Any]]
+
+
+class Timeline(StrEnum):
+    """What there is a timeline of."""
+
+    PERSON = "person"
+    DATASET = "dataset"
+    NOTEBOOK = "notebook"
+    EXPORT = "export"
 
 
 @dataclass(frozen=True, slots=True)

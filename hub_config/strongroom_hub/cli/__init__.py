@@ -20,6 +20,7 @@ from strongroom_hub.cli import (
     policy,
     replay,
     sandbox,
+    timeline,
     training,
     witness,
 )
@@ -55,6 +56,7 @@ dataset.app.command("twin")(dataset_look.twin)
 dataset.app.command("relabel")(dataset_look.relabel)
 dataset.app.command("retire")(dataset_look.retire)
 audit.app.command()(replay.replay)
+audit.app.command()(timeline.timeline)
 app.command()(doctor.doctor)
 
 

@@ -32,3 +32,8 @@ def load_instance(path: Path | None) -> Instance:
         fail(f"{error.filename} cannot be read by this user")
     except (FileNotFoundError, ValueError) as error:
         fail(str(error))
+
+
+def harmless(line: str) -> str:
+    """What people typed must not steer the terminal."""
+    return "".join(one if one.isprintable() or one == "\t" else ascii(one)[1:-1] for one in line)

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import typer
 
-from strongroom_hub.cli.common import InstanceOption, fail, load_instance
+from strongroom_hub.cli.common import InstanceOption, fail, harmless, load_instance
 from strongroom_hub.cli.dataset_words import JsonOption, control
 
 _PAGE = 100
@@ -104,7 +104,7 @@ def lines_of(cells: Cells) -> list[str]:
         lines.append(f"{cell['entry']:>7}  {cell['time']}  {count:<6} {_told(cell):<12} {label}")
         lines += [f"         read {one['dataset']}: {', '.join(one['columns'])}" for one in cell["reads"]]
         lines += [f"         | {line}" for line in (cell["code"] or _absent(cell)).split("\n")]
-    return [_harmless(line) for line in lines]
+    return [harmless(line) for line in lines]
 
 
 def _told(cell: dict[str, Any]) -> str:
@@ -120,11 +120,6 @@ def _absent(cell: dict[str, Any]) -> str:
         erased = cell["erased"]
         return f"(erased on {erased['time']} by {erased['actor']}, entry {erased['entry']})"
     return {"none": "(no code)", "shown": ""}.get(cell["code_state"], "(unreadable: run strongroom audit verify)")
-
-
-def _harmless(line: str) -> str:
-    """What people typed must not steer the terminal."""
-    return "".join(one if one.isprintable() or one == "\t" else ascii(one)[1:-1] for one in line)
 
 
 def notebook_of(name: str, cells: Cells) -> dict[str, Any]:

@@ -16,8 +16,7 @@ from strongroom_hub.problems import Problem
 CODE = {"analyst": "frame = sr.read_csv('Größe')\nprint(frame.head())", "analyst2": "import polars as pl\nframe = 1"}
 
 
-@pytest.fixture
-def day(cardio: Enclave) -> Enclave:
+def ran(cardio: Enclave) -> Enclave:
     """Two people ran a cell each; `cells` are their entries."""
     cardio.cells = {}  # type: ignore[attr-defined]
     for user, code in CODE.items():
@@ -26,6 +25,11 @@ def day(cardio: Enclave) -> Enclave:
         cardio.cells[user] = cell["entry"]  # type: ignore[attr-defined]
     cardio.housekeeper.tick()
     return cardio
+
+
+@pytest.fixture
+def day(cardio: Enclave) -> Enclave:
+    return ran(cardio)
 
 
 def found(day: Enclave, user: str, **query: object) -> list[int]:

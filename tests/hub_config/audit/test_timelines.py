@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
 from desk import export, reading, vote
 from enclave import Caller, Enclave
 from sqlalchemy import text
+from strongroom_hub.cli import app, dataset_words
+from strongroom_hub.cli import timeline as command
 from strongroom_hub.database import writing
 from strongroom_hub.problems import Problem
+from typer.testing import CliRunner
 
 DATASET, OTHER = "health/randhie", "health/other"
 
@@ -282,3 +288,66 @@ def test_an_export_that_no_entry_knows_is_noticed(day: Day) -> None:
         values = ", ".join("'forged'" if name == "id" else name for name in columns)
         connection.execute(text(f"INSERT INTO export ({', '.join(columns)}) SELECT {values} FROM export"))
     assert refused(day.ask, "auditor", "export/forged").slug == "audit-altered"
+
+
+@pytest.fixture
+def run(day: Day, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    class Line:
+        def __init__(self, *_: Path) -> None:
+            pass
+
+        def call(self, method: str, path: str) -> object:
+            return day.enclave.operator(method, path)
+
+    instance = day.enclave.instance
+    instance.save()
+    monkeypatch.setenv("STRONGROOM_INSTANCE", str(instance.path))
+    monkeypatch.setattr(dataset_words, "ControlClient", Line)
+    monkeypatch.setattr(command, "_PAGE", 3)
+    return lambda *words: CliRunner().invoke(app, ["audit", "timeline", *map(str, words)])
+
+
+def test_the_command_line_lists_what_the_console_shows(day: Day, run: Callable[..., Result]) -> None:
+    for kind, of, at, more in (
+        ("person", "analyst", "person/analyst", {}),
+        ("dataset", DATASET, f"dataset/{DATASET}", {}),
+        ("notebook", "day.ipynb", "notebook", {"user": "analyst", "project": "cardio"}),
+        ("export", day.export, f"export/{day.export}", {}),
+    ):
+        query = {"notebook": of, **more} if kind == "notebook" else {}
+        shown = day.ask("auditor", at, **query, **({} if kind == "export" else {"limit": 200}))
+        options = [word for name, value in more.items() for word in (f"--{name}", value)]
+        done = run(kind, of, *options, "--json")
+        assert done.exit_code == 0, done.output
+        told = json.loads(done.stdout)
+        assert [one["index"] for one in told["entries"]] == [one["index"] for one in shown["entries"]], kind
+        assert told["next"] is None
+        lines = run(kind, of, *options).stdout.splitlines()
+        heads = [int(line.split()[0]) for line in lines if line[:1] == " " and line.split()[0].isdecimal()]
+        assert heads == [one["index"] for one in shown["entries"]]
+    read = day.enclave.entries("control:log:read")[-1]
+    assert (read["actor"], read["detail"]["timeline"], read["detail"]["of"]) == ("operator", "export", day.export)
+    assert "         | code 1" in run("notebook", "day.ipynb").stdout.splitlines()
+    assert f"--- export {day.export} of analyst in cardio: approved" in run("export", day.export).stdout
+
+
+def test_the_command_line_goes_on_where_it_ended(day: Day, run: Callable[..., Result]) -> None:
+    whole = [one["index"] for one in json.loads(run("person", "analyst", "--json").stdout)["entries"]]
+    first = json.loads(run("person", "analyst", "--newest", "5", "--json").stdout)
+    assert [one["index"] for one in first["entries"]] == whole[:5]
+    assert f"there is more: --before {first['next']}" in run("person", "analyst", "--newest", "5").output
+    rest = json.loads(run("person", "analyst", "--before", first["next"], "--json").stdout)
+    assert [one["index"] for one in rest["entries"]] == whole[5:]
+    assert "the log shows nothing of person 'nobody'" in run("person", "nobody").output
+    wrong = run("person", "analyst", "--project", "cardio")
+    assert (wrong.exit_code, "leave them out" in wrong.output) == (1, True)
+
+
+def test_only_the_operator_asks_on_the_command_line_and_nothing_typed_steers_a_terminal(
+    day: Day, run: Callable[..., Result]
+) -> None:
+    for caller in (day.server, day.enclave.hub_caller):
+        assert refused(caller, "GET", "audit/timeline?kind=person&of=analyst").status == 401
+    day.cell("print('\x1b]0;title\x07')")
+    assert r"| print('\x1b]0;title\x07')" in run("notebook", "day.ipynb").stdout
+    assert "\x1b" not in run("notebook", "day.ipynb", "--json").stdout
