@@ -15,8 +15,8 @@ from strongroom_policy.values import Session as SessionLength
 
 from strongroom_hub.access.files import check_files
 from strongroom_hub.access.models import Grant
+from strongroom_hub.access.questions import column_questions, may_discover
 from strongroom_hub.access.rules import ASK, invalid_request
-from strongroom_hub.access.service import column_questions, may_discover
 from strongroom_hub.access.sources import add_source
 from strongroom_hub.access.training import check_training
 from strongroom_hub.access.twins import GROUP, LABEL, twin_columns

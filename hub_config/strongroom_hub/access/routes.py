@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
-from strongroom_hub.access import reads, service, standing, training
-from strongroom_hub.catalog import changes, pages
+from strongroom_hub.access import discovery, pages, reads, service, standing, training
+from strongroom_hub.catalog import changes
+from strongroom_hub.catalog.pages import profile as profile_of
 from strongroom_hub.control.callers import Caller, Ctx, Writer, require_operator
 from strongroom_hub.control.session import Person
 
@@ -104,14 +105,14 @@ def abandoned_drafts(body: VaultsWord, context: Ctx, writer: Writer) -> dict[str
 
 @internal.get("/catalog")
 def catalog(context: Ctx, caller: Caller) -> dict[str, Any]:
-    return {"datasets": service.catalog(context, user=caller.user, project=caller.project)}
+    return {"datasets": discovery.catalog(context, user=caller.user, project=caller.project)}
 
 
 @internal.get("/catalog/{namespace}/{name}/profile")
 def profile(namespace: str, name: str, context: Ctx, caller: Caller, version: int | None = None) -> dict[str, Any]:
     dataset = f"{namespace}/{name}"
-    service.check_known(context, dataset, version, user=caller.user, project=caller.project)
-    return pages.profile(context, dataset, version)
+    discovery.check_known(context, dataset, version, user=caller.user, project=caller.project)
+    return profile_of(context, dataset, version)
 
 
 @internal.post("/access-requests", status_code=201)
@@ -130,7 +131,7 @@ def submit(body: NewRequest, context: Ctx, writer: Writer, caller: Caller) -> di
 
 @internal.get("/access-requests")
 def own_requests(context: Ctx, caller: Caller) -> dict[str, Any]:
-    return {"access_requests": service.own_requests(context, caller)}
+    return {"access_requests": pages.own_requests(context, caller)}
 
 
 @internal.post("/access-requests/{request}/withdraw")
@@ -140,13 +141,13 @@ def withdraw(request: str, context: Ctx, writer: Writer, caller: Caller) -> dict
 
 @public.get("/access-requests")
 def stewarded_requests(context: Ctx, person: Person, state: Literal["open", "all"] = "open") -> dict[str, Any]:
-    found = service.stewarded_requests(context, user=person.user, only_open=state == "open")
+    found = pages.stewarded_requests(context, user=person.user, only_open=state == "open")
     return {"access_requests": found}
 
 
 @public.get("/access-requests/{request}")
 def stewarded_request(request: str, context: Ctx, person: Person) -> dict[str, Any]:
-    return service.stewarded_request(context, user=person.user, request_id=request)
+    return pages.stewarded_request(context, user=person.user, request_id=request)
 
 
 @public.post("/access-requests/{request}/decision")
@@ -157,7 +158,7 @@ def decide(request: str, body: NewDecision, context: Ctx, writer: Writer, person
 
 @public.get("/grants")
 def grants(context: Ctx, person: Person) -> dict[str, Any]:
-    return {"grants": service.stewarded_grants(context, user=person.user)}
+    return {"grants": pages.stewarded_grants(context, user=person.user)}
 
 
 @public.post("/grants/{grant}/revoke")

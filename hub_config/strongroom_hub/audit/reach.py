@@ -14,7 +14,7 @@ from typing import Any
 from sqlmodel import select
 from strongroom_policy.labels import Label
 
-from strongroom_hub.access.service import stewarded_datasets
+from strongroom_hub.access.stewards import stewarded_datasets
 from strongroom_hub.audit.entries import Action
 from strongroom_hub.control.context import Context
 from strongroom_hub.control.policykeeper import Question

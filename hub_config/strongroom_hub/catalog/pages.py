@@ -7,8 +7,8 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from strongroom_hub.access.models import Grant
+from strongroom_hub.access.pages import grant_json
 from strongroom_hub.access.rules import GrantState
-from strongroom_hub.access.service import grant_json
 from strongroom_hub.catalog import decisions, findings, rules, service
 from strongroom_hub.catalog.changes import relabelling_json
 from strongroom_hub.catalog.models import Dataset, DatasetVersion, Relabelling, VersionState

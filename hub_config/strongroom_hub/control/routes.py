@@ -6,7 +6,8 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from strongroom_hub.access import service as access
+from strongroom_hub.access.discovery import console_datasets
+from strongroom_hub.access.stewards import stewarded_datasets
 from strongroom_hub.audit import reader
 from strongroom_hub.boxes import service as boxes
 from strongroom_hub.control.callers import Ctx, require_operator, require_scraper
@@ -54,8 +55,8 @@ def me(context: Ctx, person: Person) -> dict[str, Any]:
         "user": person.user,
         "full_name": full_name(context, person.user),
         "can": {
-            "approve_access": bool(access.stewarded_datasets(context, user=person.user, action="approve-access")),
-            "approve_exports": bool(access.stewarded_datasets(context, user=person.user, action="approve-export")),
+            "approve_access": bool(stewarded_datasets(context, user=person.user, action="approve-access")),
+            "approve_exports": bool(stewarded_datasets(context, user=person.user, action="approve-export")),
             "administer": may(context, person.user, "administer", "policy"),
             "audit": may(context, person.user, "audit", "log"),
         },
@@ -64,7 +65,7 @@ def me(context: Ctx, person: Person) -> dict[str, Any]:
 
 @public.get("/datasets")
 def datasets(context: Ctx, person: Person) -> dict[str, Any]:
-    return {"datasets": access.console_datasets(context, user=person.user)}
+    return {"datasets": console_datasets(context, user=person.user)}
 
 
 @public.get("/status")

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from strongroom_hub.access.service import stewarded_datasets
+from strongroom_hub.access.stewards import stewarded_datasets
 from strongroom_hub.audit import reader
 from strongroom_hub.audit.entries import Action, Entry
 from strongroom_hub.audit.writer import AuditWriter, Tx

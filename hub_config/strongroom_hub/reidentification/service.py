@@ -12,8 +12,9 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
+from strongroom_hub.access.questions import column_questions, may_discover
 from strongroom_hub.access.reads import CARRIED_OUT
-from strongroom_hub.access.service import column_questions, may_discover, stewarded_datasets
+from strongroom_hub.access.stewards import stewarded_datasets
 from strongroom_hub.access.training import check_training
 from strongroom_hub.access.viewing import row_filters, subject_of
 from strongroom_hub.audit.entries import Action, Entry
