@@ -1,7 +1,12 @@
 import proven from '../../tests/vectors/proof-v1.json' with { type: 'json' };
 import type { InclusionProof } from '../src/api/proof.js';
 import type { Call, Transport } from '../src/api/transport.js';
-import type { AccessDraft, AccessRequest, Dataset, Entry, ExportDraft, ExportRequest, Me, Session } from '../src/api/types.js';
+import type { AccessRequest } from '../src/api/types/access.js';
+import type { Dataset } from '../src/api/types/datasets.js';
+import type { ExportRequest } from '../src/api/types/exports.js';
+import type { Entry } from '../src/api/types/log.js';
+import type { AccessDraft, ExportDraft } from '../src/api/types/requests.js';
+import type { Me, Session } from '../src/api/types/session.js';
 
 export type Answer = { readonly status: number; readonly body: unknown } | (() => unknown);
 

@@ -1,38 +1,22 @@
-import type { DatasetPage, Difference, DraftDecision, DraftLine, Relabelling, Version } from './catalogue.js';
+import type { DatasetPage, Difference, DraftDecision, DraftLine, Relabelling, Version } from './types/catalogue.js';
 import { bytes, json, path, query, text, type Transport } from './transport.js';
-import {
-  asLabel,
-  type AccessDecision,
-  type AccessRequest,
-  type AuditFilter,
-  type Dataset,
-  type EntryDetail,
-  type EntryPage,
-  type Erasure,
-  type Erasures,
-  type ExportChain,
-  type ExportRequest,
-  type ExportVote,
-  type Grant,
-  type Label,
-  type Me,
-  type Policy,
-  type PolicyAnswers,
-  type PolicyComparison,
-  type PolicyProposal,
-  type PolicyReplay,
-  type PolicyStanding,
-  type PolicyVersion,
-  type Preview,
-  type Reidentification,
-  type Shred,
-  type Status,
-  type TimelineOf,
-  type TimelinePage,
-  type TokenValue,
-  type TwoPeopleVerdict,
-  type Violation
-} from './types.js';
+import type { AccessDecision, AccessRequest, Grant } from './types/access.js';
+import type { Dataset } from './types/datasets.js';
+import type { ExportRequest, ExportVote, Preview } from './types/exports.js';
+import { asLabel, type Label } from './types/labels.js';
+import type { AuditFilter, EntryDetail, EntryPage, ExportChain, TimelineOf, TimelinePage } from './types/log.js';
+import type {
+  Policy,
+  PolicyAnswers,
+  PolicyComparison,
+  PolicyProposal,
+  PolicyReplay,
+  PolicyStanding,
+  PolicyVersion
+} from './types/policy.js';
+import type { Me } from './types/session.js';
+import type { Status, Violation } from './types/status.js';
+import type { Erasure, Erasures, Reidentification, Shred, TokenValue, TwoPeopleVerdict } from './types/twoPeople.js';
 
 export type Which = 'open' | 'all';
 

@@ -1,19 +1,14 @@
-import type { ToldProfile } from './catalogue.js';
+import type { ToldProfile } from './types/catalogue.js';
 import type { RunProof } from './proof.js';
 import { bytes, json, path, query, type Transport } from './transport.js';
-import {
-  asLabel,
-  type AccessRequest,
-  type CellEntry,
-  type Dataset,
-  type Draft,
-  type ExportChain,
-  type ExportRequest,
-  type KeptOutput,
-  type Session,
-  type TimelinePage,
-  type WorkFolder
-} from './types.js';
+import type { AccessRequest } from './types/access.js';
+import type { Dataset } from './types/datasets.js';
+import type { ExportRequest } from './types/exports.js';
+import { asLabel } from './types/labels.js';
+import type { ExportChain, TimelinePage } from './types/log.js';
+import type { Draft } from './types/requests.js';
+import type { Session } from './types/session.js';
+import type { CellEntry, KeptOutput, WorkFolder } from './types/work.js';
 
 /** The single-user server's REST API (wire formats, section 6): what one analyst can ask for in one project. */
 export class EnclaveClient {

@@ -1,4 +1,4 @@
-import type { Entry } from './types.js';
+import type { Entry } from './types/log.js';
 
 /** That an entry is in the log, as control tells it: everything in it is checked here and believed in nothing. */
 export interface InclusionProof {

@@ -1,7 +1,8 @@
 import type { EnclaveClient } from './enclave.js';
 import { asProblem } from './problem.js';
 import { checkRun, sizeOf, type RunVerdict } from './proof.js';
-import type { CellEntry, Session } from './types.js';
+import type { Session } from './types/session.js';
+import type { CellEntry } from './types/work.js';
 
 /** What control says where its log lacks the entry, or where what is stored does not fit the log's own tree. */
 const ALARMS = ['unknown-entry', 'audit-altered'];

@@ -1,6 +1,6 @@
 import type { EnclaveClient } from './enclave.js';
 import { asProblem, type Problem } from './problem.js';
-import type { Session } from './types.js';
+import type { Session } from './types/session.js';
 
 /** What the badges show. Without a session the label is unknown, and unknown counts as secret. */
 export interface EnclaveState {

@@ -1,4 +1,5 @@
-import { asLabel, type LabelState, type Notice, type StateChange } from './types.js';
+import { asLabel, type LabelState, type Notice } from './types/labels.js';
+import type { StateChange } from './types/requests.js';
 
 /** What the single-user server reports while it happens (wire formats, section 6, `stream`). */
 export interface StreamHandlers {

@@ -1,6 +1,7 @@
 import { useId, useState, type JSX } from 'react';
 import type { EnclaveClient } from '../api/enclave.js';
-import type { AccessDraft, Dataset } from '../api/types.js';
+import type { Dataset } from '../api/types/datasets.js';
+import type { AccessDraft } from '../api/types/requests.js';
 import { Button, ProblemView, Tags } from './basics.js';
 import { count } from './format.js';
 import { useAction } from './hooks.js';

@@ -1,6 +1,6 @@
 import { useState, type JSX, type ReactNode } from 'react';
 import type { RunVerdict } from '../api/proof.js';
-import type { Label } from '../api/types.js';
+import type { Label } from '../api/types/labels.js';
 import { Button, LabelBadge } from './basics.js';
 import { count, formatBytes, formatMoment, formatTime } from './format.js';
 import { useAction } from './hooks.js';

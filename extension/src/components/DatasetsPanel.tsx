@@ -1,6 +1,8 @@
 import { useId, useState, type JSX } from 'react';
 import type { EnclaveClient } from '../api/enclave.js';
-import type { AccessDraft, AccessRequest, Column, Dataset } from '../api/types.js';
+import type { AccessRequest } from '../api/types/access.js';
+import type { Column, Dataset } from '../api/types/datasets.js';
+import type { AccessDraft } from '../api/types/requests.js';
 import { AccessRequestForm } from './AccessRequestForm.js';
 import { Await, Button, Code, Day, Empty, Facts, LabelBadge, Moment, ProblemView, StateBadge, Tags } from './basics.js';
 import { DraftCard } from './Drafts.js';

@@ -1,6 +1,6 @@
 import type { JSX, ReactNode } from 'react';
 import type { EnclaveClient } from '../api/enclave.js';
-import type { Draft } from '../api/types.js';
+import type { Draft } from '../api/types/requests.js';
 import { Button, Moment, ProblemView } from './basics.js';
 import { useAction } from './hooks.js';
 

@@ -1,5 +1,5 @@
 import type { JSX } from 'react';
-import type { ExportFile, ExportVerdict, Finding, Vote } from '../api/types.js';
+import type { ExportFile, ExportVerdict, Finding, Vote } from '../api/types/exports.js';
 import { Moment } from './basics.js';
 import { formatBytes } from './format.js';
 

@@ -1,6 +1,8 @@
 import { useId, useState, type JSX } from 'react';
 import type { EnclaveClient } from '../api/enclave.js';
-import type { ExportDraft, ExportRequest, WorkEntry } from '../api/types.js';
+import type { ExportRequest } from '../api/types/exports.js';
+import type { ExportDraft } from '../api/types/requests.js';
+import type { WorkEntry } from '../api/types/work.js';
 import { Await, Button, Empty, LabelBadge, Moment, ProblemView, StateBadge } from './basics.js';
 import { DraftCard } from './Drafts.js';
 import { FileLine, Findings, Votes } from './ExportFacts.js';

@@ -1,6 +1,6 @@
 import { useId, useState, type JSX } from 'react';
 import type { EnclaveClient } from '../api/enclave.js';
-import type { ExportChain, TimelineEntry } from '../api/types.js';
+import type { ExportChain, TimelineEntry } from '../api/types/log.js';
 import { Button, ProblemView } from './basics.js';
 import { useAction } from './hooks.js';
 import { Timeline } from './Timeline.js';

@@ -1,5 +1,5 @@
 import { useId, type JSX } from 'react';
-import type { ExportRequest } from '../api/types.js';
+import type { ExportRequest } from '../api/types/exports.js';
 
 export const SHORTEST_JUSTIFICATION = 10;
 

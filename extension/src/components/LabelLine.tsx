@@ -1,6 +1,6 @@
 import { useSyncExternalStore, type JSX } from 'react';
 import type { EnclaveState, EnclaveStore } from '../api/store.js';
-import type { Session } from '../api/types.js';
+import type { Session } from '../api/types/session.js';
 import { LabelBadge } from './basics.js';
 
 function useEnclave(store: EnclaveStore): EnclaveState {

@@ -1,5 +1,5 @@
 import type { JSX } from 'react';
-import type { Session } from '../api/types.js';
+import type { Session } from '../api/types/session.js';
 import { Facts } from './basics.js';
 import { count, formatBytes } from './format.js';
 

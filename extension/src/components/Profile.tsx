@@ -1,5 +1,5 @@
 import type { JSX } from 'react';
-import type { ColumnProfile, Profile } from '../api/catalogue.js';
+import type { ColumnProfile, Profile } from '../api/types/catalogue.js';
 
 /** How much of the data a profile tells. */
 export function ProfileNote({ profile }: { readonly profile: Profile }): JSX.Element {

@@ -1,6 +1,6 @@
 import type { JSX } from 'react';
-import type { Entry, TimelineEntry } from '../api/types.js';
-import { asLabel } from '../api/types.js';
+import type { Entry, TimelineEntry } from '../api/types/log.js';
+import { asLabel } from '../api/types/labels.js';
 import { Code, Empty, LabelBadge } from './basics.js';
 import { count, formatBytes } from './format.js';
 

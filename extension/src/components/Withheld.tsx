@@ -1,6 +1,6 @@
 import { useId, useState, type JSX } from 'react';
 import type { EnclaveClient } from '../api/enclave.js';
-import type { KeptOutput, Withheld } from '../api/types.js';
+import type { KeptOutput, Withheld } from '../api/types/work.js';
 import { Await, Button, Empty, Moment, ProblemView } from './basics.js';
 import { formatBytes } from './format.js';
 import { useAction, useLoad } from './hooks.js';

@@ -1,6 +1,6 @@
 import type { JSX, ReactNode } from 'react';
 import type { Problem } from '../api/problem.js';
-import type { Label } from '../api/types.js';
+import type { Label } from '../api/types/labels.js';
 import { formatDay, formatMoment, stateTone, stateWord } from './format.js';
 import type { Loaded } from './hooks.js';
 

@@ -1,4 +1,4 @@
-import type { Mask } from '../api/types.js';
+import type { Mask } from '../api/types/datasets.js';
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB'] as const;
 

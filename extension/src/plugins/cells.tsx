@@ -6,7 +6,7 @@ import { ReactWidget } from '@jupyterlab/ui-components';
 import type { PanelLayout } from '@lumino/widgets';
 import type { JSX } from 'react';
 import { verifyRun } from '../api/run.js';
-import { asLabel } from '../api/types.js';
+import { asLabel } from '../api/types/labels.js';
 import { CellEntryLine, type CellOrigin, type CellSeal, type Check } from '../components/CellEntryLine.js';
 import { IEnclave } from './tokens.js';
 

@@ -7,7 +7,7 @@ import { EnclaveClient } from '../api/enclave.js';
 import { EnclaveStore } from '../api/store.js';
 import { listen } from '../api/stream.js';
 import { query, type Call, type Transport } from '../api/transport.js';
-import type { StateChange } from '../api/types.js';
+import type { StateChange } from '../api/types/requests.js';
 import { CommandIDs, IEnclave } from './tokens.js';
 
 const ROOT = 'strongroom/api';

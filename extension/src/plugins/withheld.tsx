@@ -3,7 +3,7 @@ import { IRenderMimeRegistry, type IRenderMime } from '@jupyterlab/rendermime';
 import { ReactWidget } from '@jupyterlab/ui-components';
 import type { JSX } from 'react';
 import type { EnclaveClient } from '../api/enclave.js';
-import type { Withheld } from '../api/types.js';
+import type { Withheld } from '../api/types/work.js';
 import { WithheldOutput } from '../components/Withheld.js';
 import { IEnclave } from './tokens.js';
 

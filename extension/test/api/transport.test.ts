@@ -5,7 +5,7 @@ import { cookieValue } from '../../src/api/cookie.js';
 import { pageTransport } from '../../src/api/page.js';
 import { asProblem, ProblemError, problemFrom } from '../../src/api/problem.js';
 import { path, query } from '../../src/api/transport.js';
-import { asLabel } from '../../src/api/types.js';
+import { asLabel } from '../../src/api/types/labels.js';
 import { DATASET, EXPORT, refusal, SESSION, World } from '../world.js';
 
 describe('problems', () => {

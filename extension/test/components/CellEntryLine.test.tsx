@@ -4,7 +4,7 @@ import { describe, expect, it, vi } from 'vitest';
 import runs from '../../../tests/vectors/run-proof-v1.json' with { type: 'json' };
 import { EnclaveClient } from '../../src/api/enclave.js';
 import { verifyRun } from '../../src/api/run.js';
-import type { Session } from '../../src/api/types.js';
+import type { Session } from '../../src/api/types/session.js';
 import { CellEntryLine, type CellSeal } from '../../src/components/CellEntryLine.js';
 import { SESSION } from '../world.js';
 

@@ -1,7 +1,8 @@
 import { render, screen, within } from '@testing-library/react';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ConsoleClient } from '../../src/api/console.js';
-import type { LogStatus, Me, Witness } from '../../src/api/types.js';
+import type { Me } from '../../src/api/types/session.js';
+import type { LogStatus, Witness } from '../../src/api/types/status.js';
 import { App } from '../../src/components/console/App.js';
 import { STEWARD, World } from '../world.js';
 

@@ -2,7 +2,7 @@ import { render, screen, within } from '@testing-library/react';
 import userEvent from '@testing-library/user-event';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ConsoleClient } from '../../src/api/console.js';
-import type { Policy, PolicyProposal, PolicyResults } from '../../src/api/types.js';
+import type { Policy, PolicyProposal, PolicyResults } from '../../src/api/types/policy.js';
 import { App } from '../../src/components/console/App.js';
 import { refusal, STEWARD, World } from '../world.js';
 

@@ -2,7 +2,7 @@ import { render, screen, within } from '@testing-library/react';
 import userEvent, { type UserEvent } from '@testing-library/user-event';
 import { describe, expect, it } from 'vitest';
 import { ConsoleClient } from '../../src/api/console.js';
-import type { TimelineEntry } from '../../src/api/types.js';
+import type { TimelineEntry } from '../../src/api/types/log.js';
 import { App } from '../../src/components/console/App.js';
 import { timelineHref, timelineOf } from '../../src/components/console/Timelines.js';
 import { EXPORT, refusal, STEWARD, World } from '../world.js';

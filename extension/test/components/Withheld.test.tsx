@@ -2,7 +2,7 @@ import { render, screen, within } from '@testing-library/react';
 import userEvent from '@testing-library/user-event';
 import { describe, expect, it } from 'vitest';
 import { EnclaveClient } from '../../src/api/enclave.js';
-import type { Withheld } from '../../src/api/types.js';
+import type { Withheld } from '../../src/api/types/work.js';
 import { KeptOutputs, WithheldOutput } from '../../src/components/Withheld.js';
 import { EXPORT, refusal, World } from '../world.js';
 

@@ -1,6 +1,9 @@
 import { useId, useState, type JSX } from 'react';
 import type { ConsoleClient } from '../../api/console.js';
-import { asLabel, type AccessContext, type AccessRequest, type Mask, type Me } from '../../api/types.js';
+import type { AccessContext, AccessRequest } from '../../api/types/access.js';
+import type { Mask } from '../../api/types/datasets.js';
+import { asLabel } from '../../api/types/labels.js';
+import type { Me } from '../../api/types/session.js';
 import { Await, Button, Day, Facts, LabelBadge, Moment, ProblemView, StateBadge, Tags } from '../basics.js';
 import { count, maskWord } from '../format.js';
 import { useAction, useLoad } from '../hooks.js';

@@ -1,6 +1,6 @@
 import type { JSX } from 'react';
 import type { ConsoleClient } from '../../api/console.js';
-import type { Me } from '../../api/types.js';
+import type { Me } from '../../api/types/session.js';
 import { Await, Empty } from '../basics.js';
 import { Boundary } from '../Boundary.js';
 import { useLoad } from '../hooks.js';

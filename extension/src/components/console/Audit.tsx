@@ -1,8 +1,8 @@
 import { Fragment, useId, useState, type JSX } from 'react';
 import type { ConsoleClient } from '../../api/console.js';
 import { checkEntry, type InclusionProof, type Verdict } from '../../api/proof.js';
-import type { AuditFilter, CellEnd, Entry, EntryDetail, TimelineOf } from '../../api/types.js';
-import { asLabel } from '../../api/types.js';
+import type { AuditFilter, CellEnd, Entry, EntryDetail, TimelineOf } from '../../api/types/log.js';
+import { asLabel } from '../../api/types/labels.js';
 import { Await, Button, Code, Details, Empty, Facts, LabelBadge } from '../basics.js';
 import { useAction, useLoad } from '../hooks.js';
 import { Page, Table } from './Page.js';

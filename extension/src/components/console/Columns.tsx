@@ -1,5 +1,5 @@
 import type { JSX } from 'react';
-import type { Column } from '../../api/types.js';
+import type { Column } from '../../api/types/datasets.js';
 import { Tags } from '../basics.js';
 import { Table } from './Page.js';
 

@@ -1,5 +1,5 @@
 import { useId, useState, type JSX } from 'react';
-import type { DatasetPage as Shape, Difference, Relabelling, Twin, VersionLine } from '../../api/catalogue.js';
+import type { DatasetPage as Shape, Difference, Relabelling, Twin, VersionLine } from '../../api/types/catalogue.js';
 import type { ConsoleClient } from '../../api/console.js';
 import { Await, Button, Day, Empty, Facts, LabelBadge, ProblemView, StateBadge } from '../basics.js';
 import { useAction, useLoad } from '../hooks.js';

@@ -1,7 +1,7 @@
 import { useId, useState, type JSX } from 'react';
-import type { Version } from '../../api/catalogue.js';
+import type { Version } from '../../api/types/catalogue.js';
 import type { ConsoleClient } from '../../api/console.js';
-import { LABELS, type Label } from '../../api/types.js';
+import { LABELS, type Label } from '../../api/types/labels.js';
 import { Await, Button, Day, Facts, LabelBadge, Moment, ProblemView, StateBadge } from '../basics.js';
 import { useAction, useLoad } from '../hooks.js';
 import { ColumnsTable } from './Columns.js';

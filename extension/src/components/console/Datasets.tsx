@@ -1,6 +1,7 @@
 import { useId, useState, type JSX } from 'react';
 import type { ConsoleClient } from '../../api/console.js';
-import type { Dataset, Me } from '../../api/types.js';
+import type { Dataset } from '../../api/types/datasets.js';
+import type { Me } from '../../api/types/session.js';
 import { Await, Day, Empty, Facts, LabelBadge, StateBadge } from '../basics.js';
 import { useLoad } from '../hooks.js';
 import { ColumnsTable } from './Columns.js';

@@ -1,7 +1,7 @@
 import { useId, useState, type JSX } from 'react';
-import type { DraftDecision, Group, Proposal, Verdict, Version } from '../../api/catalogue.js';
+import type { DraftDecision, Group, Proposal, Verdict, Version } from '../../api/types/catalogue.js';
 import type { ConsoleClient } from '../../api/console.js';
-import { LABELS, type Label } from '../../api/types.js';
+import { LABELS, type Label } from '../../api/types/labels.js';
 import { Button, ProblemView, Tags } from '../basics.js';
 import { useAction } from '../hooks.js';
 import { Table } from './Page.js';

@@ -1,6 +1,7 @@
 import { useId, useState, type JSX } from 'react';
 import type { ConsoleClient } from '../../api/console.js';
-import type { ExportFile, ExportRequest, ExportVerdict, Me, Preview } from '../../api/types.js';
+import type { ExportFile, ExportRequest, ExportVerdict, Preview } from '../../api/types/exports.js';
+import type { Me } from '../../api/types/session.js';
 import { Await, Button, Code, Empty, Facts, LabelBadge, Moment, ProblemView, StateBadge } from '../basics.js';
 import { FileLine, Findings, Votes } from '../ExportFacts.js';
 import { useAction, useLoad } from '../hooks.js';

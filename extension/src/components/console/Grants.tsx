@@ -1,6 +1,6 @@
 import { useId, useState, type JSX } from 'react';
 import type { ConsoleClient } from '../../api/console.js';
-import type { Grant } from '../../api/types.js';
+import type { Grant } from '../../api/types/access.js';
 import { Await, Button, Day, Empty, ProblemView, StateBadge } from '../basics.js';
 import { count, maskWord } from '../format.js';
 import { useAction, useLoad } from '../hooks.js';

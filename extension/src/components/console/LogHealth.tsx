@@ -1,5 +1,5 @@
 import type { JSX } from 'react';
-import type { LogStatus, Witness } from '../../api/types.js';
+import type { LogStatus, Witness } from '../../api/types/status.js';
 import { Empty, Moment } from '../basics.js';
 import { count } from '../format.js';
 import { href } from './route.js';

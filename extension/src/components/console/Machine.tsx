@@ -1,6 +1,6 @@
 import type { JSX } from 'react';
 import type { ConsoleClient } from '../../api/console.js';
-import type { Check, Violation } from '../../api/types.js';
+import type { Check, Violation } from '../../api/types/status.js';
 import { Await, Empty } from '../basics.js';
 import { useLoad } from '../hooks.js';
 import { Page, Table } from './Page.js';

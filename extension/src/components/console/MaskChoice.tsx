@@ -1,5 +1,5 @@
 import type { JSX } from 'react';
-import type { Mask } from '../../api/types.js';
+import type { Mask } from '../../api/types/datasets.js';
 import { maskWord } from '../format.js';
 
 /** One method that a steward can choose: its parameter is asked for where it has one (docs/admins/masks.md). */

@@ -1,6 +1,9 @@
 import type { JSX } from 'react';
 import type { ConsoleClient } from '../../api/console.js';
-import type { AccessRequest, ExportRequest, Me, Status } from '../../api/types.js';
+import type { AccessRequest } from '../../api/types/access.js';
+import type { ExportRequest } from '../../api/types/exports.js';
+import type { Me } from '../../api/types/session.js';
+import type { Status } from '../../api/types/status.js';
 import { Await, Empty, LabelBadge, Moment, StateBadge } from '../basics.js';
 import { count } from '../format.js';
 import { useLoad } from '../hooks.js';

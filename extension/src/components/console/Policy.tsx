@@ -1,6 +1,7 @@
 import type { JSX } from 'react';
 import type { ConsoleClient } from '../../api/console.js';
-import type { Me, Policy, PolicyProblem } from '../../api/types.js';
+import type { Policy, PolicyProblem } from '../../api/types/policy.js';
+import type { Me } from '../../api/types/session.js';
 import { Await, Facts, Moment } from '../basics.js';
 import { useLoad } from '../hooks.js';
 import { Page } from './Page.js';

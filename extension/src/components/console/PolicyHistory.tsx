@@ -1,6 +1,7 @@
 import { useId, useState, type JSX } from 'react';
 import type { ConsoleClient } from '../../api/console.js';
-import type { Me, PolicyChanges, PolicyProposal, PolicyResults, PolicyVersion } from '../../api/types.js';
+import type { PolicyChanges, PolicyProposal, PolicyResults, PolicyVersion } from '../../api/types/policy.js';
+import type { Me } from '../../api/types/session.js';
 import { Button, Empty, Facts, Moment, ProblemView, StateBadge } from '../basics.js';
 import { count } from '../format.js';
 import { useAction } from '../hooks.js';

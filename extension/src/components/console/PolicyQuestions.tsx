@@ -1,6 +1,6 @@
 import { useId, useState, type JSX } from 'react';
 import type { ConsoleClient } from '../../api/console.js';
-import type { PolicyAnswer, PolicyAnswers } from '../../api/types.js';
+import type { PolicyAnswer, PolicyAnswers } from '../../api/types/policy.js';
 import { Button, Code, Empty, ProblemView } from '../basics.js';
 import { count } from '../format.js';
 import { useAction } from '../hooks.js';

@@ -1,6 +1,12 @@
 import { useId, useState, type JSX } from 'react';
 import type { ConsoleClient } from '../../api/console.js';
-import type { PolicyComparison, PolicyReplay, PolicyReplayed, PolicyStanding, PolicyVersion } from '../../api/types.js';
+import type {
+  PolicyComparison,
+  PolicyReplay,
+  PolicyReplayed,
+  PolicyStanding,
+  PolicyVersion
+} from '../../api/types/policy.js';
 import { Button, Empty, Moment, ProblemView } from '../basics.js';
 import { count } from '../format.js';
 import { useAction, type Action } from '../hooks.js';

@@ -1,5 +1,5 @@
 import type { JSX } from 'react';
-import type { Profile } from '../../api/catalogue.js';
+import type { Profile } from '../../api/types/catalogue.js';
 import { missingWord, ProfileNote, ProfileValues } from '../Profile.js';
 import { Table } from './Page.js';
 

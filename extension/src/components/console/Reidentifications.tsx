@@ -1,6 +1,6 @@
 import { useId, useState, type JSX } from 'react';
 import type { ConsoleClient, Which } from '../../api/console.js';
-import type { Reidentification, TokenValue } from '../../api/types.js';
+import type { Reidentification, TokenValue } from '../../api/types/twoPeople.js';
 import { Await, Button, Moment, ProblemView } from '../basics.js';
 import { useAction, useLoad } from '../hooks.js';
 import { Page, Table, WhichPicker } from './Page.js';

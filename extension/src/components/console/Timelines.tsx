@@ -1,6 +1,6 @@
 import { useId, useState, type JSX } from 'react';
 import type { ConsoleClient } from '../../api/console.js';
-import type { TimelineOf } from '../../api/types.js';
+import type { TimelineOf } from '../../api/types/log.js';
 import { Await, Button, Empty, Facts, StateBadge } from '../basics.js';
 import { useLoad } from '../hooks.js';
 import { Timeline } from '../Timeline.js';

@@ -1,6 +1,6 @@
 import { useId, useState, type JSX, type ReactNode } from 'react';
 import type { ConsoleClient, Which } from '../../api/console.js';
-import type { Erasure, Shred } from '../../api/types.js';
+import type { Erasure, Shred } from '../../api/types/twoPeople.js';
 import { Await, Button, Empty, Facts, Moment, ProblemView, StateBadge } from '../basics.js';
 import { useAction, useLoad } from '../hooks.js';
 import { Page, WhichPicker } from './Page.js';

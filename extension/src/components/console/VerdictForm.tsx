@@ -1,5 +1,5 @@
 import { useId, useState, type JSX } from 'react';
-import type { TwoPeopleVerdict } from '../../api/types.js';
+import type { TwoPeopleVerdict } from '../../api/types/twoPeople.js';
 import { Button, ProblemView } from '../basics.js';
 import { useAction } from '../hooks.js';
 

@@ -1,6 +1,8 @@
 /** The shapes of the stewards' catalogue pages (wire formats, section 7). */
 
-import type { Column, Dataset, Grant, Label } from './types.js';
+import type { Grant } from './access.js';
+import type { Column, Dataset } from './datasets.js';
+import type { Label } from './labels.js';
 
 export interface VersionLine {
   readonly name: string;
