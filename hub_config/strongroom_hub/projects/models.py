@@ -87,7 +87,7 @@ class Cell(SQLModel, table=True):
     """One audited run, found by the index of its begin entry."""
 
     entry: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
-    workspace: int = Field(index=True, foreign_key="workspace.id")
+    workspace: int = Field(foreign_key="workspace.id")
     server: str
     kernel: str
     notebook: str | None = None
