@@ -2,12 +2,12 @@ import { useId, useState, type JSX } from 'react';
 import type { EnclaveClient } from '../api/enclave.js';
 import type { Dataset } from '../api/types/datasets.js';
 import type { AccessDraft } from '../api/types/requests.js';
-import { Button, ProblemView, Tags } from './basics.js';
+import { ColumnTick, DaysInput, LONGEST_DAYS, asDays } from './AccessFields.js';
+import { Button, ProblemView } from './basics.js';
 import { count } from './format.js';
 import { useAction } from './hooks.js';
 
 const SHORTEST_PURPOSE = 10;
-const LONGEST_DAYS = 365;
 const USUAL_DAYS = 30;
 
 /** What, what for and how long; ticked are the columns that code prepared or said it used: fewer are granted sooner. */
@@ -29,21 +29,19 @@ export function AccessRequestForm({
   const [purpose, setPurpose] = useState(draft?.purpose ?? '');
   const [days, setDays] = useState(String(draft?.days ?? USUAL_DAYS));
   const [columns, setColumns] = useState<ReadonlySet<string>>(new Set(draft?.columns ?? used));
-  const wantedDays = Number(days);
+  const wantedDays = asDays(days);
 
   const missing = [
     ...(purpose.trim().length < SHORTEST_PURPOSE ? [`a purpose of at least ${SHORTEST_PURPOSE} letters`] : []),
     ...(columns.size === 0 ? ['at least one column'] : []),
-    ...(Number.isInteger(wantedDays) && wantedDays >= 1 && wantedDays <= LONGEST_DAYS
-      ? []
-      : [`a duration from 1 to ${LONGEST_DAYS} days`])
+    ...(wantedDays === null ? [`a duration from 1 to ${LONGEST_DAYS} days`] : [])
   ];
-  const submit = useAction(async () => {
+  const submit = useAction(async (wanted: number) => {
     await client.requestAccess({
       dataset: dataset.name,
       columns: names.filter(name => columns.has(name)),
       purpose: purpose.trim(),
-      days: wantedDays,
+      days: wanted,
       ...(draft === null ? {} : { draft: draft.id })
     });
     done(true);
@@ -55,8 +53,8 @@ export function AccessRequestForm({
       aria-label={`Request access to ${dataset.name}`}
       onSubmit={event => {
         event.preventDefault();
-        if (missing.length === 0) {
-          void submit.run();
+        if (missing.length === 0 && wantedDays !== null) {
+          void submit.run(wantedDays);
         }
       }}
     >
@@ -93,40 +91,13 @@ export function AccessRequestForm({
           <span>All {names.length}</span>
         </label>
         {dataset.columns.map(column => (
-          <label className="sr-Check" key={column.name}>
-            <input
-              type="checkbox"
-              checked={columns.has(column.name)}
-              onChange={event => {
-                const next = new Set(columns);
-                if (event.target.checked) {
-                  next.add(column.name);
-                } else {
-                  next.delete(column.name);
-                }
-                setColumns(next);
-              }}
-            />
-            <span className="sr-Tags">
-              <code>{column.name}</code>
-              <Tags tags={column.tags ?? []} />
-              {used.includes(column.name) && <span className="sr-Quiet">used by your code</span>}
-            </span>
-          </label>
+          <ColumnTick key={column.name} column={column.name} tags={column.tags ?? []} ticked={columns} tick={setColumns}>
+            {used.includes(column.name) && <span className="sr-Quiet">used by your code</span>}
+          </ColumnTick>
         ))}
       </fieldset>
       <label htmlFor={`${id}-days`}>Duration in days</label>
-      <input
-        id={`${id}-days`}
-        className="sr-Input sr-Input-short"
-        type="number"
-        min={1}
-        max={LONGEST_DAYS}
-        value={days}
-        onChange={event => {
-          setDays(event.target.value);
-        }}
-      />
+      <DaysInput id={`${id}-days`} days={days} change={setDays} />
       <p className="sr-Hint" id={`${id}-missing`} role="status">
         {missing.length > 0 && `Still needed: ${missing.join(', ')}.`}
       </p>

@@ -135,3 +135,8 @@ export function loadCode(dataset: string, habit: Habit, synthetic = false): stri
   };
   return `import strongroom\n${lines[habit]}`;
 }
+
+/** An actor of the log without the kind: `user:ada` is `ada`. */
+export function personName(actor: string): string {
+  return actor.replace(/^user:/, '');
+}

@@ -4,7 +4,8 @@ import type { AccessContext, AccessRequest } from '../../api/types/access.js';
 import type { Mask } from '../../api/types/datasets.js';
 import { asLabel } from '../../api/types/labels.js';
 import type { Me } from '../../api/types/session.js';
-import { Await, Button, Day, Facts, LabelBadge, Moment, ProblemView, StateBadge, Tags } from '../basics.js';
+import { ColumnTick, DaysInput, asDays } from '../AccessFields.js';
+import { Await, Button, Day, Facts, LabelBadge, Moment, ProblemView, StateBadge } from '../basics.js';
 import { count, maskWord } from '../format.js';
 import { useAction, useLoad } from '../hooks.js';
 import { MaskChoice, isWholeMask } from './MaskChoice.js';
@@ -13,8 +14,6 @@ import { Page, Table } from './Page.js';
 import { QueuePage } from './QueuePage.js';
 import { Unread } from './Grants.js';
 import { href } from './route.js';
-
-const LONGEST_DAYS = 365;
 
 export function AccessRequestsPage({ client, me }: { readonly client: ConsoleClient; readonly me: Me }): JSX.Element {
   return (
@@ -190,8 +189,7 @@ function DecisionForm({
   const [granted, setGranted] = useState<ReadonlySet<string>>(new Set(request.columns));
   const [masks, setMasks] = useState<Readonly<Record<string, Mask | undefined>>>({});
   const [comment, setComment] = useState('');
-  const wantedDays = Number(days);
-  const validDays = Number.isInteger(wantedDays) && wantedDays >= 1 && wantedDays <= LONGEST_DAYS;
+  const wantedDays = asDays(days);
   const commented = comment.trim() !== '';
   const validMasks = request.columns.every(name => !granted.has(name) || isWholeMask(masks[name]));
 
@@ -199,7 +197,7 @@ function DecisionForm({
     const kept = request.columns.filter(name => granted.has(name));
     await client.decide(request.id, {
       verdict,
-      days: validDays ? wantedDays : request.days,
+      days: wantedDays ?? request.days,
       columns: kept,
       masks: Object.fromEntries(
         kept.flatMap(name => {
@@ -228,43 +226,20 @@ function DecisionForm({
       <fieldset className="sr-Fieldset sr-Fieldset-plain" disabled={own || decide.busy}>
         <legend className="sr-hidden">What to grant</legend>
         <label htmlFor={`${id}-days`}>Days</label>
-        <input
-          id={`${id}-days`}
-          className="sr-Input sr-Input-short"
-          type="number"
-          min={1}
-          max={LONGEST_DAYS}
-          value={days}
-          onChange={event => {
-            setDays(event.target.value);
-          }}
-        />
+        <DaysInput id={`${id}-days`} days={days} change={setDays} />
         <Table caption="Columns asked for" head={['Column', 'Mask']}>
           {request.columns.map(name => {
             const verdict = request.context?.policy.find(candidate => candidate.column === name);
             return (
               <tr key={name}>
                 <th scope="row">
-                  <label className="sr-Check">
-                    <input
-                      type="checkbox"
-                      aria-label={`Grant ${name}`}
-                      checked={granted.has(name)}
-                      onChange={event => {
-                        const next = new Set(granted);
-                        if (event.target.checked) {
-                          next.add(name);
-                        } else {
-                          next.delete(name);
-                        }
-                        setGranted(next);
-                      }}
-                    />
-                    <span className="sr-Tags">
-                      <code>{name}</code>
-                      <Tags tags={verdict?.tags ?? []} />
-                    </span>
-                  </label>
+                  <ColumnTick
+                    column={name}
+                    tags={verdict?.tags ?? []}
+                    name={`Grant ${name}`}
+                    ticked={granted}
+                    tick={setGranted}
+                  />
                 </th>
                 <td>
                   <MaskChoice
@@ -302,7 +277,7 @@ function DecisionForm({
         <Button
           tone="primary"
           busy={decide.busy}
-          disabled={own || granted.size === 0 || !validDays || !validMasks}
+          disabled={own || granted.size === 0 || wantedDays === null || !validMasks}
           {...(own ? { describedBy: `${id}-own` } : {})}
           onClick={() => {
             void decide.run('approve');

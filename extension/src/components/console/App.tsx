@@ -7,6 +7,7 @@ import { useLoad } from '../hooks.js';
 import { AccessRequestPage, AccessRequestsPage } from './AccessRequests.js';
 import { AuditPage, EntryPage } from './Audit.js';
 import { DatasetsPages } from './Datasets.js';
+import { ErasuresPage } from './Erasures.js';
 import { ExportPage, ExportsPage } from './Exports.js';
 import { GrantsPage } from './Grants.js';
 import { MachinePage } from './Machine.js';
@@ -15,8 +16,8 @@ import { Page } from './Page.js';
 import { PolicyPage } from './Policy.js';
 import { ReidentificationsPage } from './Reidentifications.js';
 import { href, useRoute, type Route } from './route.js';
+import { ShreddingsPage } from './Shreddings.js';
 import { TimelinesPage } from './Timelines.js';
-import { ErasuresPage, ShreddingsPage } from './TwoPeople.js';
 
 interface Place {
   readonly page: string;

@@ -4,8 +4,10 @@ import { checkEntry, type InclusionProof, type Verdict } from '../../api/proof.j
 import type { AuditFilter, CellEnd, Entry, EntryDetail, TimelineOf } from '../../api/types/log.js';
 import { asLabel } from '../../api/types/labels.js';
 import { Await, Button, Code, Details, Empty, Facts, LabelBadge } from '../basics.js';
+import { personName } from '../format.js';
 import { useAction, useLoad } from '../hooks.js';
 import { Page, Table } from './Page.js';
+import { Paging, useTrail } from './Paging.js';
 import { href } from './route.js';
 import { timelineHref } from './Timelines.js';
 
@@ -19,11 +21,10 @@ export function AuditPage({ client }: { readonly client: ConsoleClient }): JSX.E
   const id = useId();
   const [draft, setDraft] = useState(NO_FILTER);
   const [filter, setFilter] = useState(NO_FILTER);
-  const [trail, setTrail] = useState<readonly (number | null)[]>([null]);
-  const before = trail.at(-1) ?? null;
+  const trail = useTrail();
   const page = useLoad(
-    () => client.entries(filter, before, PAGE),
-    `entries ${JSON.stringify(filter)} ${String(before)}`
+    () => client.entries(filter, trail.before, PAGE),
+    `entries ${JSON.stringify(filter)} ${String(trail.before)}`
   );
   return (
     <Page title="Audit log" intro="What you may see of the log, newest first. That you read here is recorded as well.">
@@ -32,7 +33,7 @@ export function AuditPage({ client }: { readonly client: ConsoleClient }): JSX.E
         aria-label="Filter entries"
         onSubmit={event => {
           event.preventDefault();
-          setTrail([null]);
+          trail.restart();
           setFilter({ ...draft, actor: actorName(draft.actor) });
         }}
       >
@@ -57,7 +58,7 @@ export function AuditPage({ client }: { readonly client: ConsoleClient }): JSX.E
           <Button
             onClick={() => {
               setDraft(NO_FILTER);
-              setTrail([null]);
+              trail.restart();
               setFilter(NO_FILTER);
             }}
           >
@@ -77,25 +78,9 @@ export function AuditPage({ client }: { readonly client: ConsoleClient }): JSX.E
                 ))}
               </Table>
             )}
-            <div className="sr-Actions">
-              <Button
-                disabled={trail.length === 1}
-                onClick={() => {
-                  setTrail(trail.slice(0, -1));
-                }}
-              >
-                Newer
-              </Button>
-              <Button
-                disabled={value.next === null}
-                onClick={() => {
-                  setTrail([...trail, value.next]);
-                }}
-              >
-                Older
-              </Button>
+            <Paging trail={trail} next={value.next}>
               <span className="sr-Quiet">{value.size.toLocaleString()} entries in the log</span>
-            </div>
+            </Paging>
           </>
         )}
       </Await>
@@ -273,7 +258,7 @@ function Payload({ entry }: { readonly entry: EntryDetail }): JSX.Element {
     return (
       <p className="sr-Note">
         Erased on {utc(entry.erased.time)} by <a href={href('audit', entry.erased.entry)}>entry {entry.erased.entry}</a>{' '}
-        ({entry.erased.actor.replace(/^user:/, '')}). The entry itself stays and verifies, with the hash and the commitment
+        ({personName(entry.erased.actor)}). The entry itself stays and verifies, with the hash and the commitment
         of the text.
       </p>
     );

@@ -2,6 +2,7 @@ import { useId, useState, type JSX } from 'react';
 import type { DatasetPage as Shape, Difference, Relabelling, Twin, VersionLine } from '../../api/types/catalogue.js';
 import type { ConsoleClient } from '../../api/console.js';
 import { Await, Button, Day, Empty, Facts, LabelBadge, ProblemView, StateBadge } from '../basics.js';
+import { personName } from '../format.js';
 import { useAction, useLoad } from '../hooks.js';
 import { DatasetFacts } from './Datasets.js';
 import { Unread } from './Grants.js';
@@ -187,7 +188,7 @@ function Relabellings({
           <section key={one.id} className="sr-Section" aria-label="A lower label is proposed">
             <h2>A lower label is proposed</h2>
             <p>
-              {one.proposed_by.replace(/^user:/, '')} proposes that version {one.version} comes down from <LabelBadge label={one.before} /> to{' '}
+              {personName(one.proposed_by)} proposes that version {one.version} comes down from <LabelBadge label={one.before} /> to{' '}
               <LabelBadge label={one.after} />: “{one.why}”
             </p>
             {decide.problem !== null && <ProblemView problem={decide.problem} />}

@@ -3,9 +3,11 @@ import type { Version } from '../../api/types/catalogue.js';
 import type { ConsoleClient } from '../../api/console.js';
 import { LABELS, type Label } from '../../api/types/labels.js';
 import { Await, Button, Day, Facts, LabelBadge, Moment, ProblemView, StateBadge } from '../basics.js';
+import { personName } from '../format.js';
 import { useAction, useLoad } from '../hooks.js';
 import { ColumnsTable } from './Columns.js';
 import { DraftForm, Groups } from './DraftForm.js';
+import { LabelChoice } from './LabelChoice.js';
 import { Page } from './Page.js';
 import { ProfileTable } from './ProfileTable.js';
 import { href } from './route.js';
@@ -86,7 +88,7 @@ function VersionFacts({ version }: { readonly version: Version }): JSX.Element {
           'Decided',
           decided === null ? null : (
             <span key="decided">
-              by {decided.by.replace(/^user:/, '')}, <Moment time={decided.at} />
+              by {personName(decided.by)}, <Moment time={decided.at} />
               {decided.comment !== '' && `: ${decided.comment}`}
             </span>
           )
@@ -210,19 +212,7 @@ function Change({
         }}
       />
       <label htmlFor={`${id}-label`}>Label</label>
-      <select
-        id={`${id}-label`}
-        className="sr-Input"
-        value={label}
-        aria-describedby={`${id}-note`}
-        onChange={event => {
-          setLabel(event.target.value as Label);
-        }}
-      >
-        {LABELS.map(one => (
-          <option key={one}>{one}</option>
-        ))}
-      </select>
+      <LabelChoice id={`${id}-label`} describedBy={`${id}-note`} label={label} choose={setLabel} />
       <p id={`${id}-note`} className="sr-Quiet">
         {lower
           ? 'A lower label needs a second steward. What was read before keeps its label.'

@@ -1,9 +1,10 @@
 import { useId, useState, type JSX } from 'react';
 import type { DraftDecision, Group, Proposal, Verdict, Version } from '../../api/types/catalogue.js';
 import type { ConsoleClient } from '../../api/console.js';
-import { LABELS, type Label } from '../../api/types/labels.js';
+import type { Label } from '../../api/types/labels.js';
 import { Button, ProblemView, Tags } from '../basics.js';
 import { useAction } from '../hooks.js';
+import { LabelChoice } from './LabelChoice.js';
 import { Table } from './Page.js';
 
 interface Choice {
@@ -61,19 +62,7 @@ export function DraftForm({
         </Table>
       )}
       <label htmlFor={`${id}-label`}>Label of the version</label>
-      <select
-        id={`${id}-label`}
-        className="sr-Input"
-        value={label}
-        aria-describedby={`${id}-why`}
-        onChange={event => {
-          setLabel(event.target.value as Label);
-        }}
-      >
-        {LABELS.map(one => (
-          <option key={one}>{one}</option>
-        ))}
-      </select>
+      <LabelChoice id={`${id}-label`} describedBy={`${id}-why`} label={label} choose={setLabel} />
       <div id={`${id}-why`} className="sr-Quiet">
         {version.raises_label && proposed !== null ? (
           <>

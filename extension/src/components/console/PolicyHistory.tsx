@@ -3,7 +3,7 @@ import type { ConsoleClient } from '../../api/console.js';
 import type { PolicyChanges, PolicyProposal, PolicyResults, PolicyVersion } from '../../api/types/policy.js';
 import type { Me } from '../../api/types/session.js';
 import { Button, Empty, Facts, Moment, ProblemView, StateBadge } from '../basics.js';
-import { count } from '../format.js';
+import { count, personName } from '../format.js';
 import { useAction } from '../hooks.js';
 import { Table } from './Page.js';
 import { href } from './route.js';
@@ -88,7 +88,7 @@ export function ProposalSection({
       <blockquote>{proposal.why}</blockquote>
       <Facts
         facts={[
-          ['By', proposal.author.replace(/^user:/, '')],
+          ['By', personName(proposal.author)],
           ['At', <Moment key="at" time={proposal.at} />],
           ['Compared with', <code key="base">{proposal.base}</code>]
         ]}
@@ -231,7 +231,7 @@ export function HistorySection({
                 <Moment time={version.at} />
               </td>
               <td>
-                {version.actor.replace(/^user:/, '')}
+                {personName(version.actor)}
                 <span className="sr-Quiet sr-Block">
                   {SOURCES[version.source] ?? version.source}: {version.why}
                 </span>

@@ -8,7 +8,7 @@ import type {
   PolicyVersion
 } from '../../api/types/policy.js';
 import { Button, Empty, Moment, ProblemView } from '../basics.js';
-import { count } from '../format.js';
+import { count, personName } from '../format.js';
 import { useAction, type Action } from '../hooks.js';
 import { Table } from './Page.js';
 import { Changes } from './PolicyHistory.js';
@@ -307,7 +307,7 @@ function Overdue({ told }: { readonly told: PolicyStanding }): JSX.Element {
       </p>
       {owners.map(owner => (
         <section key={owner} aria-label={`Rows of ${owner}`}>
-          <h3>{owner === 'nobody' ? 'Nobody’s' : owner.replace(/^user:/, '')}</h3>
+          <h3>{owner === 'nobody' ? 'Nobody’s' : personName(owner)}</h3>
           <ul className="sr-Plain">
             {told.overdue
               .filter(row => row.owner === owner)

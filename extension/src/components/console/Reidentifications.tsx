@@ -2,6 +2,7 @@ import { useId, useState, type JSX } from 'react';
 import type { ConsoleClient, Which } from '../../api/console.js';
 import type { Reidentification, TokenValue } from '../../api/types/twoPeople.js';
 import { Await, Button, Moment, ProblemView } from '../basics.js';
+import { count } from '../format.js';
 import { useAction, useLoad } from '../hooks.js';
 import { Page, Table, WhichPicker } from './Page.js';
 import { AskForm, Case, Cases, Field } from './TwoPeople.js';
@@ -65,7 +66,7 @@ function ReidentificationCase({
   readonly tell: (values: readonly TokenValue[]) => void;
   readonly changed: () => void;
 }): JSX.Element {
-  const what = `${count(one.tokens.length)} of ${one.column} in ${one.dataset}@${one.version}`;
+  const what = `${count(one.tokens.length, 'token')} of ${one.column} in ${one.dataset}@${one.version}`;
   return (
     <Case
       one={one}
@@ -74,7 +75,7 @@ function ReidentificationCase({
           <code>
             {one.dataset}@{one.version}
           </code>
-          : {count(one.tokens.length)} of {one.column}
+          : {count(one.tokens.length, 'token')} of {one.column}
         </>
       }
       doneAt={one.shown_entry}
@@ -186,7 +187,7 @@ function AskToReidentify({ client, done }: { readonly client: ConsoleClient; rea
       ready={dataset !== undefined && project.trim() !== '' && column.trim() !== '' && fits}
       length={WHY}
       whyHint="The steward decides by it. It is kept encrypted beside the log: name no person."
-      action={fits ? `Ask to turn back ${count(tokens.length)}` : 'Ask to turn tokens back'}
+      action={fits ? `Ask to turn back ${count(tokens.length, 'token')}` : 'Ask to turn tokens back'}
       ask={async why => {
         await client.askToReidentify({
           project: project.trim(),
@@ -232,8 +233,4 @@ function AskToReidentify({ client, done }: { readonly client: ConsoleClient; rea
       </select>
     </AskForm>
   );
-}
-
-function count(tokens: number): string {
-  return tokens === 1 ? '1 token' : `${tokens} tokens`;
 }

@@ -5,6 +5,7 @@ import { Await, Button, Empty, Facts, StateBadge } from '../basics.js';
 import { useLoad } from '../hooks.js';
 import { Timeline } from '../Timeline.js';
 import { Page } from './Page.js';
+import { Paging, useTrail } from './Paging.js';
 import { href } from './route.js';
 
 const PAGE = 50;
@@ -152,9 +153,8 @@ function introOf(of: TimelineOf): string {
 }
 
 function PagedTimeline({ client, of }: { readonly client: ConsoleClient; readonly of: TimelineOf }): JSX.Element {
-  const [trail, setTrail] = useState<readonly (number | null)[]>([null]);
-  const before = trail.at(-1) ?? null;
-  const loaded = useLoad(() => client.timeline(of, before, PAGE), `${of.kind} ${of.name} ${String(before)}`);
+  const trail = useTrail();
+  const loaded = useLoad(() => client.timeline(of, trail.before, PAGE), `${of.kind} ${of.name} ${String(trail.before)}`);
   return (
     <Page
       title={titleOf(of)}
@@ -174,24 +174,7 @@ function PagedTimeline({ client, of }: { readonly client: ConsoleClient; readonl
                 href={index => href('audit', index)}
               />
             )}
-            <div className="sr-Actions">
-              <Button
-                disabled={trail.length === 1}
-                onClick={() => {
-                  setTrail(trail.slice(0, -1));
-                }}
-              >
-                Newer
-              </Button>
-              <Button
-                disabled={page.next === null}
-                onClick={() => {
-                  setTrail([...trail, page.next]);
-                }}
-              >
-                Older
-              </Button>
-            </div>
+            <Paging trail={trail} next={page.next} />
           </>
         )}
       </Await>
