@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time
 from functools import reduce
-from operator import and_, eq, ge, gt, le, lt, ne, or_
+from operator import and_, or_
 
 import polars as pl
 
 from strongroom_policy.filter_types import Kind, type_problems
 from strongroom_policy.filters import (
+    COMPARISONS,
     And,
     Between,
     Column,
@@ -30,8 +31,6 @@ from strongroom_policy.filters import (
 )
 
 Types = Mapping[str, pl.DataType]
-
-_OPERATORS = {"=": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
 
 
 def kind_of(dtype: pl.DataType) -> Kind:
@@ -75,7 +74,7 @@ def _condition(condition: Condition, types: Types) -> pl.Expr:  # noqa: PLR0911 
             return ~missing if negated else missing
         case Compare(operator, left, right):
             one, other = _comparable((left, right), types)
-            compared: pl.Expr = _OPERATORS[operator](one, other)
+            compared: pl.Expr = COMPARISONS[operator](one, other)
             return compared
         case In(operand, among, negated):
             value, *values = _comparable((operand, *among), types)

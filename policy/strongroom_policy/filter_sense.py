@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from strongroom_policy.filters import (
+    COMPARISONS,
+    EQUALITY,
     And,
     Between,
     Column,
@@ -26,10 +27,6 @@ from strongroom_policy.filters import (
     operands,
 )
 
-_COMPARED: dict[str, Callable[[Any, Any], bool]] = {
-    "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-}  # fmt: skip
-_UNORDERED = frozenset({"=", "!="})
 Value = int | float | str | bool
 
 
@@ -70,7 +67,7 @@ def _constant(one: Operand) -> Value | None:
 def _ordering(condition: Condition) -> bool:
     match condition:
         case Compare(word, _, _):
-            return word not in _UNORDERED
+            return word not in EQUALITY
         case Not(part):
             return _ordering(part)
         case And(parts) | Or(parts):
@@ -99,7 +96,7 @@ def _holds(condition: Condition, value: Value | None) -> bool | None:  # noqa: C
 
     def compared(word: str, left: Operand, right: Operand) -> bool | None:
         one, other = of(left), of(right)
-        return None if one is None or other is None else _COMPARED[word](one, other)
+        return None if one is None or other is None else bool(COMPARISONS[word](one, other))
 
     match condition:
         case Compare(word, left, right):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
 from strongroom_policy.filters import (
+    EQUALITY,
     And,
     Between,
     Column,
@@ -52,7 +53,6 @@ _CALLED = {
     Kind.TRUTH: "true or false",
     Kind.OTHER: "something that filters cannot compare",
 }
-_EQUALITY = ("=", "!=")
 
 
 def type_problems(condition: Condition, schema: Schema) -> tuple[str, ...]:
@@ -75,7 +75,7 @@ def _problems(condition: Condition, schema: Schema) -> Iterator[str]:  # noqa: C
             yield from _unknown(schema, operand)
         case Compare(operator, left, right):
             yield from _comparable(schema, condition, left, right)
-            if operator not in _EQUALITY and Kind.TRUTH in (_kind(left, schema), _kind(right, schema)):
+            if operator not in EQUALITY and Kind.TRUTH in (_kind(left, schema), _kind(right, schema)):
                 yield f"{condition}: true and false have no order"
         case In(operand, among):
             yield from _comparable(schema, condition, operand, *among)

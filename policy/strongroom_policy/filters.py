@@ -16,9 +16,11 @@ becomes a tree of the classes below, or is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import date
+from operator import eq, ge, gt, le, lt, ne
+from typing import Any
 
 MAX_LENGTH = 20_000
 """Characters of one filter, with the names of projects filled in."""
@@ -28,6 +30,12 @@ MAX_DEPTH = 20
 """Parentheses and `not`s inside each other."""
 MAX_TESTS = 200
 """Operands of one filter."""
+
+
+COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {"=": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
+"""What each sign does, with values as with expressions for them."""
+EQUALITY = frozenset({"=", "!="})
+"""The signs that need no order."""
 
 
 class FilterError(ValueError):
@@ -260,7 +268,6 @@ _TOKEN = re.compile(
 )
 _MAX_DECIMAL = 1e15
 """A double holds no decimals beyond."""
-_COMPARISONS = frozenset({"=", "!=", "<", "<=", ">", ">="})
 _MEANT = {"<>": "!=", "==": "=", "&&": "and", "||": "or", "!": "not"}
 
 
@@ -344,7 +351,7 @@ class _Parser:
 
     def _test(self) -> Condition:
         left = self._operand()
-        operator = self._take(*_COMPARISONS)
+        operator = self._take(*COMPARISONS)
         if operator:
             return Compare(operator, left, self._operand())
         if self._take("is"):

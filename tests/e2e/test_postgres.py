@@ -12,7 +12,7 @@ from strongroom_hub.database import open_for
 from strongroom_hub.supervisor import RunningInstance
 from strongroom_hub.tour.day import STEPS, walk
 
-from tests.hub_config.audit.servers import PostgresServer, programs
+from tests.postgres_server import PostgresServer, created
 from tests.real import People, fresh_instance
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -20,14 +20,10 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
-    server = PostgresServer(programs())
-    try:
-        server.create()
+    with created() as server:
         server.root.chmod(0o755)  # control, whose uid is another, goes through it to the socket
         server.start()
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture(scope="module")

@@ -1,20 +1,17 @@
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # `import servers`
-
-from servers import PostgresServer, programs
 from sqlalchemy import Engine
 from strongroom_hub.audit.entries import Action, Entry
 from strongroom_hub.audit.keys import LogKeys
 from strongroom_hub.audit.writer import AuditWriter, open_writer
 from strongroom_hub.database import migrate, open_engine
+
+from tests.postgres_server import PostgresServer, created
 
 
 @pytest.fixture
@@ -32,27 +29,11 @@ def keys(tmp_path: Path) -> LogKeys:
     return LogKeys.create(tmp_path / "keys")
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """A server for all tests; each has a database of its own."""
-    server = PostgresServer(programs())
-    try:
-        server.create()
-        server.start()
-        yield server
-    finally:
-        server.remove()
-
-
 @pytest.fixture
 def own_postgres() -> Iterator[PostgresServer]:
     """A server that is not started yet, for a test that may do anything to it."""
-    server = PostgresServer(programs())
-    try:
-        server.create()
+    with created() as server:
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture

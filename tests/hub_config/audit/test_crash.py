@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from servers import PostgresServer
 from sqlalchemy import Engine
 from strongroom_hub import database as db
 from strongroom_hub import postgres as postgres_settings
@@ -32,6 +31,8 @@ from strongroom_hub.audit.store import DatabaseLog, open_database, open_postgres
 from strongroom_hub.audit.verify import verify
 from strongroom_hub.audit.writer import open_writer
 from writing_process import write
+
+from tests.postgres_server import PostgresServer
 
 SCRIPT = Path(__file__).with_name("writing_process.py")
 LONG = (pytest.mark.soak, pytest.mark.timeout(5400))

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from servers import PostgresServer
 from sqlalchemy import Engine, event, inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import Session, SQLModel, select
@@ -24,6 +23,8 @@ from strongroom_hub.audit.verify import verify
 from strongroom_hub.audit.words import WordIndex
 from strongroom_hub.audit.writer import AuditUnavailableError, Tx, open_writer
 from strongroom_hub.config import Instance
+
+from tests.postgres_server import PostgresServer
 
 CellMaker = Callable[..., Entry]
 SCRIPT = Path(__file__).with_name("writing_process.py")

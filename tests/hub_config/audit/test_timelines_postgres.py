@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from enclave import Clock, Enclave, Vault, make_instance, open_enclave
-from servers import PostgresServer
-from strongroom_hub.control import setup
+from enclave import Enclave
 
 from tests.hub_config.audit import test_search as search
 from tests.hub_config.audit import test_timelines as timelines
 
 
 @pytest.fixture
-def cardio(postgres: PostgresServer, tmp_path: Path) -> Iterator[Enclave]:
-    password = tmp_path / "password"
-    password.touch(mode=0o600)
-    password.write_text(postgres.password)
-    instance = make_instance(tmp_path, database_url=postgres.database(), database_password=password)
-    setup.create(instance)
-    made = open_enclave(instance, Clock(), Vault(instance.public_dir / "vault.pub.pem"))
-    made.project()
-    made.dataset()
-    yield made
-    made.close()
+def cardio(cardio_on_postgres: Enclave) -> Enclave:
+    return cardio_on_postgres
 
 
 class TestTimelines:

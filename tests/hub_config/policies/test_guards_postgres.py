@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from enclave import Clock, Enclave, Vault, make_instance, open_enclave
-from strongroom_hub.control import setup
+from enclave import Enclave
 
-from tests.hub_config.audit.servers import PostgresServer, programs
 from tests.hub_config.policies import test_guards as guards
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    server = PostgresServer(programs())
-    try:
-        server.create()
-        server.start()
-        yield server
-    finally:
-        server.remove()
-
-
 @pytest.fixture
-def cardio(server: PostgresServer, tmp_path: Path) -> Iterator[Enclave]:
-    password = tmp_path / "password"
-    password.touch(mode=0o600)
-    password.write_text(server.password)
-    instance = make_instance(tmp_path, database_url=server.database(), database_password=password)
-    setup.create(instance)
-    made = open_enclave(instance, Clock(), Vault(instance.public_dir / "vault.pub.pem"))
-    made.project()
-    made.dataset()
-    yield made
-    made.close()
+def cardio(cardio_on_postgres: Enclave) -> Enclave:
+    return cardio_on_postgres
 
 
 test_a_new_guard = guards.test_a_new_guard_is_tried_on_the_grants_that_there_are

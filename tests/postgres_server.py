@@ -9,6 +9,8 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ ACCOUNT = "nobody"
 USER = "strongroom"
 
 
-def programs() -> Path:
+def _programs() -> Path:
     """The folder of the newest server's programs. Skips the test where there is none."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     if not found:
@@ -86,7 +88,7 @@ class PostgresServer:
         return f"postgresql://{USER}@/{name}?host={self.root}"
 
     def remove(self) -> None:
-        self.stop()
+        self.stop(signal.SIGQUIT)  # in order it would first bring to the disk what goes away with the folder
         shutil.rmtree(self.root, ignore_errors=True)
 
     def _ready(self) -> bool:
@@ -104,3 +106,14 @@ class PostgresServer:
     @staticmethod
     def _as_user() -> dict[str, Any]:
         return {"user": ACCOUNT, "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+@contextmanager
+def created() -> Iterator[PostgresServer]:
+    """A server of one's own that is not started yet, removed afterwards. Skips the test where none is installed."""
+    server = PostgresServer(_programs())
+    try:
+        server.create()
+        yield server
+    finally:
+        server.remove()
