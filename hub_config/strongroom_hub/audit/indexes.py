@@ -18,7 +18,7 @@ from strongroom_hub.audit.entries import SEARCH_COLUMNS
 _TABLE = "log_entries"
 _PART = 1 << 16
 """Values that are compared at once."""
-_CLOSED_AT = 1 << 13
+_CLOSED_AT = 1 << 10
 """Values that are kept as they are before they are hashed: few enough to stay in the processor's cache."""
 _RUN = 1 << 40
 """More than there are entries."""
