@@ -30,8 +30,8 @@ from strongroom_hub.audit.note import Checkpoint
 from strongroom_hub.audit.store import DatabaseLog, open_database, open_postgres
 from strongroom_hub.audit.verify import verify
 from strongroom_hub.audit.writer import open_writer
-from writing_process import write
 
+from tests.hub_config.audit.writing_process import write
 from tests.postgres_server import PostgresServer
 
 SCRIPT = Path(__file__).with_name("writing_process.py")
