@@ -112,31 +112,41 @@ class Groups:
         self._limit = limit
         self._part = 1
         """One of so many groups is looked at, and that one wholly."""
-        self._sizes = pl.DataFrame(schema={"group": pl.UInt64, "rows": pl.UInt32})
+        self._merged = pl.DataFrame(schema={"group": pl.UInt64, "rows": pl.UInt32})
+        self._fresh: list[pl.DataFrame] = []
+        """Groups of the latest batches: merged when they are many, because each merging goes through all of them."""
 
     def see(self, frame: pl.DataFrame) -> None:
         found = pl.DataFrame({"group": frame.select(self.columns).hash_rows(seed=1)})
-        sizes = self._of_this_part(found).group_by("group").agg(rows=pl.len())
-        merged = pl.concat([self._sizes, sizes]).group_by("group").agg(pl.col("rows").sum().cast(pl.UInt32))
-        while merged.height > self._limit:
-            self._part *= 2
-            merged = self._of_this_part(merged)
-        self._sizes = merged
+        self._fresh.append(self._of_this_part(found).group_by("group").agg(rows=pl.len()))
+        if sum(one.height for one in self._fresh) > self._limit:
+            self._merge()
+
+    def _merge(self) -> pl.DataFrame:
+        if self._fresh:
+            merged = pl.concat([self._merged, *self._fresh]).group_by("group").agg(pl.col("rows").sum().cast(pl.UInt32))
+            while merged.height > self._limit:
+                self._part *= 2
+                merged = self._of_this_part(merged)
+            self._merged, self._fresh = merged, []
+        return self._merged
 
     def _of_this_part(self, frame: pl.DataFrame) -> pl.DataFrame:
         return frame if self._part == 1 else frame.filter(pl.col("group") % self._part == 0)
 
     @property
     def exact(self) -> bool:
+        self._merge()
         return self._part == 1
 
     @property
     def smallest(self) -> int:
         """Rows of the smallest group (that was looked at)."""
-        smallest = self._sizes["rows"].min()
+        smallest = self._merge()["rows"].min()
         return smallest if isinstance(smallest, int) else 0
 
     def share_below(self, size: int) -> float:
         """Share of rows in groups of fewer than `size` rows."""
-        rows = int(self._sizes["rows"].sum())
-        return int(self._sizes.filter(pl.col("rows") < size)["rows"].sum()) / rows if rows else 0.0
+        sizes = self._merge()
+        rows = int(sizes["rows"].sum())
+        return int(sizes.filter(pl.col("rows") < size)["rows"].sum()) / rows if rows else 0.0

@@ -74,18 +74,21 @@ def make_twin(sample: pl.DataFrame, identifying: Collection[str], seed: int, row
     return pl.DataFrame([one.decode(drawn[place], chance) for place, one in enumerate(levels)])
 
 
-def without(twin: pl.DataFrame, originals: Iterable[pl.DataFrame]) -> pl.DataFrame:
+def without(twin: pl.DataFrame, originals: Iterable[pl.DataFrame | pl.LazyFrame]) -> pl.DataFrame:
     """The rows of `twin` that no original row equals; lists and structures, of which a twin has none, do not count."""
     compared = [name for name, dtype in twin.schema.items() if not dtype.is_nested()]
+    # few rows share a value with the twin in the column where it has most: only those are read whole, and compared
+    telling = max(compared, key=lambda name: twin[name].n_unique())
     for batch in originals:
         if not twin.height:
             break
-        twin = twin.join(batch, on=compared, how="anti", nulls_equal=True, maintain_order="left")
+        alike = batch.lazy().filter(pl.col(telling).is_in(twin[telling].unique().implode(), nulls_equal=True)).collect()
+        twin = twin.join(alike, on=compared, how="anti", nulls_equal=True, maintain_order="left")
     return twin
 
 
 def fresh_twin(
-    sample: pl.DataFrame, identifying: Collection[str], seed: int, originals: Iterable[pl.DataFrame]
+    sample: pl.DataFrame, identifying: Collection[str], seed: int, originals: Iterable[pl.DataFrame | pl.LazyFrame]
 ) -> pl.DataFrame:
     """A twin without any row of `originals` (which must be iterable again and again). Raises NoTwinError."""
     wanted = min(TWIN_ROWS, sample.height)

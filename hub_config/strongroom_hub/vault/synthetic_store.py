@@ -48,7 +48,7 @@ class _Parts:
     def __init__(self, manifest: Manifest, keys: dict[str, bytes], folder: Path) -> None:
         self._manifest, self._keys, self._folder = manifest, keys, folder
 
-    def __iter__(self) -> Iterator[pl.DataFrame]:
+    def __iter__(self) -> Iterator[pl.LazyFrame]:
         about = self._manifest
         columns = {name: key for name, key in self._keys.items() if name != FOOTER}
         for part in about.parts:
@@ -58,7 +58,7 @@ class _Parts:
                 aad_prefix=aad_prefix(about.dataset, about.version, part.name),
             )
             file = self._folder / part.name
-            yield pl.scan_parquet(file, decryption=decryption, glob=False, cache=False).collect()
+            yield pl.scan_parquet(file, decryption=decryption, glob=False, cache=False)
 
 
 def add_twin(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -95,6 +96,17 @@ def test_a_row_that_equals_an_original_is_drawn_again() -> None:
     found = fresh_twin(few, (), 1, [few])
     assert found.height > 50
     assert found.join(few, on=few.columns, how="semi").height == 0
+
+
+def test_originals_are_found_whatever_stands_in_the_column_that_tells_most() -> None:
+    values = [None, math.nan, -0.0, 1.5]
+    other = [None, math.nan, 0.0, 1.5]  # equal to those, one by one
+    twin = pl.DataFrame({"number": [*values, 2.5], "kind": ["a"] * 5})
+    originals = [pl.DataFrame({"number": [value], "kind": ["a"]}, schema=twin.schema) for value in other]
+    assert synthetic.without(twin, originals)["number"].to_list() == [2.5]
+    assert synthetic.without(twin, [one.lazy() for one in originals])["number"].to_list() == [2.5]
+    unlike = [one.with_columns(kind=pl.lit("b")) for one in originals]
+    assert synthetic.without(twin, unlike).height == twin.height
 
 
 def test_where_nothing_new_can_be_drawn_there_is_no_twin() -> None:
