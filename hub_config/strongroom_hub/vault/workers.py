@@ -30,7 +30,8 @@ from strongroom_hub.problems import Problem
 
 MAX_JOB = 16 << 20  # bytes of one job or its answer as JSON
 AWAIT_QUIET = 0.3
-"""Seconds for which a new spare waits for a moment without jobs: a starting interpreter slows a short one down."""
+"""Seconds without a job after which a new spare is started: a starting interpreter slows down a job, and whoever looks
+at what came of it. Where no spare is left, it waits no longer than that for the end of the jobs that run."""
 _PROGRAM = ("-m", "strongroom_hub.vault.boxed")
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 
@@ -164,12 +165,12 @@ class Workers:
         self._keeper.start()
 
     def wait_ready(self, seconds: float = 30.0) -> bool:
-        """Wait until a spare worker waits for its job; whether one does."""
+        """Wait until all spare workers wait for their jobs; whether they do."""
         last = time.monotonic() + seconds
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._spares, seconds)
-            spare = self._spares[0] if self._spares else None
-        return spare is not None and spare.wait_ready(max(0.0, last - time.monotonic()))
+            complete = self._changed.wait_for(lambda: self._closed or len(self._spares) >= self._wanted, seconds)
+            spares = list(self._spares)
+        return complete and all(spare.wait_ready(max(0.0, last - time.monotonic())) for spare in spares)
 
     def close(self) -> None:
         """End the spare workers; jobs that run are finished by their callers."""
@@ -248,6 +249,7 @@ class Workers:
             raise
         with self._lock:
             self.busy.add(worker.process.pid)
+            self._changed.notify_all()
         try:
             held.hear()
             held.send({**job, "memory": self._memory, "seconds": int(self._deadline)})
@@ -259,6 +261,7 @@ class Workers:
     def _let_go(self, pid: int) -> None:
         with self._lock:
             self.busy.discard(pid)
+            self._changed.notify_all()
         self._held.release()
 
     def _run_on(
@@ -271,6 +274,7 @@ class Workers:
         pid = worker.process.pid
         with self._lock:
             self.busy.add(pid)
+            self._changed.notify_all()
         try:
             last = time.monotonic() + self._deadline
             worker.socket.settimeout(self._deadline)
@@ -316,10 +320,22 @@ class Workers:
             with self._changed:
                 if self._closed and not self._done:
                     return
-                self._changed.wait_for(lambda: self._closed or self._done or not self.busy, AWAIT_QUIET)
+                self._await_quiet()
                 if self._done:
                     continue
             self._refill()
+
+    def _await_quiet(self) -> None:
+        """Wait for the moment to start a spare; less, where there is something else to do."""
+
+        def called() -> bool:
+            return self._closed or bool(self._done)
+
+        while self._spares and not called():
+            if not self._changed.wait_for(lambda: called() or self.busy or not self._spares, AWAIT_QUIET):
+                return
+            self._changed.wait_for(lambda: called() or not (self.busy and self._spares))
+        self._changed.wait_for(lambda: called() or not self.busy, AWAIT_QUIET)
 
     def _take(self, writes: Sequence[Path] = ()) -> _Worker:
         if writes:

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from strongroom_hub.problems import Problem
-from strongroom_hub.vault import memfd
+from strongroom_hub.vault import memfd, workers
 from strongroom_hub.vault.workers import Workers
 
 
@@ -182,6 +182,28 @@ def test_a_worker_that_hangs_is_ended(room: Any, people: pl.DataFrame) -> None:
     with pytest.raises(Problem, match="did not finish"):
         room.read("health/people", ["age"])
     assert not room.vault.workers.busy
+
+
+@pytest.mark.parametrize("spares", [1, 0])
+def test_while_one_is_left_no_spare_is_started_beside_a_job(spares: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "AWAIT_QUIET", 0.01)
+    pool = Workers()
+    pool._spares.extend([None] * spares)  # type: ignore[list-item]
+    pool.busy.add(1)
+
+    def keeper() -> None:
+        with pool._changed:
+            pool._await_quiet()
+
+    waiting = threading.Thread(target=keeper)
+    waiting.start()
+    waiting.join(20 if not spares else 0.3)
+    assert waiting.is_alive() == bool(spares)
+    with pool._changed:
+        pool.busy.clear()
+        pool._changed.notify_all()
+    waiting.join(20)
+    assert not waiting.is_alive()
 
 
 def test_a_worker_gets_nothing_by_arguments_or_environment() -> None:
