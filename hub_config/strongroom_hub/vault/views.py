@@ -209,16 +209,19 @@ def _seen(job: ViewJob, stored: pl.LazyFrame) -> pl.LazyFrame:
         expressions = masks.masked(job.columns, job.masks, schema, keys=keys, caps=caps, tokens=tokens)
     except ValueError as error:
         raise bad_view(f"{error}.") from error
-    shown = kept.with_columns(expressions).select(job.columns)
-    return shown.select(_nothing_under_nulls(name, dtype) for name, dtype in shown.collect_schema().items())
+    return cleared(kept.with_columns(expressions).select(job.columns))
 
 
-def _nothing_under_nulls(name: str, dtype: pl.DataType) -> pl.Expr:
-    """A column with zeros (or empty texts) in the places of missing values.
+def cleared(view: pl.LazyFrame) -> pl.LazyFrame:
+    """The view with zeros (or empty texts) in the places of missing values.
 
     polars leaves there what its Parquet reader put there: the value of a row further down, perhaps of one that a filter
     took out, or one beyond a cap. No library shows it, but who holds the file can read it.
     """
+    return view.select(_cleared(name, dtype) for name, dtype in view.collect_schema().items())
+
+
+def _cleared(name: str, dtype: pl.DataType) -> pl.Expr:
     column = pl.col(name)
     if dtype == pl.String:
         zero = pl.lit("")

@@ -58,7 +58,7 @@ def _warm_up() -> None:
             memfd.path(part), decryption=pl.ParquetDecryptionProperties(**keys), glob=False, cache=False
         )
         hashed = plh.col("a").chash.hmac_sha256(key="00")
-        views.write(stored.filter(pl.col("b") > 0).with_columns(hashed), view)
+        views.write(views.cleared(stored.filter(pl.col("b") > 0).with_columns(hashed)), view)
     finally:
         os.close(part)
         os.close(view)

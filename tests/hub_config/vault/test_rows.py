@@ -193,21 +193,61 @@ def test_the_file_of_a_view_holds_nothing_of_rows_that_are_left_out(room: Any) -
     assert b"a text of more than twelve letters: 2" in found[0]
 
 
+def test_a_batch_of_a_stream_holds_nothing_of_rows_that_are_left_out(room: Any) -> None:
+    found = []
+    for n, hidden in enumerate((7, 13)):
+        name = f"health/s{n}"
+        buffer = BytesIO()
+        frame = _of_every_type(hidden)
+        frame.write_parquet(buffer)
+        room.publish(name, buffer.getvalue(), fmt="parquet")
+        view = View.model_validate(room.view(name, frame.columns[1:], rows=["shown"]))
+        of = ViewJob.prepare(room.vault.store.open(name, 1), view, room.vault.keys)
+        wish = views.Wish(rows=300, where=("whole is null or whole > 0",))
+        with views.open_view(of) as opened:
+            batches = pl.concat(views.batches(of, opened, wish, 1 << 30))
+        sent = BytesIO()
+        batches.write_ipc(sent, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
+        found.append(sent.getvalue())
+    assert found[0] == found[1]
+
+
 def test_the_file_of_a_view_holds_nothing_of_what_a_mask_takes_away(room: Any) -> None:
     masks = {
         "income": {"method": "topcode", "quantile": "0.2"},
+        "debt": {"method": "bottomcode", "quantile": "0.8"},
         "name": {"method": "prefix", "characters": 14},
+        "short": {"method": "prefix", "characters": 3},
+        "born": {"method": "date", "unit": "month"},
+        "age": {"method": "generalise", "width": "10"},
+        "weight": {"method": "round", "decimals": 0},
     }
-    found = []
-    for n, hidden in enumerate((7, 13)):
-        rows = range(4_000)
-        frame = pl.DataFrame(
-            {
-                "row": rows,
-                "income": [None if row % 4 == 0 else row if row % 4 == 2 else 10**6 + row * hidden for row in rows],
-                "name": [None if row % 4 == 0 else f"{row:014d}-{row * hidden}" for row in rows],
-            }
+
+    def taken_away(row: int, hidden: int) -> dict[str, Any]:
+        """A third has values, a third nothing, and a third what differs."""
+        if row % 3 == 0:
+            return dict.fromkeys(masks)
+        own = row * hidden if row % 3 == 1 else 0
+        return {
+            "income": 10**6 + own if own else row % 100,
+            "debt": -(10**6) - own if own else row % 100,
+            "name": f"{row:014d}-{own}",
+            "short": f"{row % 900 + 100}{own % 1000}",
+            "born": date(1950 + row % 70, 1 + row % 12, 1 + own % 28),
+            "age": row % 9 * 10 + own % 10,
+            "weight": row % 90 + own % 49 / 100,
+        }
+
+    found = [
+        _bytes_of_a_view(
+            room,
+            f"health/m{hidden}",
+            pl.DataFrame(
+                [{"row": row, **taken_away(row, hidden)} for row in range(1, 3_000)], infer_schema_length=None
+            ),
+            masks=masks,
         )
-        found.append(_bytes_of_a_view(room, f"health/m{n}", frame, masks=masks))
+        for hidden in (7, 13)
+    ]
     assert found[0] == found[1]
     assert b"00000000000001" in found[0]
