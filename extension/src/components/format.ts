@@ -140,3 +140,8 @@ export function loadCode(dataset: string, habit: Habit, synthetic = false): stri
 export function personName(actor: string): string {
   return actor.replace(/^user:/, '');
 }
+
+/** Where code filled in what a person submitted: which cell's. */
+export function filledInBy(request: { readonly prepared?: number | null; readonly user: string }): string | null {
+  return request.prepared == null ? null : `code of the cell with entry ${request.prepared}; submitted by ${request.user}`;
+}

@@ -1,8 +1,6 @@
-import { render, screen, within } from '@testing-library/react';
-import userEvent from '@testing-library/user-event';
-import { beforeEach, describe, expect, it } from 'vitest';
-import { ConsoleClient } from '../../src/api/console.js';
-import { App } from '../../src/components/console/App.js';
+import { screen, within } from '@testing-library/react';
+import { describe, expect, it } from 'vitest';
+import { openConsole } from '../openConsole.js';
 import { DATASET, refusal, STEWARD, World } from '../world.js';
 
 const LINE = {
@@ -68,25 +66,15 @@ const PAGE = {
 };
 const AT = 'datasets/health/visits';
 
-function show(world: World, hash: string) {
-  window.location.hash = hash;
-  render(<App client={new ConsoleClient(world.transport)} />);
-  return userEvent.setup();
-}
-
 function world(): World {
   return new World().on('GET me', STEWARD);
 }
-
-beforeEach(() => {
-  window.location.hash = '';
-});
 
 describe('the list of datasets', () => {
   it('finds by words, also by a column, and leads to what waits', async () => {
     const draft = { ...LINE, title: 'Visits', waits_for: ['mail', 'sex'] };
     const other = { ...DATASET, name: 'public/penguins', title: 'Penguins', columns: [] };
-    const user = show(world().on('GET datasets', { datasets: [DATASET, other] }).on('GET drafts', { drafts: [draft] }), '#/datasets');
+    const user = openConsole(world().on('GET datasets', { datasets: [DATASET, other] }).on('GET drafts', { drafts: [draft] }), '#/datasets');
     const link = await screen.findByRole('link', { name: 'Visits, version 2' });
     expect(link.getAttribute('href')).toBe('#/datasets/health%2Fvisits%402');
     expect(screen.getByText('you decide on mail, sex')).toBeDefined();
@@ -100,7 +88,7 @@ describe('the list of datasets', () => {
   it('does not ask for drafts where one decides on none', async () => {
     const me = { ...STEWARD, can: { ...STEWARD.can, approve_access: false } };
     const asked = new World().on('GET me', me).on('GET datasets', { datasets: [] });
-    show(asked, '#/datasets');
+    openConsole(asked, '#/datasets');
     await screen.findByText('There are no datasets that you may see.');
     expect(asked.sent('GET drafts')).toEqual([]);
   });
@@ -110,7 +98,7 @@ describe('a draft', () => {
   it('is published by keyboard once every column is decided, with evidence before one’s eyes', async () => {
     const asked = world().on(`GET ${AT}/2`, VERSION, { ...VERSION, state: 'active', undecided: [] });
     asked.on(`POST ${AT}/2/decision`, VERSION);
-    const user = show(asked, '#/datasets/health%2Fvisits%402');
+    const user = openConsole(asked, '#/datasets/health%2Fvisits%402');
     const form = await screen.findByRole('form', { name: 'Decide on this draft' });
     expect(within(form).getByText('all of its values have the form of e-mail addresses')).toBeDefined();
     expect(within(form).getByText('Still open: mail, sex')).toBeDefined();
@@ -139,7 +127,7 @@ describe('a draft', () => {
   it('shows what was found, and what a refusal says', async () => {
     const asked = world().on(`GET ${AT}/2`, { ...VERSION, undecided: [] });
     asked.on(`POST ${AT}/2/decision`, refusal(422, 'This dataset cannot be catalogued so'));
-    const user = show(asked, '#/datasets/health%2Fvisits%402');
+    const user = openConsole(asked, '#/datasets/health%2Fvisits%402');
     expect(await screen.findByText("unique 'mail': 1 value(s) are not, in rows 7")).toBeDefined();
     expect(screen.getByText('25.0 % of rows')).toBeDefined();
     expect(screen.getByText('in kg')).toBeDefined();
@@ -151,7 +139,7 @@ describe('a draft', () => {
 
   it('that is decided but not at the vault can be released again', async () => {
     const asked = world().on(`GET ${AT}/2`, { ...VERSION, state: 'signed' }).on(`POST ${AT}/2/release`, VERSION);
-    const user = show(asked, '#/datasets/health%2Fvisits%402');
+    const user = openConsole(asked, '#/datasets/health%2Fvisits%402');
     await user.click(await screen.findByRole('button', { name: 'Make it visible' }));
     expect(asked.sent(`POST ${AT}/2/release`)).toEqual([{}]);
   });
@@ -163,7 +151,7 @@ describe('a version that people see', () => {
   it('gets a lower label only by a proposal, and is retired with a reason', async () => {
     const asked = world().on(`GET ${AT}/2`, active);
     asked.on(`POST ${AT}/2/relabel`, { state: 'open' }).on(`POST ${AT}/2/retire`, PAGE);
-    const user = show(asked, '#/datasets/health%2Fvisits%402');
+    const user = openConsole(asked, '#/datasets/health%2Fvisits%402');
     const retire = await screen.findByRole('button', { name: 'Retire this version' });
     expect((retire as HTMLButtonElement).disabled).toBe(true);
     await user.type(screen.getByRole('textbox', { name: 'Why' }), 'Aggregated');
@@ -180,7 +168,7 @@ describe('a version that people see', () => {
     const asked = world().on(`GET ${AT}/2`, active);
     const broken_guards = ['guards.toml:2: the guard no-training is broken: user:analyst may train health/visits (secret)'];
     asked.on(`POST ${AT}/2/relabel`, { state: 'done', broken_guards });
-    const user = show(asked, '#/datasets/health%2Fvisits%402');
+    const user = openConsole(asked, '#/datasets/health%2Fvisits%402');
     await user.type(await screen.findByRole('textbox', { name: 'Why' }), 'It names people');
     await user.selectOptions(screen.getByRole('combobox', { name: 'Label' }), 'secret');
     await user.click(screen.getByRole('button', { name: 'Change the label' }));
@@ -199,7 +187,7 @@ describe('the page of a dataset', () => {
       missing: [{ name: 'sex', before: 0.1, after: null }]
     };
     const asked = world().on(`GET ${AT}`, PAGE).on(`GET ${AT}/diff?before=1&after=2`, difference);
-    const user = show(asked, '#/datasets/health%2Fvisits');
+    const user = openConsole(asked, '#/datasets/health%2Fvisits');
     expect(await screen.findByText('Replaced.')).toBeDefined();
     expect(screen.getByText('cardio/cohort@1')).toBeDefined();
     await user.click(screen.getByRole('button', { name: 'Compare' }));
@@ -216,7 +204,7 @@ describe('the page of a dataset', () => {
     const twin = { version: 2, rows: 119, made: LINE.created, why: '', allowed: true, decided: false, may_decide: true };
     const withheld = { ...PAGE, twin: { ...twin, allowed: false, decided: true } };
     const asked = world().on(`GET ${AT}`, { ...PAGE, twin }, withheld).on(`PUT ${AT}/synthetic`, withheld);
-    const user = show(asked, '#/datasets/health%2Fvisits');
+    const user = openConsole(asked, '#/datasets/health%2Fvisits');
     const section = await screen.findByRole('region', { name: /^Synthetic twin/ });
     expect(section.textContent).toContain('119, all made up');
     expect(section.textContent).toContain('by its label; nobody has decided');
@@ -231,7 +219,7 @@ describe('the page of a dataset', () => {
 
   it('says why there is no twin, and offers nothing to who has no say', async () => {
     const none = { version: 2, rows: null, made: null, why: 'Too few rows.', allowed: true, decided: false, may_decide: false };
-    show(world().on(`GET ${AT}`, { ...PAGE, twin: none }), '#/datasets/health%2Fvisits');
+    openConsole(world().on(`GET ${AT}`, { ...PAGE, twin: none }), '#/datasets/health%2Fvisits');
     const section = await screen.findByRole('region', { name: /^Synthetic twin/ });
     expect(section.textContent).toContain('Too few rows.');
     expect(within(section).queryByRole('button')).toBeNull();
@@ -257,7 +245,7 @@ describe('the page of a dataset', () => {
       { ...PAGE, relabellings: [{ ...open, may_approve: false }] }
     );
     asked.on('POST relabellings/r1/decision', open);
-    const user = show(asked, '#/datasets/health%2Fvisits');
+    const user = openConsole(asked, '#/datasets/health%2Fvisits');
     await user.click(await screen.findByRole('button', { name: 'Agree' }));
     expect(asked.sent('POST relabellings/r1/decision')).toEqual([{ verdict: 'approve' }]);
     expect(await screen.findByText('Another steward has to agree.')).toBeDefined();

@@ -1,9 +1,8 @@
-import { render, screen, within } from '@testing-library/react';
-import { beforeEach, describe, expect, it } from 'vitest';
-import { ConsoleClient } from '../../src/api/console.js';
+import { screen, within } from '@testing-library/react';
+import { describe, expect, it } from 'vitest';
 import type { Me } from '../../src/api/types/session.js';
 import type { LogStatus, Witness } from '../../src/api/types/status.js';
-import { App } from '../../src/components/console/App.js';
+import { openConsole } from '../openConsole.js';
 import { STEWARD, World } from '../world.js';
 
 const NOBODY = { approve_access: false, approve_exports: false, administer: false, audit: false };
@@ -20,17 +19,13 @@ function overview(log: Partial<LogStatus>, me = AUDITOR): void {
     .on('GET me', me)
     .on('GET policy', { state: 'in-force', version: 'p1', loaded_at: '2026-11-21T04:00:00.000Z', problems: [] })
     .on('GET status', { mode: 'one-uid', weaker: ['All under one.'], log: { ...LOG, ...log }, machine: [], violations: {} });
-  render(<App client={new ConsoleClient(world.transport)} />);
+  openConsole(world);
 }
 
 async function witnesses(): Promise<(string | null)[]> {
   const list = await screen.findByRole('list', { name: 'Witnesses' });
   return within(list).getAllByRole('listitem').map(line => line.textContent);
 }
-
-beforeEach(() => {
-  window.location.hash = '';
-});
 
 describe('the overview, on the log', () => {
   it('says who vouches for it, up to where', async () => {
@@ -97,7 +92,7 @@ describe('an entry', () => {
     window.location.hash = '#/audit/7';
     const whole = { ...begin, payload: null, payload_state: 'none', erased: null, ...told };
     const world = new World().on('GET me', AUDITOR).on('GET audit/entries/7', whole);
-    render(<App client={new ConsoleClient(world.transport)} />);
+    openConsole(world);
   }
 
   it('without an end is marked in the list, with why; one that ended is not', async () => {
@@ -112,7 +107,7 @@ describe('an entry', () => {
       .on('GET me', AUDITOR)
       .on('GET audit/checkpoint', 'note')
       .on('GET audit/entries?limit=50', { entries, next: null, size: 9 });
-    render(<App client={new ConsoleClient(world.transport)} />);
+    openConsole(world);
     const table = await screen.findByRole('table', { name: 'Entries' });
     const actions = within(table).getAllByRole('row').slice(1).map(row => within(row).getAllByRole('cell')[2]?.textContent);
     expect(actions).toEqual([

@@ -1,9 +1,7 @@
-import { render, screen, within } from '@testing-library/react';
-import userEvent from '@testing-library/user-event';
-import { beforeEach, describe, expect, it } from 'vitest';
-import { ConsoleClient } from '../../src/api/console.js';
+import { screen, within } from '@testing-library/react';
+import { describe, expect, it } from 'vitest';
 import type { Policy, PolicyProposal, PolicyResults } from '../../src/api/types/policy.js';
-import { App } from '../../src/components/console/App.js';
+import { openConsole } from '../openConsole.js';
 import { refusal, STEWARD, World } from '../world.js';
 
 const ADMIN = { ...STEWARD, user: 'admin', can: { ...STEWARD.can, administer: true } };
@@ -61,14 +59,8 @@ const POLICY: Policy = {
 
 function show(policy: Partial<Policy>, me: typeof ADMIN = ADMIN) {
   const world = new World().on('GET me', me).on('GET policy', { ...POLICY, ...policy });
-  window.location.hash = '#/policy';
-  render(<App client={new ConsoleClient(world.transport)} />);
-  return { world, user: userEvent.setup() };
+  return { world, user: openConsole(world, '#/policy') };
 }
-
-beforeEach(() => {
-  window.location.hash = '';
-});
 
 describe('the policy', () => {
   it('a refused one names file and line beside the text that stays in force', async () => {

@@ -1,10 +1,8 @@
-import { render, screen, within } from '@testing-library/react';
-import userEvent, { type UserEvent } from '@testing-library/user-event';
+import { screen, within } from '@testing-library/react';
 import { describe, expect, it } from 'vitest';
-import { ConsoleClient } from '../../src/api/console.js';
 import type { TimelineEntry } from '../../src/api/types/log.js';
-import { App } from '../../src/components/console/App.js';
 import { timelineHref, timelineOf } from '../../src/components/console/Timelines.js';
+import { openConsole } from '../openConsole.js';
 import { EXPORT, refusal, STEWARD, World } from '../world.js';
 
 const ENTRY: TimelineEntry = {
@@ -30,12 +28,6 @@ function world(): World {
   return new World().on('GET me', { ...STEWARD, can: { ...STEWARD.can, audit: true } });
 }
 
-function show(asked: World, hash: string): UserEvent {
-  window.location.hash = hash;
-  render(<App client={new ConsoleClient(asked.transport)} />);
-  return userEvent.setup();
-}
-
 describe('the address of a timeline', () => {
   it.each([
     [{ kind: 'person', name: 'analyst' }],
@@ -55,7 +47,7 @@ describe('the address of a timeline', () => {
 describe('a timeline', () => {
   it('is asked for by kind and name, and not before', async () => {
     const asked = world().on('GET audit/timelines/dataset/health/randhie?limit=50', { entries: [READ], next: null });
-    const user = show(asked, '#/timelines');
+    const user = openConsole(asked, '#/timelines');
     await user.selectOptions(await screen.findByLabelText('Of a'), 'dataset');
     expect(screen.queryByLabelText('Whose')).toBeNull();
     await user.type(screen.getByLabelText('Name'), 'health/randhie');
@@ -73,7 +65,7 @@ describe('a timeline', () => {
     const asked = world()
       .on(`${address}&limit=50`, { entries: [END, READ, ENTRY], next: 7 })
       .on(`${address}&before=7&limit=50`, { entries: [], next: 3 });
-    const user = show(asked, timelineHref({ kind: 'notebook', name: 'day.ipynb', user: 'analyst', project: 'cardio' }));
+    const user = openConsole(asked, timelineHref({ kind: 'notebook', name: 'day.ipynb', user: 'analyst', project: 'cardio' }));
     const list = await screen.findByRole('list', { name: 'Timeline of day.ipynb' });
     expect(within(list).getAllByRole('link').map(link => link.textContent)).toEqual(['Entry 7', 'Entry 8', 'Entry 9']);
     expect(within(list).getByText('print(1)')).toBeDefined();
@@ -83,14 +75,14 @@ describe('a timeline', () => {
   });
 
   it('of oneself shows narrowed entries to the second, and says nothing of what is left out', async () => {
-    show(world().on('GET audit/timelines/person/analyst?limit=50', { entries: [NARROWED], next: null }), timelineHref({ kind: 'person', name: 'analyst' }));
+    openConsole(world().on('GET audit/timelines/person/analyst?limit=50', { entries: [NARROWED], next: null }), timelineHref({ kind: 'person', name: 'analyst' }));
     const list = await screen.findByRole('list', { name: 'Timeline of analyst' });
     expect(within(list).getByText('2026-11-21 05:00:09 UTC')).toBeDefined();
     expect(within(list).getByText('0 B shown')).toBeDefined();
   });
 
   it('says why it is not open', async () => {
-    show(world().on('GET audit/timelines/person/other?limit=50', refusal(403, 'The timeline of another person is not open to you')), timelineHref({ kind: 'person', name: 'other' }));
+    openConsole(world().on('GET audit/timelines/person/other?limit=50', refusal(403, 'The timeline of another person is not open to you')), timelineHref({ kind: 'person', name: 'other' }));
     expect((await screen.findByRole('alert')).textContent).toContain('not open to you');
   });
 });
@@ -108,7 +100,7 @@ describe('all that led to a file', () => {
   it('is one chain from the data to the release, reached from the export', async () => {
     const asked = world().on('GET exports/e1', EXPORT).on('GET audit/timelines/export/e1', chain)
       .on(`GET exports/e1/files/${'ab'.repeat(32)}/preview`, { kind: 'text', text: 'x', truncated: false });
-    const user = show(asked, '#/exports/e1');
+    const user = openConsole(asked, '#/exports/e1');
     await user.click(await screen.findByRole('link', { name: 'All that led to these files' }));
     const list = await screen.findByRole('list', { name: 'Steps' });
     expect(within(list).getAllByRole('link').map(link => link.textContent)).toEqual(['Entry 8', 'Entry 7', 'Entry 12', 'Entry 13']);
@@ -119,7 +111,7 @@ describe('all that led to a file', () => {
   });
 
   it('says where steps are left out', async () => {
-    show(world().on('GET audit/timelines/export/e1', { ...chain, left_out: true }), '#/timelines/export%3Ae1');
+    openConsole(world().on('GET audit/timelines/export/e1', { ...chain, left_out: true }), '#/timelines/export%3Ae1');
     expect(await screen.findByText(/Some steps are not open to you/)).toBeDefined();
   });
 });

@@ -1,8 +1,6 @@
-import { render, screen, within } from '@testing-library/react';
-import userEvent from '@testing-library/user-event';
-import { beforeEach, describe, expect, it } from 'vitest';
-import { ConsoleClient } from '../../src/api/console.js';
-import { App } from '../../src/components/console/App.js';
+import { screen, within } from '@testing-library/react';
+import { describe, expect, it } from 'vitest';
+import { openConsole } from '../openConsole.js';
 import { refusal, STEWARD, World } from '../world.js';
 
 const AT = '2026-11-21T05:00:00.000Z';
@@ -81,20 +79,10 @@ const GRANTED = {
 const SEEN = { ...GRANTED, state: 'shown', shown_at: AT, shown_entry: 73, may: { decide: false, withdraw: false, show: false } };
 const TURNED = 'the re-identification of 2 tokens of person in health/randhie@1';
 
-function show(world: World, hash: string) {
-  window.location.hash = hash;
-  render(<App client={new ConsoleClient(world.transport)} />);
-  return userEvent.setup();
-}
-
-beforeEach(() => {
-  window.location.hash = '';
-});
-
 describe('shreddings', () => {
   it('are approved by a second person, and the proof is shown', async () => {
     const world = new World().on('GET me', STEWARD).on('GET shreds', { shreds: [SHRED] }, { shreds: [GONE] });
-    const user = show(world.on('POST shreds/s1/decision', GONE), '#/shreddings');
+    const user = openConsole(world.on('POST shreds/s1/decision', GONE), '#/shreddings');
     const form = await screen.findByRole('form', { name: `Verdict on ${WHAT}` });
     expect(screen.getByText(/at once and for good/)).toBeDefined();
     expect(screen.getByRole<HTMLButtonElement>('button', { name: `Reject ${WHAT}` }).disabled).toBe(true);
@@ -112,7 +100,7 @@ describe('shreddings', () => {
   it('are taken back by who asked, who decides on nothing', async () => {
     const own = { ...SHRED, may: { decide: false, withdraw: true } };
     const world = new World().on('GET me', STEWARD).on('GET shreds', { shreds: [own] });
-    const user = show(world.on('POST shreds/s1/decision', own), '#/shreddings');
+    const user = openConsole(world.on('POST shreds/s1/decision', own), '#/shreddings');
     await user.click(await screen.findByRole('button', { name: `Take back ${WHAT}` }));
     expect(world.sent('POST shreds/s1/decision')).toEqual([{ verdict: 'withdraw', comment: '' }]);
     expect(screen.queryByRole('button', { name: /Approve/ })).toBeNull();
@@ -122,7 +110,7 @@ describe('shreddings', () => {
     const approved = { ...SHRED, ...DECIDED, state: 'approved', may: { decide: true, withdraw: false } };
     const world = new World().on('GET me', STEWARD).on('GET shreds', { shreds: [SHRED] }, { shreds: [approved] });
     world.on('POST shreds/s1/decision', refusal(503, 'The vault cannot be asked now'), GONE);
-    const user = show(world, '#/shreddings');
+    const user = openConsole(world, '#/shreddings');
     await user.click(await screen.findByRole('button', { name: `Approve ${WHAT}` }));
     expect((await screen.findByRole('alert')).textContent).toContain('The vault cannot be asked now');
     await user.click(await screen.findByRole('button', { name: `Carry out ${WHAT}` }));
@@ -132,7 +120,7 @@ describe('shreddings', () => {
 
   it('are asked for from the page of a version, with columns or without', async () => {
     const world = new World().on('GET me', STEWARD).on('GET shreds', { shreds: [] }).on('POST shreds', SHRED);
-    const user = show(world, '#/shreddings/health%2Frandhie%401');
+    const user = openConsole(world, '#/shreddings/health%2Frandhie%401');
     const ask = await screen.findByRole<HTMLButtonElement>('button', { name: 'Ask to shred the whole version' });
     expect(screen.getByLabelText<HTMLInputElement>('Version').value).toBe('health/randhie@1');
     expect(ask.disabled).toBe(true);
@@ -162,7 +150,7 @@ describe('erasures', () => {
       { setting: 'two-person', erasures: [ERASURE] },
       { setting: 'two-person', erasures: [done] }
     );
-    const user = show(world, '#/erasures');
+    const user = openConsole(world, '#/erasures');
     await user.click(await screen.findByRole('button', { name: 'Approve the erasure of what analyst typed' }));
     expect(world.sent('POST audit/erasures/e1/decision')).toEqual([{ verdict: 'approve', comment: '' }]);
     await user.click(screen.getByRole('radio', { name: 'All' }));
@@ -172,7 +160,7 @@ describe('erasures', () => {
 
   it('are not decided by the person concerned', async () => {
     const mine = { ...ERASURE, may: { decide: false, withdraw: false } };
-    show(new World().on('GET me', ADMIN).on('GET audit/erasures', { setting: 'two-person', erasures: [mine] }), '#/erasures');
+    openConsole(new World().on('GET me', ADMIN).on('GET audit/erasures', { setting: 'two-person', erasures: [mine] }), '#/erasures');
     expect(await screen.findByText('These are your own texts: two others decide.')).toBeDefined();
     expect(screen.queryByRole('button', { name: /Approve|Take back/ })).toBeNull();
   });
@@ -180,7 +168,7 @@ describe('erasures', () => {
   it('are asked for by login name; where they are off, it says what would allow them', async () => {
     const world = new World().on('GET me', ADMIN).on('POST audit/erasures', ERASURE);
     world.on('GET audit/erasures', { setting: 'two-person', erasures: [] }, { setting: 'off', erasures: [] });
-    const user = show(world, '#/erasures');
+    const user = openConsole(world, '#/erasures');
     await user.type(await screen.findByLabelText('Person'), 'analyst');
     await user.type(screen.getByLabelText('Why'), 'Art. 17');
     await user.click(screen.getByRole('button', { name: 'Ask to erase' }));
@@ -190,7 +178,7 @@ describe('erasures', () => {
   });
 
   it('are no page for stewards', async () => {
-    show(new World().on('GET me', STEWARD), '#/erasures');
+    openConsole(new World().on('GET me', STEWARD), '#/erasures');
     expect(await screen.findByText(/is not among what your roles open/)).toBeDefined();
   });
 });
@@ -200,7 +188,7 @@ describe('re-identifications', () => {
     const elsewhere = { ...GRANTED, may: { decide: false, withdraw: false, show: false } };
     const world = new World().on('GET me', STEWARD);
     world.on('GET reidentifications', { reidentifications: [WISH] }, { reidentifications: [elsewhere] });
-    const user = show(world.on('POST reidentifications/r1/decision', elsewhere), '#/reidentifications');
+    const user = openConsole(world.on('POST reidentifications/r1/decision', elsewhere), '#/reidentifications');
     await screen.findByText(/lets who asked see these values once/);
     expect(screen.getByText('Qxe-7318, Lmo-0042')).toBeDefined();
     await user.click(screen.getByRole('button', { name: `Approve ${TURNED}` }));
@@ -216,7 +204,7 @@ describe('re-identifications', () => {
       { token: 'Qxe-7318', value: 'Ann-0042' },
       { token: 'Lmo-0042', value: null }
     ];
-    const user = show(world.on('POST reidentifications/r1/values', { ...SEEN, values }), '#/reidentifications');
+    const user = openConsole(world.on('POST reidentifications/r1/values', { ...SEEN, values }), '#/reidentifications');
     await user.click(await screen.findByRole('button', { name: `Show the values of 2 tokens of person in health/randhie@1` }));
     expect(await screen.findByText('Ann-0042')).toBeDefined();
     expect(screen.getByText('no value of this version, as you read it in this project')).toBeDefined();
@@ -228,7 +216,7 @@ describe('re-identifications', () => {
   it('say why they cannot be shown', async () => {
     const world = new World().on('GET me', STEWARD).on('GET reidentifications', { reidentifications: [GRANTED] });
     world.on('POST reidentifications/r1/values', refusal(403, 'You may not have tokens of this column turned back'));
-    const user = show(world, '#/reidentifications');
+    const user = openConsole(world, '#/reidentifications');
     await user.click(await screen.findByRole('button', { name: /^Show the values/ }));
     expect((await screen.findByRole('alert')).textContent).toContain('You may not have tokens');
     expect(screen.queryByRole('table')).toBeNull();
@@ -236,7 +224,7 @@ describe('re-identifications', () => {
 
   it('are asked for with project, column, tokens, who sees them and why', async () => {
     const world = new World().on('GET me', STEWARD).on('GET reidentifications', { reidentifications: [] });
-    const user = show(world.on('POST reidentifications', WISH), '#/reidentifications');
+    const user = openConsole(world.on('POST reidentifications', WISH), '#/reidentifications');
     const ask = await screen.findByRole<HTMLButtonElement>('button', { name: 'Ask to turn tokens back' });
     expect(ask.disabled).toBe(true);
     await user.type(screen.getByLabelText('Project'), 'cardio');

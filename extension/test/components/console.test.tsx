@@ -1,24 +1,12 @@
-import { act, cleanup, render, screen, within } from '@testing-library/react';
-import userEvent from '@testing-library/user-event';
-import { beforeEach, describe, expect, it, vi } from 'vitest';
-import { ConsoleClient } from '../../src/api/console.js';
-import { App } from '../../src/components/console/App.js';
+import { act, cleanup, screen, within } from '@testing-library/react';
+import { describe, expect, it, vi } from 'vitest';
 import { href, parseRoute } from '../../src/components/console/route.js';
+import { openConsole } from '../openConsole.js';
 import { EXPORT, PROVEN, refusal, REQUEST, STEWARD, World } from '../world.js';
-
-function show(world: World, hash: string) {
-  window.location.hash = hash;
-  render(<App client={new ConsoleClient(world.transport)} />);
-  return userEvent.setup();
-}
 
 function world(): World {
   return new World().on('GET me', STEWARD);
 }
-
-beforeEach(() => {
-  window.location.hash = '';
-});
 
 describe('routes', () => {
   it.each(['a1', 'a/b', '100%', 'ä'])('carry the identifier %j unchanged', id => {
@@ -32,7 +20,7 @@ describe('routes', () => {
 
 describe('the console', () => {
   it('opens only the pages of one’s roles', async () => {
-    show(world(), '#/policy');
+    openConsole(world(), '#/policy');
     expect(await screen.findByText(/not among what your roles open/)).toBeDefined();
     const names = within(screen.getByRole('navigation')).getAllByRole('link').map(link => link.textContent);
     expect(names).toEqual([
@@ -49,20 +37,20 @@ describe('the console', () => {
   });
 
   it('offers to log in when the session is over', async () => {
-    show(new World().on('GET me', refusal(401, 'Your session is over')), '');
+    openConsole(new World().on('GET me', refusal(401, 'Your session is over')), '');
     expect((await screen.findByRole('alert')).textContent).toContain('Your session is over');
     expect(screen.getByRole('button', { name: 'Log in' })).toBeDefined();
   });
 
   it('says so when it cannot make sense of an answer, instead of going blank', async () => {
     vi.spyOn(console, 'error').mockImplementation(() => undefined);
-    show(world().on('GET grants', { grants: [{}] }), '#/grants');
+    openConsole(world().on('GET grants', { grants: [{}] }), '#/grants');
     expect((await screen.findByRole('alert')).textContent).toContain('This cannot be shown');
     expect(screen.getByRole('navigation')).toBeDefined();
   });
 
   it('moves the focus to the heading of the page that opens', async () => {
-    show(world().on('GET grants', { grants: [] }).on('GET datasets', { datasets: [] }), '#/grants');
+    openConsole(world().on('GET grants', { grants: [] }).on('GET datasets', { datasets: [] }), '#/grants');
     await screen.findByText(/Nobody holds a grant/);
     act(() => {
       window.location.hash = '#/datasets';
@@ -80,7 +68,7 @@ describe('an access request', () => {
     const asked = open()
       .on('GET access-requests/a1', REQUEST, decided)
       .on('POST access-requests/a1/decision', decided);
-    const user = show(asked, '#/access/a1');
+    const user = openConsole(asked, '#/access/a1');
     const form = await screen.findByRole('form', { name: 'Decision' });
     await user.selectOptions(within(form).getByLabelText('Mask for person_id'), 'hash');
     await user.selectOptions(within(form).getByLabelText('Mask for mdvis'), 'redact');
@@ -99,7 +87,7 @@ describe('an access request', () => {
 
   it('an undone mask is not sent', async () => {
     const asked = open().on('POST access-requests/a1/decision', REQUEST);
-    const user = show(asked, '#/access/a1');
+    const user = openConsole(asked, '#/access/a1');
     await user.selectOptions(await screen.findByLabelText('Mask for person_id'), 'null');
     await user.selectOptions(screen.getByLabelText('Mask for person_id'), '');
     await user.click(screen.getByRole('button', { name: 'Approve' }));
@@ -108,7 +96,7 @@ describe('an access request', () => {
 
   it('offers the masks that suit a column, with their parameter', async () => {
     const asked = open().on('POST access-requests/a1/decision', REQUEST);
-    const user = show(asked, '#/access/a1');
+    const user = openConsole(asked, '#/access/a1');
     const text = await screen.findByLabelText<HTMLSelectElement>('Mask for person_id');
     const number = screen.getByLabelText<HTMLSelectElement>('Mask for lncoins');
     const offered = (select: HTMLSelectElement): string[] => [...select.options].map(option => option.value);
@@ -129,7 +117,7 @@ describe('an access request', () => {
   });
 
   it('names the mask that the policy lays on a column anyway', async () => {
-    show(open(), '#/access/a1');
+    openConsole(open(), '#/access/a1');
     const select = await screen.findByLabelText<HTMLSelectElement>('Mask for person_id');
     expect(select.selectedOptions[0]?.textContent).toBe('By policy: pseudonyms');
   });
@@ -151,14 +139,14 @@ describe('an access request', () => {
       unread: ['person_id', 'lncoins']
     };
     const renewal = { ...REQUEST, prepared: 41, context: { ...REQUEST.context, last_grant: grant } };
-    show(open().on('GET access-requests/a1', renewal), '#/access/a1');
+    openConsole(open().on('GET access-requests/a1', renewal), '#/access/a1');
     expect(await screen.findByText(/Of 3 granted columns 2 were never read: person_id, lncoins/)).toBeDefined();
     expect(screen.getByText(/code of the cell with entry 41; submitted by analyst/)).toBeDefined();
   });
 
   it('is denied only with a comment', async () => {
     const asked = open().on('POST access-requests/a1/decision', REQUEST);
-    const user = show(asked, '#/access/a1');
+    const user = openConsole(asked, '#/access/a1');
     const deny = await screen.findByRole<HTMLButtonElement>('button', { name: 'Deny' });
     expect(deny.disabled).toBe(true);
     await user.type(screen.getByLabelText('Comment'), '   ');
@@ -171,7 +159,7 @@ describe('an access request', () => {
   });
 
   it('cannot be approved without columns or with a foolish duration', async () => {
-    const user = show(open(), '#/access/a1');
+    const user = openConsole(open(), '#/access/a1');
     const approve = await screen.findByRole<HTMLButtonElement>('button', { name: 'Approve' });
     expect(approve.disabled).toBe(false);
     await user.clear(screen.getByLabelText('Days'));
@@ -184,7 +172,7 @@ describe('an access request', () => {
   });
 
   it('one’s own is not decidable, and says so', async () => {
-    show(world().on('GET access-requests/a1', { ...REQUEST, user: 'steward' }), '#/access/a1');
+    openConsole(world().on('GET access-requests/a1', { ...REQUEST, user: 'steward' }), '#/access/a1');
     const approve = await screen.findByRole<HTMLButtonElement>('button', { name: 'Approve' });
     const deny = screen.getByRole<HTMLButtonElement>('button', { name: 'Deny' });
     expect(approve.disabled && deny.disabled).toBe(true);
@@ -193,14 +181,14 @@ describe('an access request', () => {
   });
 
   it('shows the refusal of a second decision', async () => {
-    const user = show(open().on('POST access-requests/a1/decision', refusal(409, 'This request is decided')), '#/access/a1');
+    const user = openConsole(open().on('POST access-requests/a1/decision', refusal(409, 'This request is decided')), '#/access/a1');
     await user.click(await screen.findByRole('button', { name: 'Approve' }));
     expect((await screen.findByRole('alert')).textContent).toContain('This request is decided');
   });
 
   it('is sent once, however often one clicks', async () => {
     const asked = open().on('POST access-requests/a1/decision', () => new Promise(() => undefined));
-    const user = show(asked, '#/access/a1');
+    const user = openConsole(asked, '#/access/a1');
     await user.dblClick(await screen.findByRole('button', { name: 'Approve' }));
     expect(asked.sent('POST access-requests/a1/decision')).toHaveLength(1);
   });
@@ -214,7 +202,7 @@ describe('an export', () => {
       .on(address, { kind: 'table', columns: ['lncoins', 'n'], rows: [[0, 9012], [3.26, null]], truncated: true });
 
   it('shows the file, its findings and the code that made it', async () => {
-    show(open(), '#/exports/e1');
+    openConsole(open(), '#/exports/e1');
     const table = await screen.findByRole('table', { name: 'Preview of table.csv' });
     expect(within(table).getByText('9012')).toBeDefined();
     expect(screen.getByText(/Row 7: a count of 4/)).toBeDefined();
@@ -223,21 +211,21 @@ describe('an export', () => {
 
   it('shows what a file holds as text, never as markup', async () => {
     const evil = open().on(address, { kind: 'text', text: '<img src=x onerror=alert(1)>', truncated: false });
-    show(evil, '#/exports/e1');
+    openConsole(evil, '#/exports/e1');
     expect(await screen.findByText('<img src=x onerror=alert(1)>')).toBeDefined();
     expect(document.querySelector('img')).toBeNull();
   });
 
   it('does not count a void approval', async () => {
     const vote = { reviewer: 'steward2', verdict: 'approve' as const, comment: '', at: '2026-11-21T06:00:00.000Z' };
-    show(open({ ...EXPORT, votes: [{ ...vote, valid: false }] }), '#/exports/e1');
+    openConsole(open({ ...EXPORT, votes: [{ ...vote, valid: false }] }), '#/exports/e1');
     expect(await screen.findByText('0 of 1 needed approvals')).toBeDefined();
     expect(screen.getByText(/\(void: files, policy or checks have changed since\)/)).toBeDefined();
   });
 
   it('approves without words, rejects only with a reason', async () => {
     const asked = open().on('POST exports/e1/votes', EXPORT);
-    const user = show(asked, '#/exports/e1');
+    const user = openConsole(asked, '#/exports/e1');
     const reject = await screen.findByRole<HTMLButtonElement>('button', { name: 'Reject' });
     expect(reject.disabled).toBe(true);
     await user.click(screen.getByRole('button', { name: 'Approve' }));
@@ -250,7 +238,7 @@ describe('an export', () => {
     ['a decided one', { ...EXPORT, may: { ...EXPORT.may, vote: false }, turn: 'nobody' as const }, /does not wait/],
     ['another steward’s', { ...EXPORT, may: { ...EXPORT.may, vote: false } }, /not a reviewer/]
   ])('%s takes no verdict and says why', async (_, request, why) => {
-    show(open(request), '#/exports/e1');
+    openConsole(open(request), '#/exports/e1');
     expect(await screen.findByText(why)).toBeDefined();
     for (const name of ['Approve', 'Ask for changes', 'Reject']) {
       expect(screen.getByRole<HTMLButtonElement>('button', { name }).disabled).toBe(true);
@@ -282,7 +270,7 @@ describe('the audit log', () => {
       .on('GET audit/entries?limit=50', { entries: [entry], next: 7, size: 8 })
       .on('GET audit/entries?before=7&limit=50', { entries: [], next: null, size: 8 })
       .on('GET audit/entries?actor=user%3Aanalyst&limit=50', { entries: [entry], next: null, size: 8 });
-    const user = show(asked, '#/audit');
+    const user = openConsole(asked, '#/audit');
     expect(await screen.findByText('2026-11-21 05:00:00.123')).toBeDefined();
     await user.click(screen.getByRole('button', { name: 'Older' }));
     expect(await screen.findByText('No entry matches.')).toBeDefined();
@@ -295,7 +283,7 @@ describe('the audit log', () => {
   });
 
   it('shows one entry with its code', async () => {
-    show(
+    openConsole(
       world()
         .on('GET me', auditor)
         .on('GET audit/entries/7', { ...entry, payload: 'print(1)', payload_state: 'shown', erased: null }),
@@ -309,11 +297,11 @@ describe('the audit log', () => {
     const { entry: leaf, proof } = PROVEN;
     const held = { ...leaf, payload: null, payload_state: 'none', erased: null };
     const asked = world().on('GET me', auditor).on('GET audit/entries/2', { ...held, proof });
-    const user = show(asked, '#/audit/2');
+    const user = openConsole(asked, '#/audit/2');
     await user.click(await screen.findByRole('button', { name: 'Verify in this browser' }));
     expect(await screen.findByText(/^Verified: this entry is in the log of 5 entries/)).toBeDefined();
     cleanup();
-    show(world().on('GET me', auditor).on('GET audit/entries/2', { ...held, object: 'other.ipynb', proof }), '#/audit/2');
+    openConsole(world().on('GET me', auditor).on('GET audit/entries/2', { ...held, object: 'other.ipynb', proof }), '#/audit/2');
     await user.click(await screen.findByRole('button', { name: 'Verify in this browser' }));
     expect(await screen.findByText(/^NOT VERIFIED\. What is shown is not what the log holds \(object\)/)).toBeDefined();
   });
@@ -325,7 +313,7 @@ describe('the audit log', () => {
     const bare = { index: proof.index, size: proof.size, hashes: proof.hashes, checkpoint: proof.checkpoint };
     const held = { ...leaf, detail: {}, narrowed: true, payload: null, payload_state: 'none', erased: null };
     const told = { ...held, proof: { ...bare, leaf_hash: btoa(String.fromCharCode(...digest)) } };
-    const user = show(world().on('GET me', auditor).on('GET audit/entries/2', told), '#/audit/2');
+    const user = openConsole(world().on('GET me', auditor).on('GET audit/entries/2', told), '#/audit/2');
     expect(await screen.findByText(/is not shown to its author/)).toBeDefined();
     await user.click(await screen.findByRole('button', { name: 'Verify in this browser' }));
     expect(await screen.findByText(/^Verified: an entry with this number and hash .* cannot be compared here/)).toBeDefined();

@@ -6,7 +6,7 @@ import { asLabel } from '../../api/types/labels.js';
 import type { Me } from '../../api/types/session.js';
 import { ColumnTick, DaysInput, asDays } from '../AccessFields.js';
 import { Await, Button, Day, Facts, LabelBadge, Moment, ProblemView, StateBadge } from '../basics.js';
-import { count, maskWord } from '../format.js';
+import { count, filledInBy, maskWord } from '../format.js';
 import { useAction, useLoad } from '../hooks.js';
 import { MaskChoice, isWholeMask } from './MaskChoice.js';
 import { AccessLine } from './Overview.js';
@@ -61,7 +61,7 @@ export function AccessRequestPage({
                     ['Version when asked', request.version_at_request === null ? null : String(request.version_at_request)],
                     ['Duration', count(request.days, 'day')],
                     ['Asked', <Moment key="asked" time={request.submitted_at} />],
-                    ['Filled in by', request.prepared == null ? null : `code of the cell with entry ${request.prepared}; submitted by ${request.user}`]
+                    ['Filled in by', filledInBy(request)]
                   ]}
                 />
               </section>

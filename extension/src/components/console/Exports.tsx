@@ -4,6 +4,7 @@ import type { ExportFile, ExportRequest, ExportVerdict, Preview } from '../../ap
 import type { Me } from '../../api/types/session.js';
 import { Await, Button, Code, Empty, Facts, LabelBadge, Moment, ProblemView, StateBadge } from '../basics.js';
 import { FileLine, Findings, Votes } from '../ExportFacts.js';
+import { filledInBy } from '../format.js';
 import { useAction, useLoad } from '../hooks.js';
 import { save } from '../save.js';
 import { ExportLine } from './Overview.js';
@@ -56,7 +57,7 @@ export function ExportPage({
                     ['Project', request.project],
                     ['Label', <LabelBadge key="label" label={request.label} />],
                     ['Made from', request.sources.map(source => `${source.dataset} v${source.version}`).join(', ')],
-                    ['Filled in by', request.prepared == null ? null : `code of the cell with entry ${request.prepared}; submitted by ${request.user}`],
+                    ['Filled in by', filledInBy(request)],
                     [
                       'Where from',
                       <a key="chain" href={timelineHref({ kind: 'export', name: request.id })}>

@@ -1,4 +1,4 @@
-import type { JSX } from 'react';
+import { useId, type JSX } from 'react';
 import type { ConsoleClient } from '../../api/console.js';
 import type { AccessRequest } from '../../api/types/access.js';
 import type { ExportRequest } from '../../api/types/exports.js';
@@ -16,8 +16,24 @@ export function OverviewPage({ client, me }: { readonly client: ConsoleClient; r
   const { approve_access, approve_exports, administer, audit } = me.can;
   return (
     <Page title="Overview" intro={`Good day, ${me.full_name}. This is what waits for a decision.`}>
-      {approve_access && <AccessQueue client={client} me={me} />}
-      {approve_exports && <ExportQueue client={client} me={me} />}
+      {approve_access && (
+        <Queue
+          title="Access requests"
+          what="access requests"
+          none="No access request waits."
+          load={() => client.accessRequests('open')}
+          line={request => <AccessLine key={request.id} request={request} me={me} />}
+        />
+      )}
+      {approve_exports && (
+        <Queue
+          title="Exports"
+          what="exports"
+          none="No export waits for a review."
+          load={() => client.exports('open')}
+          line={request => <ExportLine key={request.id} request={request} me={me} />}
+        />
+      )}
       {(administer || audit) && <PolicyLine client={client} />}
       {(administer || audit) && <StatusLines client={client} administer={administer} />}
       {!approve_access && !approve_exports && !administer && !audit && (
@@ -27,23 +43,26 @@ export function OverviewPage({ client, me }: { readonly client: ConsoleClient; r
   );
 }
 
-function AccessQueue({ client, me }: { readonly client: ConsoleClient; readonly me: Me }): JSX.Element {
-  const requests = useLoad(() => client.accessRequests('open'), 'access');
+function Queue<T extends { readonly submitted_at: string | null }>({
+  title,
+  what,
+  none,
+  load,
+  line
+}: {
+  readonly title: string;
+  readonly what: string;
+  readonly none: string;
+  readonly load: () => Promise<readonly T[]>;
+  readonly line: (one: T) => JSX.Element;
+}): JSX.Element {
+  const heading = useId();
+  const waiting = useLoad(load, what);
   return (
-    <section className="sr-Section" aria-labelledby="access-queue">
-      <h2 id="access-queue">Access requests</h2>
-      <Await loaded={requests} what="access requests">
-        {open =>
-          open.length === 0 ? (
-            <Empty>No access request waits.</Empty>
-          ) : (
-            <ul className="sr-Queue">
-              {oldestFirst(open).map(request => (
-                <AccessLine key={request.id} request={request} me={me} />
-              ))}
-            </ul>
-          )
-        }
+    <section className="sr-Section" aria-labelledby={heading}>
+      <h2 id={heading}>{title}</h2>
+      <Await loaded={waiting} what={what}>
+        {open => (open.length === 0 ? <Empty>{none}</Empty> : <ul className="sr-Queue">{oldestFirst(open).map(line)}</ul>)}
       </Await>
     </section>
   );
@@ -66,28 +85,6 @@ export function AccessLine({ request, me }: { readonly request: AccessRequest; r
         </span>
       </span>
     </li>
-  );
-}
-
-function ExportQueue({ client, me }: { readonly client: ConsoleClient; readonly me: Me }): JSX.Element {
-  const exports = useLoad(() => client.exports('open'), 'exports');
-  return (
-    <section className="sr-Section" aria-labelledby="export-queue">
-      <h2 id="export-queue">Exports</h2>
-      <Await loaded={exports} what="exports">
-        {open =>
-          open.length === 0 ? (
-            <Empty>No export waits for a review.</Empty>
-          ) : (
-            <ul className="sr-Queue">
-              {oldestFirst(open).map(request => (
-                <ExportLine key={request.id} request={request} me={me} />
-              ))}
-            </ul>
-          )
-        }
-      </Await>
-    </section>
   );
 }
 
