@@ -145,7 +145,7 @@ TABLES = (
 
 @pytest.fixture(scope="module")
 def frames_lab(kernel_prefix: str) -> Iterator[Lab]:
-    """A server at public for this module, whose last test raises its label."""
+    """A server at public for this module; tests here must not raise its label."""
     with running_lab(kernel_prefix, "public", FREE) as lab:
         yield lab
 
@@ -440,22 +440,21 @@ def test_documents_are_for_those_who_are_logged_in(frames_lab: Lab) -> None:
     assert frames_lab.call("GET", "strongroom/frames/other").status_code == 404
 
 
-def test_frames_go_when_the_label_rises(browser: Browser, frames_lab: Lab) -> None:
-    """The last test of this module: labels never come down."""
+def test_frames_go_when_the_label_rises(browser: Browser, fresh_lab: Lab) -> None:
     table = interactive.rebuilt(ITABLES_HTML)
     kept = [saved(PLOTLY, BARS), saved(TABLE, table[TABLE], **{"text/html": table["text/html"]})]
-    notebook(frames_lab, "rises.ipynb", "pass", outputs=kept)
-    with window(browser, frames_lab) as shown:
+    notebook(fresh_lab, "rises.ipynb", "pass", outputs=kept)
+    with window(browser, fresh_lab) as shown:
         shown.open("rises.ipynb")
         shown.frame(0).wait_for_selector(".plot-container .bars .point", timeout=SLOW)
-        frames_lab.control.label, frames_lab.control.display = "confidential", dict(GUARDED)
-        frames_lab.call("GET", "strongroom/api/session")
+        fresh_lab.control.label, fresh_lab.control.display = "confidential", dict(GUARDED)
+        fresh_lab.call("GET", "strongroom/api/session")
         expect(shown.page.locator(".sr-Frame iframe")).to_have_count(0, timeout=SLOW)
         expect(shown.page.locator(".sr-Frame").first).to_contain_text("not shown at label confidential")
         expect(shown.page.locator(".sr-Frame table")).to_contain_text("first")
         picture(shown.page, "frames-above")
     for kind in frames.LIBRARIES:
-        said = frames_lab.call("GET", f"strongroom/frames/{kind}")
+        said = fresh_lab.call("GET", f"strongroom/frames/{kind}")
         assert "label public alone" in said.text
         assert "<script" not in said.text
         assert "script-src" not in said.headers["content-security-policy"]
