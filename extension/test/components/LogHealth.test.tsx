@@ -89,14 +89,12 @@ describe('an entry', () => {
   const ended = { state: 'ended', entry: 9, why: '' };
 
   function entry(told: Record<string, unknown>): void {
-    window.location.hash = '#/audit/7';
     const whole = { ...begin, payload: null, payload_state: 'none', erased: null, ...told };
     const world = new World().on('GET me', AUDITOR).on('GET audit/entries/7', whole);
-    openConsole(world);
+    openConsole(world, '#/audit/7');
   }
 
   it('without an end is marked in the list, with why; one that ended is not', async () => {
-    window.location.hash = '#/audit';
     const entries = [
       { ...begin, index: 8, end: ended },
       { ...begin, index: 7, end: missing },
@@ -107,7 +105,7 @@ describe('an entry', () => {
       .on('GET me', AUDITOR)
       .on('GET audit/checkpoint', 'note')
       .on('GET audit/entries?limit=50', { entries, next: null, size: 9 });
-    openConsole(world);
+    openConsole(world, '#/audit');
     const table = await screen.findByRole('table', { name: 'Entries' });
     const actions = within(table).getAllByRole('row').slice(1).map(row => within(row).getAllByRole('cell')[2]?.textContent);
     expect(actions).toEqual([
