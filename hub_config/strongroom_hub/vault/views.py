@@ -73,7 +73,7 @@ def write_view(job: ViewJob, target: int, max_bytes: int, wall: Callable[[int], 
 def write(view: pl.LazyFrame, target: int) -> int:
     """Number of rows, which are in the memory file `target` when this returns."""
     path = memfd.path(target)
-    # texts as offsets and bytes: polars' own form, which a kernel would have sooner, refers to buffers that may hold more
+    # texts as offsets and bytes: polars' own form, which a kernel had sooner, refers to buffers that may hold more
     view.sink_ipc(path, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
     return int(pl.scan_ipc(path).select(pl.len()).collect().item())
 
