@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
 from strongroom_hub.cli.common import InstanceOption, fail, load_instance
 from strongroom_hub.cli.dataset_words import JsonOption, control, reference, show_json, waiting_lines
 from strongroom_hub.config import Instance
+
+if TYPE_CHECKING:
+    from strongroom_hub.vault.store import Store
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -157,6 +160,22 @@ def _told(name: str, version: int, label: str, *, as_json: bool) -> None:
         typer.echo(f"{name} version {version} is there, labelled {label}")
 
 
+def _store(place: Instance) -> Store:
+    """The vault's own, to look into."""
+    from strongroom_hub.problems import Problem  # noqa: PLC0415
+    from strongroom_hub.vault.places import Places  # noqa: PLC0415
+    from strongroom_hub.vault.settings import VaultSettings  # noqa: PLC0415
+    from strongroom_hub.vault.store import Store  # noqa: PLC0415
+    from strongroom_hub.vault.tickets import load_public_key  # noqa: PLC0415
+
+    places = Places.of(place)
+    try:
+        holding = VaultSettings.load(place).holding(places)
+    except Problem as problem:
+        fail(f"{problem.detail} {problem.next}")
+    return Store(places.store, load_public_key(place.public_dir / "control.pub.pem"), holding)
+
+
 def _check_readable(root: Path) -> None:
     try:
         next(root.iterdir(), None)
@@ -188,12 +207,9 @@ def verify(
     Where control answers, an older version put back whole is noticed too. What was shredded must have no key left.
     """
     from strongroom_hub.problems import Problem  # noqa: PLC0415
-    from strongroom_hub.vault.places import Places  # noqa: PLC0415
-    from strongroom_hub.vault.store import Store  # noqa: PLC0415
-    from strongroom_hub.vault.tickets import load_public_key  # noqa: PLC0415
 
     place = load_instance(instance)
-    store = Store(Places.of(place).store, load_public_key(place.public_dir / "control.pub.pem"))
+    store = _store(place)
     _check_readable(store.root)
     chosen = [(dataset, version) for dataset, version in store.datasets() if name in (None, dataset)]
     if not chosen:
@@ -204,6 +220,8 @@ def verify(
         try:
             manifest = store.verify(dataset, version, active=active.get((dataset, version)))
         except Problem as problem:
+            if problem.slug in {"object-store", "object-store-away"}:
+                fail(f"{problem.detail} {problem.next}")
             bad += 1
             lines.append({"dataset": dataset, "version": version, "good": False, "detail": problem.detail})
             if not as_json:

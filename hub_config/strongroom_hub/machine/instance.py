@@ -19,6 +19,12 @@ from strongroom_hub import setup, tls
 from strongroom_hub.config import Instance
 from strongroom_hub.machine.check import Check, broken, fine, weaker
 from strongroom_hub.machine.linux import is_encrypted
+from strongroom_hub.problems import Problem
+from strongroom_hub.vault.holding import strays
+from strongroom_hub.vault.keyfiles import CREDENTIALS_VARIABLE
+from strongroom_hub.vault.objects import s3
+from strongroom_hub.vault.places import Places
+from strongroom_hub.vault.settings import VaultSettings
 
 DISTRIBUTION = "jupyter-strongroom"
 LOW_BYTES, TOO_LOW_BYTES, LOW_SHARE = 5 << 30, 512 << 20, 0.05
@@ -52,6 +58,7 @@ def checks(place: Instance) -> list[Check]:
         encryption(place.data),
         file_system(place),
         certificate(place),
+        *object_store(place),
     ]
 
 
@@ -256,3 +263,29 @@ def _constraints() -> dict[str, str]:
         return {}
     lines = (line.partition("==") for line in file.read_text(encoding="utf-8").splitlines())
     return {name.strip(): pin.strip() for name, equals, pin in lines if equals}
+
+
+def object_store(place: Instance) -> list[Check]:
+    """Where encrypted parts lie in one: whether it answers, and whether it holds what no version names."""
+    name, store = "object store", Places.of(place).store
+    try:
+        at = VaultSettings.load(place).store.s3
+        if at is None:
+            return []
+        if at.credentials.startswith("credential:") and CREDENTIALS_VARIABLE not in os.environ:
+            return [weaker(name, "It was not asked: the vault's unit alone is given the credentials.", "See its log.")]
+        if not os.access(store, os.R_OK | os.X_OK):
+            return [weaker(name, f"{store} cannot be looked at by this user.", "Run it as the user that runs the hub.")]
+        left = strays(s3(at), store)
+    except Problem as problem:
+        return [broken(name, " ".join([problem.detail, *(f"({why})" for why in problem.why)]), problem.next)]
+    if left:
+        return [
+            weaker(
+                name,
+                f"It answers; {len(left)} objects there belong to no version that this vault knows ({left[0]} ...).",
+                "They are never read. Remove them by hand if no other instance and no backup has them "
+                "(docs/operators/object-store.md).",
+            )
+        ]
+    return [fine(name, "It answers, and every object there belongs to a version that this vault knows.")]

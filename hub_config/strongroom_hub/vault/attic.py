@@ -41,6 +41,7 @@ class Attic:
 
     def tick(self, now: float | None = None) -> int:
         """One look; how much was removed. While control is silent nothing is, and it is tried again."""
+        self._store.clear()
         now = time.time() if now is None else now
         found = [
             Abandoned(dataset, version, "draft", int(now - since) // _HOUR)

@@ -66,16 +66,17 @@ class Exports:
     def stage(self, ticket: StageTicket, spooled: int) -> str:
         """Check, keep and sign for the file in the memory file `spooled`; the receipt (JWS). Raises Problem."""
         views, uncompared = self._views(ticket)
-        answer = self._workers.run(
-            {
-                "kind": "check",
-                "name": ticket.name,
-                "limits": ticket.rules.model_dump(),
-                "views": [view.as_json() for view in views],
-            },
-            [spooled],
-            writes=sorted({folder for view in views for folder in view.changes}),
-        )
+        with self._store.holding.at_hand([view.needed for view in views]):
+            answer = self._workers.run(
+                {
+                    "kind": "check",
+                    "name": ticket.name,
+                    "limits": ticket.rules.model_dump(),
+                    "views": [view.as_json() for view in views],
+                },
+                [spooled],
+                writes=sorted({folder for view in views for folder in view.changes}),
+            )
         answer["findings"] += [_not_compared(name) for name in uncompared]
         with Path(memfd.path(spooled)).open("rb") as content:
             sha256 = hashlib.file_digest(content, "sha256").hexdigest()

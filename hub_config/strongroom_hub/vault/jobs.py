@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from strongroom_policy import filters
 
 from strongroom_hub.problems import Problem
+from strongroom_hub.vault.holding import Needed
 from strongroom_hub.vault.keys import Keys
 from strongroom_hub.vault.manifest import FOOTER, TABLE, Manifest, Table
 from strongroom_hub.vault.masks import is_keyed, needed_columns
@@ -109,6 +110,11 @@ class ViewJob:
     def changes(self) -> list[Path]:
         """Folders that reading this view changes: of the token map, which gives new values new tokens."""
         return [] if self.tokens is None else [self.tokens.folder]
+
+    @property
+    def needed(self) -> Needed:
+        """What has to be at hand while it is opened."""
+        return Needed(self.folder, self.manifest, self.table.parts)
 
     @property
     def table(self) -> Table:

@@ -16,6 +16,8 @@ PARQUET_MAGIC = b"PARE"
 _AES_GCM_V1 = b"\x1c\x1c"
 """How the clear part before an encrypted footer begins (Thrift, compact): structure 1 of structure 1, AES_GCM_V1."""
 _LENGTH = struct.Struct("<I")
+DAMAGED = "dataset-damaged"
+"""Slug of the refusal to serve what is not as signed."""
 
 
 Mark = tuple[int, int, int, int, int]
@@ -102,7 +104,7 @@ def damaged(dataset: str, version: int, file: str, what: str) -> Problem:
     """The refusal to serve a version of which one file is not what control signed."""
     return Problem(
         500,
-        "dataset-damaged",
+        DAMAGED,
         "The stored dataset cannot be trusted",
         f"{dataset} version {version}, {file}: {what}.",
         why=("every file of a version must be exactly what its signed manifest says",),

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from strongroom_hub.problems import Problem
 from strongroom_hub.vault import memfd
+from strongroom_hub.vault.holding import Needed
 from strongroom_hub.vault.jobs import ViewJob, check_view, marks
 from strongroom_hub.vault.keys import Keys
 from strongroom_hub.vault.manifest import FILES
@@ -91,6 +93,10 @@ class Reader:
             raise no_stream_of_files(ticket.dataset)
         return self._job(published, ticket)
 
+    def at_hand(self, job: ViewJob) -> AbstractContextManager[None]:
+        """Inside the block a worker can open what the job needs. Raises Problem."""
+        return self._store.holding.at_hand([job.needed])
+
     def seal(self, fd: int, rows: int) -> File:
         """A finished memory file, which can be lent from here on."""
         memfd.seal(fd, for_good=self._for_good)
@@ -119,13 +125,16 @@ class Reader:
 
     def _file(self, published: Published, ticket: ReadTicket, max_bytes: int) -> File:
         if published.manifest.kind == FILES:
-            return self.seal(unseal(published, ticket, self._keys, max_bytes), 0)
+            file = published.manifest.file(ticket.columns[0])
+            with self._store.holding.at_hand([Needed(published.folder, published.manifest, [file])]):
+                return self.seal(unseal(published, ticket, self._keys, max_bytes), 0)
         job = self._job(published, ticket)
         fd = memfd.create("strongroom-view")
         try:
-            answer = self._workers.run(
-                {"kind": "read", "view": job.as_json(), "max_bytes": max_bytes}, [fd], writes=job.changes
-            )
+            with self.at_hand(job):
+                answer = self._workers.run(
+                    {"kind": "read", "view": job.as_json(), "max_bytes": max_bytes}, [fd], writes=job.changes
+                )
             self.remember(ticket, marks(answer["checked"]))
             return self.seal(fd, int(answer["rows"]))
         except BaseException:

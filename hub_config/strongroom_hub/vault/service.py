@@ -63,7 +63,7 @@ class Vault:
         self.settings = VaultSettings.load(instance)
         self.keys = Keys(self.settings.key_service(places), places.root_key, may_create=not any(places.store.iterdir()))
         self.workers = Workers(sees=places.store, held=self.settings.streams.all)
-        self.store = Store(places.store, control_key)
+        self.store = Store(places.store, control_key, self.settings.holding(places))
         self.shelf = Shelf(self.settings.memory.limits)
         # under one uid a kernel could cut off what others hold: there, nobody can
         self.token_maps = TokenMaps(places.tokens, self.keys)
@@ -105,6 +105,7 @@ class Vault:
         self.shelf.close()
         self.workers.close()
         self.intake.close()
+        self.store.holding.close()
 
     def ingest(self, ticket: IngestTicket, upload: Upload) -> Draft:
         """Encrypt the file that was sent as the draft of a version. Raises Problem; a bad file is not kept."""
@@ -165,9 +166,10 @@ class Vault:
             tokens=self.token_maps.of(ticket.project),
             project_key=self.keys.project_key(ticket.project),
         )
-        answer = self.workers.run(
-            {"kind": "identify", "view": job.as_json(), "tokens": ticket.tokens}, writes=job.changes
-        )
+        with self.store.holding.at_hand([job.needed]):
+            answer = self.workers.run(
+                {"kind": "identify", "view": job.as_json(), "tokens": ticket.tokens}, writes=job.changes
+            )
         return dict(answer["values"])
 
     def key_operation(self, ticket: KeyTicket, token: str) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""`vault.toml` beside `instance.toml`: where the vault's master key is, what kernels may hold. Never a secret."""
+"""`vault.toml` beside `instance.toml`: where the vault's master key and the encrypted parts are, what kernels may hold.
+Never a secret.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from strongroom_hub.config import Instance
 from strongroom_hub.problems import Problem
+from strongroom_hub.vault.holding import Holding, InFolder, InObjects
 from strongroom_hub.vault.keyfiles import LocalKeyService, Passphrase, credentials_folder
 from strongroom_hub.vault.keys import KeyService
+from strongroom_hub.vault.objects import S3Settings, s3
 from strongroom_hub.vault.places import Places
 from strongroom_hub.vault.shelf import MIB, Limits
 from strongroom_hub.vault.transit import TransitKeyService, TransitSettings
@@ -32,6 +36,13 @@ class KeySettings(_Strict):
     service: Literal["local", "credential", "transit"] = "local"
     passphrase: Annotated[str, Field(pattern=r"^(credential:[A-Za-z0-9._-]+|fd:[0-9]{1,4})$")] | None = None
     transit: TransitSettings | None = None
+
+
+class StoreSettings(_Strict):
+    """`kind`: where new versions' encrypted parts go: `folder` (below the vault's own), `s3` (an object store)."""
+
+    kind: Literal["folder", "s3"] = "folder"
+    s3: S3Settings | None = None
 
 
 _Mib = Annotated[int, Field(ge=16, le=1 << 24, strict=True)]
@@ -73,6 +84,7 @@ class IntakeSettings(_Strict):
 
 
 _DEFAULT = KeySettings()
+_STORE = StoreSettings()
 _MEMORY = MemorySettings()
 _STREAMS = StreamSettings()
 _INTAKE = IntakeSettings()
@@ -80,6 +92,7 @@ _INTAKE = IntakeSettings()
 
 class _Document(_Strict):
     keys: KeySettings = _DEFAULT
+    store: StoreSettings = _STORE
     memory: MemorySettings = _MEMORY
     streams: StreamSettings = _STREAMS
     intake: IntakeSettings = _INTAKE
@@ -93,6 +106,7 @@ class VaultSettings:
     memory: MemorySettings = _MEMORY
     streams: StreamSettings = _STREAMS
     intake: IntakeSettings = _INTAKE
+    store: StoreSettings = _STORE
 
     @classmethod
     def load(cls, instance: Instance) -> VaultSettings:
@@ -110,7 +124,15 @@ class VaultSettings:
             raise _unusable(file, "keys.transit belongs to service = 'transit', and that needs it")
         if document.keys.passphrase is not None and document.keys.service != "local":
             raise _unusable(file, "keys.passphrase belongs to service = 'local'")
-        return cls(document.keys, document.memory, document.streams, document.intake)
+        if (document.store.kind == "s3") != (document.store.s3 is not None):
+            raise _unusable(file, "store.s3 belongs to kind = 's3', and that needs it")
+        return cls(document.keys, document.memory, document.streams, document.intake, document.store)
+
+    def holding(self, places: Places) -> Holding:
+        """What holds encrypted parts. Raises Problem where it cannot be used; whether it answers is seen later."""
+        if (at := self.store.s3) is None:
+            return InFolder()
+        return InObjects(s3(at), places.store, cache_bytes=at.cache * MIB, patience=at.deadline)
 
     def key_service(self, places: Places) -> KeyService:
         """The service that holds the master key. Raises Problem where it cannot be used."""
@@ -135,7 +157,7 @@ def _wrong(place: tuple[int | str, ...], item: Mapping[str, Any]) -> str:
     if item["type"] == "literal_error":
         return f"{name}: it must be {context['expected']}"
     kinds = {"int_type": "a whole number", "string_type": "a text", "model_type": "a section of its own"}
-    return f"{name}: it must be {kinds.get(item['type'], 'written otherwise (docs/operators/keys.md)')}"
+    return f"{name}: it must be {kinds.get(item['type'], 'written otherwise (docs/operators)')}"
 
 
 def _unusable(file: Path, why: str) -> Problem:
@@ -144,5 +166,5 @@ def _unusable(file: Path, why: str) -> Problem:
         "vault-settings",
         "The vault's settings cannot be used",
         f"{file}: {why}.",
-        next="Correct the file (docs/operators/keys.md, docs/operators/limits.md).",
+        next="Correct the file (docs/operators: keys.md, object-store.md, limits.md).",
     )

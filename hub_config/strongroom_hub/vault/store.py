@@ -1,13 +1,15 @@
 """The encrypted store: immutable versions in `store/NS/NAME/VERSION/`, each trusted only as far as its signed manifest.
 
 A version is built aside (`.ingest-...`), completed (`.draft-VERSION`) and published by one rename. What a killed vault
-left half-built is swept at the next start; a completed draft waits for its signed manifest.
+left half-built is swept at the next start; a completed draft waits for its signed manifest. What goes is put aside
+first (`.gone-...`). The encrypted parts themselves may be held elsewhere (holding.py).
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -23,9 +25,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from strongroom_hub.problems import Problem
 from strongroom_hub.vault import wrapped as wrapped_keys
 from strongroom_hub.vault.durable import FRESH, replace_durably, sync_folder, write_durably
+from strongroom_hub.vault.holding import OBJECTS_FILE, Holding, InFolder, Needed
 from strongroom_hub.vault.keys import Keys, KeyUse, WrappedKey
 from strongroom_hub.vault.manifest import FILES, FOOTER, TABLE, Manifest, digest
-from strongroom_hub.vault.parts import damaged, open_part, open_sealed
+from strongroom_hub.vault.parts import damaged
 from strongroom_hub.vault.shredding import (
     SHREDDED_FILE,
     left_over,
@@ -38,12 +41,15 @@ from strongroom_hub.vault.shredding import (
 from strongroom_hub.vault.tickets import DATASET_NAME, KeyTicket, verify_manifest
 from strongroom_hub.vault.wrapped import Slot
 
+log = logging.getLogger(__name__)
+
 MANIFEST_FILE = "manifest.jws"
 DRAFT_MANIFEST_FILE = "manifest.json"
 KEYS_FILE = "keys.json"
 _INGEST = ".ingest-"
 _DRAFT = ".draft-"
 _DESK = ".desk-"
+_GONE = ".gone-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +84,31 @@ class Published:
 class Store:
     """Versions on a local folder that only the vault can enter."""
 
-    def __init__(self, root: Path, control_key: Ed25519PublicKey) -> None:
+    def __init__(self, root: Path, control_key: Ed25519PublicKey, holding: Holding | None = None) -> None:
+        """`holding`: what holds the encrypted parts; by default the folders themselves."""
         self.root = root
+        self.holding = holding or InFolder()
         self._control_key = control_key
         self._lock = threading.Lock()  # ingest, publish and retire of the same version exclude each other
 
     def sweep(self) -> list[Path]:
         """Remove what an interrupted ingest left behind; to be called before the first request."""
-        unfinished = sorted([*self.root.glob(f"*/*/{_INGEST}*"), *self.root.glob(f"{_DESK}*")])
+        unfinished, desks = sorted(self.root.glob(f"*/*/{_INGEST}*")), sorted(self.root.glob(f"{_DESK}*"))
         for folder in unfinished:
+            self._put_aside(folder)
+        for folder in desks:
             shutil.rmtree(folder)
         half_written = sorted(self.root.glob(f"*/*/*/*{FRESH}"))
         for file in half_written:
             file.unlink()
-        return unfinished + half_written
+        self.clear()
+        return unfinished + desks + half_written
+
+    def clear(self) -> None:
+        """Remove what was put aside to go; where the object store does not answer, it waits for another time."""
+        for folder in self.root.glob(f"*/*/{_GONE}*"):
+            if not self._discard(folder):
+                return
 
     def datasets(self) -> list[tuple[str, int]]:
         """All published (dataset, version), sorted."""
@@ -119,23 +136,43 @@ class Store:
 
     def abandon(self, folder: Path) -> None:
         """Remove an unfinished ingest."""
+        with contextlib.suppress(FileNotFoundError):  # it never came so far
+            self._discard(self._put_aside(folder))
+
+    @staticmethod
+    def _put_aside(folder: Path) -> Path:
+        """In one step, so that nothing is ever half there."""
+        aside = folder.with_name(f"{_GONE}{secrets.token_hex(8)}")
+        folder.rename(aside)
+        sync_folder(aside.parent)
+        return aside
+
+    def _discard(self, folder: Path) -> bool:
+        try:
+            self.holding.forget(folder)
+        except Problem as problem:
+            log.warning("%s is removed later: %s", folder, problem.slug)
+            return False
         shutil.rmtree(folder, ignore_errors=True)
+        return True
 
     def complete(self, folder: Path, manifest: Manifest, wrapped: Mapping[Slot, WrappedKey]) -> None:
         """Make a filled folder the draft of its version; an earlier draft gives way. Raises Problem."""
         if set(wrapped) != manifest.slots():
             raise Problem(500, "keys-incomplete", "The ingest was abandoned", "Not every column has a key of its own.")
         _refuse_strangers(folder, manifest)
+        self.holding.take(folder, manifest)
         write_durably(folder / KEYS_FILE, wrapped_keys.encode(wrapped))
         write_durably(folder / DRAFT_MANIFEST_FILE, manifest.model_dump_json().encode())
         sync_folder(folder)
         draft = self._draft(manifest.dataset, manifest.version)
         with self._lock:
             self._refuse_published(manifest.dataset, manifest.version)
-            if draft.exists():
-                shutil.rmtree(draft)
+            earlier = self._put_aside(draft) if draft.exists() else None
             folder.rename(draft)
             sync_folder(draft.parent)
+        if earlier is not None:
+            self._discard(earlier)
 
     def publish(self, dataset: str, version: int, jws: str) -> None:
         """Make a draft readable, if control signed what the vault said of it; again is harmless. Raises Problem.
@@ -189,8 +226,8 @@ class Store:
             draft = self._draft(dataset, version)
             if not draft.is_dir():
                 raise _unknown(dataset, version, "there is no draft of it")
-            shutil.rmtree(draft)
-            sync_folder(draft.parent)
+            aside = self._put_aside(draft)
+        self._discard(aside)
 
     def drafts(self) -> list[tuple[str, int, float]]:
         """Every draft: dataset, version, and since when it is whole (Unix time)."""
@@ -279,11 +316,8 @@ class Store:
         """Check signature, hashes, sizes and encryption of every part, without any key. Raises Problem."""
         published = self.open(dataset, version, active=active)
         manifest = published.manifest
-        for table in manifest.tables().values():
-            for part in table.parts:
-                os.close(open_part(published.folder, dataset, version, part))
-        for file in manifest.files:
-            os.close(open_sealed(published.folder, dataset, version, file))
+        parts = [part for table in manifest.tables().values() for part in table.parts]
+        self.holding.check(Needed(published.folder, manifest, [*parts, *manifest.files]))
         if missing := manifest.slots() - set(published.wrapped) - set(published.gone):
             raise damaged(dataset, version, KEYS_FILE, f"no key for {min(missing)[1]!r}")
         if left := left_over(published.wrapped, published.gone):
@@ -331,8 +365,8 @@ class Store:
 
 def _refuse_strangers(folder: Path, manifest: Manifest) -> None:
     """Raises Problem naming a file that nobody signed for: what lies here is read by nobody's mistake."""
-    known = {*manifest.stored_names, MANIFEST_FILE, DRAFT_MANIFEST_FILE, KEYS_FILE}
-    known |= {SHREDDED_FILE, *(name + FRESH for name in (MANIFEST_FILE, KEYS_FILE, SHREDDED_FILE))}
+    known = {*manifest.stored_names, MANIFEST_FILE, KEYS_FILE, SHREDDED_FILE}
+    known |= {name + FRESH for name in known} | {DRAFT_MANIFEST_FILE, OBJECTS_FILE}
     if strangers := {entry.name for entry in os.scandir(folder)} - known:
         raise damaged(manifest.dataset, manifest.version, min(strangers), "the signed manifest does not name this file")
 

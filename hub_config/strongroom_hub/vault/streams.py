@@ -72,7 +72,8 @@ class Streams:
             self._shelf.room(ticket)
             view = self._reader.job(ticket)
             job = {"kind": "stream", "view": view.as_json(), "most": self._settings.batch * MIB}
-            stream.begin(self._workers.open(job, writes=view.changes))
+            with self._reader.at_hand(view):  # until the worker has them open
+                stream.begin(self._workers.open(job, writes=view.changes))
         except BaseException as error:
             self.end(stream, "failed", error.slug if isinstance(error, Problem) else "vault-failed")
             raise

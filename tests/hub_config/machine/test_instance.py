@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from datetime import timedelta
@@ -12,6 +13,8 @@ from strongroom_hub.config import Instance
 from strongroom_hub.machine import instance
 from strongroom_hub.machine.check import Check, State
 from strongroom_hub.setup import Runtime
+
+from tests.hub_config.standins.s3 import BUCKET, S3, credentials
 
 
 @pytest.fixture
@@ -167,3 +170,27 @@ def test_packages_against_what_the_release_asks_for(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(instance.metadata, "requires", lambda _: [])
     monkeypatch.setattr(instance, "_constraints", lambda: {"polars": "0.1"})
     assert instance.packages()[1].state is State.WEAKER
+
+
+def test_an_object_store_is_asked(place: Instance, tmp_path: Path) -> None:
+    assert instance.object_store(place) == []
+    server = S3()
+    settings = {"bucket": BUCKET, "endpoint": server.address, "credentials": str(credentials(tmp_path)), "timeout": 1}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+    (place.data / "vault.toml").write_text("\n".join(['[store]\nkind = "s3"\n[store.s3]', *lines]))
+    states = []
+    for change in (
+        lambda: None,
+        lambda: server.objects.update({"strongroom/left-over": b"x"}),
+        lambda: credentials(tmp_path, "another-key"),
+        server.close,
+    ):
+        change()
+        (found,) = instance.object_store(place)
+        states.append((found.state, found.text))
+        assert "another-key" not in found.text
+    assert [state for state, _ in states] == [State.FINE, State.WEAKER, State.BROKEN, State.BROKEN]
+    assert "1 objects" in states[1][1]
+    assert "left-over" in states[1][1]
+    assert "refuses the credentials" in states[2][1]
+    assert "does not answer" in states[3][1]

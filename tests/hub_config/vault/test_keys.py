@@ -223,6 +223,9 @@ def test_only_https_and_the_machine_itself_are_asked(address: str, tmp_path: Pat
         TransitSettings(address=address, key="k", token_file=tmp_path / "t")
 
 
+_S3 = "[store]\nkind = 's3'\n[store.s3]\nbucket = 'b-1'\n"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -245,6 +248,12 @@ def test_only_https_and_the_machine_itself_are_asked(address: str, tmp_path: Pat
         ("[intake]\ndraft_hours = 0", "intake.draft_hours: it must be at least 1"),
         ("[intake]\nupload_hours = 'week'", "intake.upload_hours: it must be a whole number"),
         ("[intake]\nhours = 5", "intake.hours: there is no such setting"),
+        ("[store]\nkind = 'ftp'", "store.kind: it must be"),
+        ("[store]\nkind = 's3'", "store.s3 belongs to kind = 's3'"),
+        ("[store.s3]\nbucket = 'b-1'\ncredentials = '/c'", "store.s3 belongs to kind = 's3'"),
+        (_S3 + "credentials = 'hunter2'", "store.s3.credentials"),
+        (_S3 + "secret_key = 'hunter2'", "store.s3.secret_key: there is no such setting"),
+        (_S3 + "credentials = '/c'\nendpoint = 'http://10.0.0.1'", "store.s3.endpoint"),
         ("[keys.transit]\naddress = 'ftp://x'\nkey = 'k'\ntoken_file = '/t'", "keys.transit"),
         ("[streams]\nall = 0\nperson = 0", "streams.all.*streams.person"),
     ],
