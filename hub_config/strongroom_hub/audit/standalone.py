@@ -20,6 +20,7 @@ import binascii
 import hashlib
 import json
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import Any, Iterator, NamedTuple, Tuple
 
@@ -128,16 +129,16 @@ class Tree:
     def __init__(self) -> None:
         self.size = 0
         self.edge: list[bytes] = []
-        self.tiles: dict[int, list[bytes]] = {}
+        self.tiles: defaultdict[int, list[bytes]] = defaultdict(list)
 
     def append(self, node: bytes) -> None:
         number, height = self.size, 0
-        self.tiles.setdefault(0, []).append(node)
+        self.tiles[0].append(node)
         while number & 1:
-            node = node_hash(self.edge.pop(), node)
+            node = hashlib.sha256(b"\x01" + self.edge.pop() + node).digest()
             number, height = number >> 1, height + 1
             if height % 8 == 0:
-                self.tiles.setdefault(height // 8, []).append(node)
+                self.tiles[height // 8].append(node)
         self.edge.append(node)
         self.size += 1
 
@@ -206,7 +207,7 @@ def leaves(folder: Path, size: int) -> Iterator[bytes]:
 
 def fields_of(leaf: bytes, index: int) -> dict[str, Any]:
     try:
-        fields = json.loads(leaf)
+        fields = json.loads(leaf.decode())
     except ValueError:
         fields = None
     if not isinstance(fields, dict) or fields.get("v") != 1 or fields.get("index") != index:
@@ -223,7 +224,8 @@ def verify_log(folder: Path, head: Head, earlier: list[Head]) -> dict[str, int]:
     for index, leaf in enumerate(leaves(folder, head.size)):
         follow(fields_of(leaf, index), open_cells)
         tree.append(leaf_hash(leaf))
-        compare(tree, older)
+        if older:
+            compare(tree, older)
     if tree.root() != head.root:
         raise AlteredError("the entries do not lead to the signed root: at least one of them was changed")
     if older:
