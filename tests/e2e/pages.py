@@ -93,8 +93,8 @@ def new_notebook(page: Page, watch: Watch) -> None:
         page.wait_for_timeout(100)
 
 
-def run_cell(page: Page, code: str) -> str:
-    """Type into the active cell, run it, and return the text of its output when it is done."""
+def run_cell(page: Page, code: str, shows: str = "") -> str:
+    """Type into the active cell, run it, and return the text of its output when it is done and `shows` is drawn."""
     cells = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell")
     cell = cells.nth(cells.count() - 1)  # running a cell adds one below
     cell.locator(".cm-content").click()
@@ -103,4 +103,6 @@ def run_cell(page: Page, code: str) -> str:
     page.keyboard.press("Shift+Enter")
     expect(cell.locator(".sr-CellEntry")).to_be_visible(timeout=SLOW)
     expect(cell.locator(".jp-InputPrompt")).to_have_text(re.compile(r"\[\d+\]:"), timeout=SLOW)
-    return cell.locator(".jp-Cell-outputWrapper").inner_text()
+    output = cell.locator(".jp-Cell-outputWrapper")
+    expect(output).to_contain_text(shows, timeout=SLOW)
+    return output.inner_text()
