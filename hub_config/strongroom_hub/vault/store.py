@@ -1,8 +1,8 @@
 """The encrypted store: immutable versions in `store/NS/NAME/VERSION/`, each trusted only as far as its signed manifest.
 
-A version is built aside (`.ingest-...`), completed (`.draft-VERSION`) and published by one rename. What a killed vault
-left half-built is swept at the next start; a completed draft waits for its signed manifest. What goes is put aside
-first (`.gone-...`). The encrypted parts themselves may be held elsewhere (holding.py).
+A version is built aside by a worker (`.ingest-...`), completed by the vault (`.taking-...`, then `.draft-VERSION`) and
+published by one rename. What a killed vault left half-built is swept at the next start; a completed draft waits for its
+signed manifest. What goes is put aside first (`.gone-...`). The encrypted parts may be held elsewhere (holding.py).
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ MANIFEST_FILE = "manifest.jws"
 DRAFT_MANIFEST_FILE = "manifest.json"
 KEYS_FILE = "keys.json"
 _INGEST = ".ingest-"
+_TAKING = ".taking-"
 _DRAFT = ".draft-"
 _DESK = ".desk-"
 _GONE = ".gone-"
@@ -93,7 +94,8 @@ class Store:
 
     def sweep(self) -> list[Path]:
         """Remove what an interrupted ingest left behind; to be called before the first request."""
-        unfinished, desks = sorted(self.root.glob(f"*/*/{_INGEST}*")), sorted(self.root.glob(f"{_DESK}*"))
+        unfinished = sorted([*self.root.glob(f"*/*/{_INGEST}*"), *self.root.glob(f"*/*/{_TAKING}*")])
+        desks = sorted(self.root.glob(f"{_DESK}*"))
         for folder in unfinished:
             self._put_aside(folder)
         for folder in desks:
@@ -142,6 +144,9 @@ class Store:
     @staticmethod
     def _put_aside(folder: Path) -> Path:
         """In one step, so that nothing is ever half there."""
+        if folder.name.startswith(_INGEST):  # a worker could write there: the objects that it names are others'
+            with contextlib.suppress(IsADirectoryError):
+                (folder / OBJECTS_FILE).unlink(missing_ok=True)
         aside = folder.with_name(f"{_GONE}{secrets.token_hex(8)}")
         folder.rename(aside)
         sync_folder(aside.parent)
@@ -161,6 +166,14 @@ class Store:
         if set(wrapped) != manifest.slots():
             raise Problem(500, "keys-incomplete", "The ingest was abandoned", "Not every column has a key of its own.")
         _refuse_strangers(folder, manifest)
+        folder = folder.rename(folder.with_name(folder.name.replace(_INGEST, _TAKING, 1)))
+        try:
+            self._complete(folder, manifest, wrapped)
+        except Exception:
+            self.abandon(folder)
+            raise
+
+    def _complete(self, folder: Path, manifest: Manifest, wrapped: Mapping[Slot, WrappedKey]) -> None:
         self.holding.take(folder, manifest)
         write_durably(folder / KEYS_FILE, wrapped_keys.encode(wrapped))
         write_durably(folder / DRAFT_MANIFEST_FILE, manifest.model_dump_json().encode())
@@ -248,7 +261,7 @@ class Store:
 
     def unfinished(self) -> bool:
         """Whether a file is being taken in, whose keys are not written down yet."""
-        return any(self.root.glob(f"*/*/{_INGEST}*"))
+        return any(any(self.root.glob(f"*/*/{one}*")) for one in (_INGEST, _TAKING))
 
     def rewrap(self, keys: Keys, current: str, only: tuple[str, int] | None = None) -> int:
         """Exchange the wrapping of all keys, or of one version's; how many. Data is not touched. Raises Problem."""
@@ -308,7 +321,7 @@ class Store:
             raise damaged(dataset, version, MANIFEST_FILE, problem.detail) from problem
         if active is not None and digest(jws) != active:
             raise damaged(dataset, version, MANIFEST_FILE, "it is signed, but not the one that control made active")
-        _refuse_strangers(folder, manifest)
+        _refuse_strangers(folder, manifest, OBJECTS_FILE)
         gone = ordered(folder, manifest, self._control_key)
         return Published(folder, manifest, _read_keys(folder, dataset, version), gone, signed_at)
 
@@ -363,10 +376,10 @@ class Store:
         )
 
 
-def _refuse_strangers(folder: Path, manifest: Manifest) -> None:
+def _refuse_strangers(folder: Path, manifest: Manifest, *also: str) -> None:
     """Raises Problem naming a file that nobody signed for: what lies here is read by nobody's mistake."""
     known = {*manifest.stored_names, MANIFEST_FILE, KEYS_FILE, SHREDDED_FILE}
-    known |= {name + FRESH for name in known} | {DRAFT_MANIFEST_FILE, OBJECTS_FILE}
+    known |= {name + FRESH for name in known} | {DRAFT_MANIFEST_FILE, *also}
     if strangers := {entry.name for entry in os.scandir(folder)} - known:
         raise damaged(manifest.dataset, manifest.version, min(strangers), "the signed manifest does not name this file")
 

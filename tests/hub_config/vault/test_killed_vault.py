@@ -136,7 +136,8 @@ class World:
         """What a vault that is at rest has no use for; desks of spare workers are empty."""
         store = self.disk / "store"
         desks = [desk for desk in store.glob(".desk-*") if any(desk.iterdir())]
-        return sorted(map(str, [*store.glob("*/*/.ingest-*"), *self.disk.rglob("*.fresh"), *desks]))
+        folders = [folder for kind in ("ingest", "taking", "gone") for folder in store.glob(f"*/*/.{kind}-*")]
+        return sorted(map(str, [*folders, *self.disk.rglob("*.fresh"), *desks]))
 
 
 def at(world: World, room: Any, seed: int) -> None:

@@ -375,6 +375,24 @@ def test_an_upload_that_breaks_off_leaves_nothing_to_see(room: Any, server: S3, 
     assert room.frame("health/people", ["age"]).height == 60
 
 
+def test_a_worker_that_names_the_objects_of_others_removes_none(room: Any, server: S3, people: pl.DataFrame) -> None:
+    """As one would have it that was taken over, and knows their names."""
+    room.publish("health/people", people)
+    whole, store = dict(server.objects), room.vault.store
+    names = (room.folder("health/people") / OBJECTS_FILE).read_bytes()
+    left = [begun(store, "health/more", version) for version in (1, 2, 3)]
+    for folder in left:
+        (folder / OBJECTS_FILE).write_bytes(names)
+    store.abandon(left[0])
+    manifest, keys = ingest.write_parts([people], dict(people.schema), left[1], "health/more", 2, "secret")
+    with pytest.raises(Problem, match=r"objects\.json: the signed manifest does not name this file"):
+        store.complete(left[1], manifest, wrap_all(room.vault.keys, "health/more", 2, {TABLE: keys}))
+    store.abandon(left[1])
+    store.sweep()
+    assert server.objects == whole
+    assert list(left[0].parent.iterdir()) == []
+
+
 @pytest.mark.parametrize("stride", STRIDES)
 @pytest.mark.parametrize("how", ["end", "full"])
 def test_taking_in_can_end_anywhere_and_no_object_is_left_over(
