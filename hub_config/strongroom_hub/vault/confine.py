@@ -213,11 +213,12 @@ _SYSTEM = (
     "/dev/urandom",
     "/proc/cpuinfo",
     "/proc/meminfo",
+    "/proc/self/status",
     "/proc/sys/vm/overcommit_memory",
     "/sys/devices/system/cpu",
     "/sys/kernel/mm/transparent_hugepage",
 )
-"""What libraries read of a system: their own code, time zones, how many processors there are."""
+"""What libraries read of a system: their own code, time zones, how many processors there are; and its own size."""
 
 
 def _code() -> Iterator[str]:

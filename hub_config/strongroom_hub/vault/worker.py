@@ -183,8 +183,9 @@ def _seal(job: dict[str, Any], vault: socket.socket) -> dict[str, Any]:
 
 
 def _peak() -> int:
-    """Bytes that this process has had in memory at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Bytes that this process has had in memory at most; `ru_maxrss` would begin with what the vault had."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def _check(job: dict[str, Any], fd: int) -> dict[str, Any]:
