@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from strongroom_hub.problems import Problem
 from strongroom_hub.vault.formats import delimited, excel, statistics
 from strongroom_hub.vault.formats.opening import open_table
-from strongroom_hub.vault.formats.table import Table
+from strongroom_hub.vault.formats.table import Table, storable
 
 
 def table(data: bytes, fmt: str = "csv", declared: dict[str, str] | None = None, **reading: Any) -> Table:
@@ -213,6 +213,12 @@ def test_what_is_not_of_its_format_is_refused(fmt: str) -> None:
         with pytest.raises(Problem, match="cannot be read as") as refused:
             frame(content, fmt)
         assert refused.value.slug == "bad-file"
+
+
+@pytest.mark.parametrize("dtype", [pl.List(pl.Int8), pl.Struct({"a": pl.Int8}), pl.Binary(), pl.Int128(), pl.UInt128()])
+def test_a_column_that_no_kernel_could_be_given_is_refused(dtype: pl.DataType) -> None:
+    with pytest.raises(Problem, match=r"Column 'wide': values of type .* cannot be stored"):
+        storable({"n": pl.Int64(), "wide": dtype})
 
 
 def test_a_parquet_file_in_many_groups_comes_in_bounded_batches() -> None:

@@ -68,7 +68,7 @@ def storable(schema: dict[str, pl.DataType]) -> dict[str, pl.DataType]:
     for name, dtype in schema.items():
         if isinstance(dtype, (pl.Categorical, pl.Enum, pl.Null)):
             stored[name] = pl.String()
-        elif dtype.is_nested() or dtype in (pl.Binary, pl.Object, pl.Unknown):
+        elif dtype.is_nested() or dtype in (pl.Binary, pl.Int128, pl.UInt128, pl.Object, pl.Unknown):
             raise bad_file(f"Column {name!r}: values of type {dtype} cannot be stored; split or convert the column.")
         else:
             stored[name] = dtype
