@@ -357,13 +357,13 @@ async def test_a_message_too_large_ends_the_kernel_in_words(fresh_lab: Lab) -> N
 async def test_a_page_that_does_not_read_is_no_store_of_the_server(lab: Lab) -> None:
     """The server's memory does not grow by what the kernel prints, and the cell says that something is lost."""
     kernel = lab.start_kernel("slow.ipynb")
-    code = "for i in range(200): print('x' * 4_000_000, flush=True)"
+    code = "for i in range(400): print('x' * 4_000_000, flush=True)"
     before = lab.memory()
     async with lab.page(kernel) as page:
         page.connection.transport.pause_reading()
         await page.send("execute_request", {"code": code, "silent": False})
         await asyncio.sleep(6)
-        assert lab.memory() - before < 400 << 20
+        assert lab.memory() - before < 800 << 20, "half of what is printed; about 200 MiB on a quiet machine"
         page.connection.transport.resume_reading()
         assert "faster" in json.dumps(await page.quiet(3.0))
 

@@ -82,9 +82,9 @@ class Outbound:
 
     async def _work_out(self) -> None:
         while True:
-            batch = await self._outbox.batch()
+            steps = self._merged(await self._outbox.batch())  # not the batch itself: worked off, it is let go
             with self._pages.together():
-                for step in self._merged(batch):
+                for step in steps:
                     await self._pages.drained()
                     await self._work_off(step)
                 await self._note_lost()

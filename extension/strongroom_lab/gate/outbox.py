@@ -21,6 +21,8 @@ SMALL = 4096
 """Bytes of a frame that finds a place as long as the number allows it: replies and states are small."""
 READ_AT_ONCE, DONE_AT_ONCE = 500, 50
 """Frames read, and steps worked off, before others have their turn: reading must not wait for working."""
+BYTES_AT_ONCE = 16 << 20
+"""After which no more steps are taken: what waits for a slow page is counted here, not held beside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,10 @@ class Outbox:
         while not self._steps:
             self._filled.clear()
             await self._filled.wait()
-        taken = [self._steps.popleft() for _ in range(min(DONE_AT_ONCE, len(self._steps)))]
-        self._bytes -= sum(step.size for step in taken if isinstance(step, Frame))
+        taken: list[Step] = []
+        size = 0
+        while self._steps and len(taken) < DONE_AT_ONCE and size < BYTES_AT_ONCE:
+            taken.append(step := self._steps.popleft())
+            size += step.size if isinstance(step, Frame) else 0
+        self._bytes -= size
         return taken
