@@ -13,4 +13,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("what the audit log speaks of is never dropped")
+    raise NotImplementedError("the schema only goes forward: to go back, restore the backup of before the upgrade")
