@@ -1,3 +1,4 @@
+import { vi } from 'vitest';
 import proven from '../../tests/vectors/proof-v1.json' with { type: 'json' };
 import type { InclusionProof } from '../src/api/proof.js';
 import type { Call, Transport } from '../src/api/transport.js';
@@ -178,4 +179,24 @@ export const SESSION: Session = {
 };
 
 /** An entry of the log in tests/vectors/log-v1, with its proof. */
-export const PROVEN = proven as { readonly entry: Entry; readonly proof: InclusionProof };
+export const PROVEN = proven as { readonly entry: Entry; readonly proof: InclusionProof; readonly file: string };
+
+/** Looks on what is handed to the browser to save from now on; answers with the name and text of the last such file. */
+export function savedFile(): () => Promise<readonly [string, string]> {
+  const files: Blob[] = [];
+  const names: string[] = [];
+  URL.createObjectURL = file => `blob:${files.push(file as Blob)}`; // jsdom has none
+  URL.revokeObjectURL = () => undefined;
+  vi.spyOn(HTMLAnchorElement.prototype, 'click').mockImplementation(function (this: HTMLAnchorElement) {
+    names.push(this.download);
+  });
+  return () =>
+    new Promise((resolve, reject) => {
+      const reader = new FileReader();
+      reader.onload = () => {
+        resolve([names.at(-1) ?? '', reader.result as string]);
+      };
+      reader.onerror = reject;
+      reader.readAsText(files.at(-1) ?? new Blob());
+    });
+}

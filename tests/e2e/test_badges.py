@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
+from strongroom_hub.audit import standalone
 from strongroom_hub.supervisor import RunningInstance
 
 from tests.e2e.pages import SLOW, Watch, new_notebook, open_cardio, run_cell, visit
@@ -15,6 +17,7 @@ from tests.e2e.pages import SLOW, Watch, new_notebook, open_cardio, run_cell, vi
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(600)]
 
 PROOFS = "**/strongroom/api/cells/*/proof*"
+SAVE = re.compile(r"^Save the proof of entry \d+$")
 FORGED = {"entry": 1, "time": "2026-01-01T00:00:00.000Z", "checkpoint": None, "label": "public", "shown": 9}
 CONTENTS = """async ([path, content]) => {
     const base = JSON.parse(document.getElementById('jupyter-config-data').textContent).baseUrl;
@@ -66,6 +69,8 @@ def test_badges_are_checked_against_the_log_and_believe_no_file(
         run_cell(page, "6 * 7", shows="42")
         run_cell(page, "print('second')")
         is_verified_by_keyboard(page, pictures)
+        leaf = saved_and_verified(running, page, pictures)
+        assert (leaf["action"], leaf["actor"], leaf["project"]) == ("server:cell:begin", "user:analyst", "cardio")
         is_not_verified_when_the_answer_is_another(page, pictures)
         page.keyboard.press("Control+S")
         page.locator(".jp-Dialog .jp-mod-accept").click(timeout=SLOW)  # what the new file is to be called
@@ -79,6 +84,36 @@ def test_badges_are_checked_against_the_log_and_believe_no_file(
         is_not_run_here(page, identifier, pictures)
     assert watch.foreign == []
     assert [line for line in watch.said if line.startswith("uncaught")] == []
+
+
+def test_the_console_saves_what_it_has_verified(running: RunningInstance, browser: Browser, pictures: Path) -> None:
+    watch = Watch(running.instance.public_url)
+    with visit(browser, running, watch, "auditor") as page:
+        page.emulate_media(color_scheme="dark")
+        page.goto(f"{running.instance.public_url}services/control/#/audit")
+        page.locator("tbody th a").first.click(timeout=SLOW)
+        page.get_by_role("button", name="Verify in this browser").click(timeout=SLOW)
+        expect(page.get_by_text("Verified: this entry is in the log")).to_be_visible(timeout=SLOW)
+        page.get_by_role("button", name=SAVE).scroll_into_view_if_needed()
+        page.screenshot(path=pictures / "entry-verified-dark.png")
+        index = saved_and_verified(running, page, pictures)["index"]
+        expect(page.get_by_role("heading", name=f"Entry {index}", exact=True)).to_be_visible()
+    assert watch.foreign == []
+    assert watch.said == []
+
+
+def saved_and_verified(running: RunningInstance, page: Page, folder: Path) -> dict[str, Any]:
+    """The entry in the one proof that the page offers to save, as a stranger verifies it."""
+    with page.expect_download(timeout=SLOW) as download:
+        page.get_by_role("button", name=SAVE).click()
+    file = folder / download.value.suggested_filename
+    download.value.save_as(file)
+    vkey = (running.instance.public_dir / "log.vkey").read_text(encoding="utf-8")
+    key = standalone.read_key(vkey, standalone.ED25519)
+    fields, head = standalone.verify_proof(file.read_text(encoding="utf-8"), key, [], 0)
+    assert file.name == f"entry-{fields['index']}.tlog-proof"
+    assert fields["index"] < head.size
+    return fields
 
 
 def is_verified_by_keyboard(page: Page, pictures: Path) -> None:

@@ -100,15 +100,23 @@ def proof(leaves: list[bytes], size: int, index: int = RUN, **signed: Any) -> di
     }
 
 
+def file(proof: dict[str, Any]) -> str:
+    """What a page saves of it (C2SP tlog-proof)."""
+    lines = ["c2sp.org/tlog-proof@v1", f"extra {proof['leaf']}", f"index {proof['index']}", *proof["hashes"]]
+    return "".join(f"{line}\n" for line in lines) + "\n" + proof["checkpoint"]
+
+
 def with_other_leaf(**changed: Any) -> list[bytes]:
     return [*LEAVES[:RUN], leaf(RUN, **changed), *LEAVES[RUN + 1 :]]
 
 
 def told(leaves: list[bytes], then: int, now: int, **signed: Any) -> dict[str, Any]:
+    proven = proof(leaves, now, **signed)
     return {
         "checkpoint": note(leaves[:then], **signed),
-        "proof": proof(leaves, now, **signed),
+        "proof": proven,
         "consistency": [text(one) for one in consistency(then, leaves[:now])],
+        "file": file(proven),
     }
 
 

@@ -21,6 +21,8 @@ export type Verdict =
       readonly root: string;
       /** Whether what is shown was compared with the log; else only that an entry of that hash is in it. */
       readonly compared: boolean;
+      /** What was checked, as the content of a `.tlog-proof` file; null without the entry's bytes. */
+      readonly file: string | null;
     }
   | { readonly ok: false; readonly why: string };
 
@@ -52,7 +54,7 @@ export async function checkEntry(shown: Entry, proof: InclusionProof): Promise<V
     if (!(await leadsTo(bytesOf(head.root), proof.index, head.size, node, hashes))) {
       return { ok: false, why: 'The proof does not lead from the entry to the root in the checkpoint.' };
     }
-    return { ok: true, compared, ...head };
+    return { ok: true, compared, file: leaf === null ? null : proofFile(proof.index, leaf, hashes, proof.checkpoint), ...head };
   } catch (error) {
     return { ok: false, why: `The proof cannot be read: ${error instanceof Error ? error.message : String(error)}` };
   }
@@ -61,6 +63,15 @@ export async function checkEntry(shown: Entry, proof: InclusionProof): Promise<V
 function differences(leaf: Uint8Array, shown: Entry): readonly string[] {
   const said = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(leaf)) as Record<string, unknown>;
   return FIELDS.filter(name => JSON.stringify(said[name]) !== JSON.stringify(shown[name]));
+}
+
+/**
+ * A proof as a file that stands by itself (C2SP tlog-proof). From the bytes that were checked and not from the texts in which
+ * they came: those may hold spaces and line ends that would be lines of the file.
+ */
+function proofFile(index: number, leaf: Uint8Array, hashes: readonly Uint8Array[], checkpoint: string): string {
+  const lines = ['c2sp.org/tlog-proof@v1', `extra ${base64Of(leaf)}`, `index ${index}`, ...hashes.map(base64Of)];
+  return `${lines.join('\n')}\n\n${checkpoint}`;
 }
 
 /** A run as the gate told of it, and whose it is. */
@@ -81,7 +92,15 @@ export interface RunProof {
 }
 
 export type RunVerdict =
-  | { readonly state: 'verified'; readonly time: string; readonly key: string; readonly now: Head; readonly then: Head | null }
+  | {
+      readonly state: 'verified';
+      readonly time: string;
+      readonly key: string;
+      readonly now: Head;
+      readonly then: Head | null;
+      /** What was checked, as the content of a `.tlog-proof` file. */
+      readonly file: string;
+    }
   | { readonly state: 'failed'; readonly why: string }
   | { readonly state: 'unknown'; readonly why: string };
 
@@ -108,7 +127,8 @@ export async function checkRun(run: ShownRun, { proof, consistency }: RunProof, 
       return { state: 'failed', why: 'The log is not the one that it was when this cell ran: its history was changed.' };
     }
     const leaf = bytesOf(proof.leaf ?? '');
-    if (!(await isIncluded(run.entry, now.size, leaf, proof.hashes.map(bytesOf), root))) {
+    const hashes = proof.hashes.map(bytesOf);
+    if (!(await isIncluded(run.entry, now.size, leaf, hashes, root))) {
       return { state: 'failed', why: `What is told of entry ${run.entry} is not what the log holds.` };
     }
     const said = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(leaf)) as Leaf;
@@ -116,7 +136,8 @@ export async function checkRun(run: ShownRun, { proof, consistency }: RunProof, 
     if (differing.length > 0) {
       return { state: 'failed', why: `Entry ${run.entry} of the log is about another ${differing.join(', ')}.` };
     }
-    return { state: 'verified', time: said.time, key: key.name, now, then };
+    const file = proofFile(run.entry, leaf, hashes, proof.checkpoint);
+    return { state: 'verified', time: said.time, key: key.name, now, then, file };
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     return error instanceof CannotCheck
@@ -330,4 +351,8 @@ async function digest(...parts: readonly ArrayLike<number>[]): Promise<Uint8Arra
 
 function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(atob(base64), letter => letter.charCodeAt(0));
+}
+
+function base64Of(bytes: Uint8Array): string {
+  return btoa(Array.from(bytes, value => String.fromCharCode(value)).join(''));
 }

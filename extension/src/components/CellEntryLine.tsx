@@ -4,6 +4,7 @@ import type { Label } from '../api/types/labels.js';
 import { Button, LabelBadge } from './basics.js';
 import { count, formatBytes, formatMoment, formatTime } from './format.js';
 import { useAction } from './hooks.js';
+import { SaveProof } from './SaveProof.js';
 
 /** What this server says of a cell's last run: the gate's mark on the reply, or after a reload what the server remembers. */
 export interface CellSeal {
@@ -126,7 +127,14 @@ function Entry({
               </p>
             </div>
           )}
-          {!checking.busy && <Button onClick={() => void checking.run()}>Check again</Button>}
+          {!checking.busy && (
+            <div className="sr-Actions">
+              {verdict?.state === 'verified' && <SaveProof entry={seal.entry} file={verdict.file} />}
+              <Button name={`Check entry ${seal.entry} again`} onClick={() => void checking.run()}>
+                Check again
+              </Button>
+            </div>
+          )}
         </div>
       )}
     </>

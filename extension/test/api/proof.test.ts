@@ -62,7 +62,7 @@ describe('isExtended', () => {
 });
 
 describe('checkRun', () => {
-  type Told = RunProof & { readonly checkpoint: string };
+  type Told = RunProof & { readonly checkpoint: string; readonly file: string };
   const good: readonly Told[] = runs.good;
   const check = ({ checkpoint, ...told }: Told, run: object = {}, vkey = runs.vkey): ReturnType<typeof checkRun> =>
     checkRun({ ...runs.run, checkpoint, ...run }, told, vkey);
@@ -80,6 +80,19 @@ describe('checkRun', () => {
     const verdict = await check(one);
     expect(verdict).toMatchObject({ state: 'verified', time: '2026-11-21T05:44:04.125Z', now: { size: one.proof.size } });
     expect(verdict.state === 'verified' && verdict.then?.size).toBe(Number(one.checkpoint.split('\n')[1]));
+  });
+
+  it.each([...good.map(one => [one, runs.vkey] as const), [runs.other_key, runs.other_vkey] as const])(
+    'makes of what it checked the file that others verify ($#)',
+    async (one, vkey) => {
+      expect(await check(one, {}, vkey)).toMatchObject({ state: 'verified', file: one.file });
+    }
+  );
+
+  it('makes the same file of what came with spaces and line ends', async () => {
+    const spaced = (text: string): string => text.replace(/^(..)(.*)$/, '$1\n\t $2\n');
+    const proof = { ...told.proof, leaf: spaced(told.proof.leaf ?? ''), hashes: told.proof.hashes.map(spaced) };
+    expect(await check({ ...told, proof })).toMatchObject({ state: 'verified', file: told.file });
   });
 
   it('finds it without an earlier checkpoint, and says that it had none', async () => {
@@ -166,7 +179,7 @@ describe('checkRun', () => {
 });
 
 describe('checkEntry', () => {
-  const { entry, proof } = PROVEN;
+  const { entry, proof, file } = PROVEN;
   const leaf = proof.leaf ?? '';
 
   it.each(published.inclusion)('agrees with those who publish logs: $name', async one => {
@@ -185,6 +198,7 @@ describe('checkEntry', () => {
     expect(await checkEntry(entry, proof)).toEqual({
       ok: true,
       compared: true,
+      file,
       size: proof.size,
       root: proof.checkpoint.split('\n')[2]
     });
@@ -201,7 +215,7 @@ describe('checkEntry', () => {
     const hash = btoa(String.fromCharCode(...digest));
     const bare = { index: proof.index, size: proof.size, hashes: proof.hashes, checkpoint: proof.checkpoint };
     const shown = { ...entry, detail: {}, narrowed: true };
-    expect(await checkEntry(shown, { ...bare, leaf_hash: hash })).toMatchObject({ ok: true, compared: false });
+    expect(await checkEntry(shown, { ...bare, leaf_hash: hash })).toMatchObject({ ok: true, compared: false, file: null });
     expect(await checkEntry(shown, { ...bare, leaf_hash: btoa('x'.repeat(32)) })).toMatchObject({ ok: false });
     expect(await checkEntry(shown, bare)).toMatchObject({ ok: false });
     expect(await checkEntry({ ...shown, index: entry.index + 1 }, { ...bare, leaf_hash: hash })).toMatchObject({ ok: false });

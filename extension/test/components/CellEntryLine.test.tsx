@@ -6,7 +6,7 @@ import { EnclaveClient } from '../../src/api/enclave.js';
 import { verifyRun } from '../../src/api/run.js';
 import type { Session } from '../../src/api/types/session.js';
 import { CellEntryLine, type CellSeal } from '../../src/components/CellEntryLine.js';
-import { SESSION } from '../world.js';
+import { SESSION, savedFile } from '../world.js';
 
 const [told] = runs.good.slice(2);
 if (told === undefined) {
@@ -70,6 +70,14 @@ describe('CellEntryLine', () => {
     expect(button().textContent).toContain('verified');
   });
 
+  it('saves the proof that it has checked', async () => {
+    show(answered(200, told));
+    await userEvent.click(button());
+    const saved = savedFile();
+    await userEvent.click(await screen.findByRole('button', { name: 'Save the proof of entry 4' }));
+    expect(await saved()).toEqual(['entry-4.tlog-proof', told.file]);
+  });
+
   it.each([
     ['a proof of another history', () => answered(200, runs.rewritten), 'history was changed'],
     ['another leaf', () => answered(200, { ...told, proof: { ...told.proof, leaf: runs.neighbour.leaf } }), 'not what the log holds'],
@@ -83,6 +91,7 @@ describe('CellEntryLine', () => {
     expect(alarm.textContent).toContain(words);
     expect(alarm.textContent).toContain('tell your auditor');
     expect(button().textContent).toContain('NOT VERIFIED');
+    expect(screen.queryByRole('button', { name: /Save the proof/ })).toBeNull();
   });
 
   it.each([
@@ -99,6 +108,7 @@ describe('CellEntryLine', () => {
     });
     expect(screen.getByRole('status').textContent).toContain(words);
     expect(screen.queryByRole('alert')).toBeNull();
+    expect(screen.queryByRole('button', { name: /Save the proof/ })).toBeNull();
   });
 
   it.each([

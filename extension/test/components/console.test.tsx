@@ -2,7 +2,7 @@ import { act, cleanup, screen, within } from '@testing-library/react';
 import { describe, expect, it, vi } from 'vitest';
 import { href, parseRoute } from '../../src/components/console/route.js';
 import { openConsole } from '../openConsole.js';
-import { EXPORT, PROVEN, refusal, REQUEST, STEWARD, World } from '../world.js';
+import { EXPORT, PROVEN, refusal, REQUEST, savedFile, STEWARD, World } from '../world.js';
 
 function world(): World {
   return new World().on('GET me', STEWARD);
@@ -294,16 +294,20 @@ describe('the audit log', () => {
   });
 
   it('verifies an entry on click, and says so when something else is shown', async () => {
-    const { entry: leaf, proof } = PROVEN;
+    const { entry: leaf, proof, file } = PROVEN;
     const held = { ...leaf, payload: null, payload_state: 'none', erased: null };
     const asked = world().on('GET me', auditor).on('GET audit/entries/2', { ...held, proof });
     const user = openConsole(asked, '#/audit/2');
     await user.click(await screen.findByRole('button', { name: 'Verify in this browser' }));
     expect(await screen.findByText(/^Verified: this entry is in the log of 5 entries/)).toBeDefined();
+    const saved = savedFile();
+    await user.click(screen.getByRole('button', { name: 'Save the proof of entry 2' }));
+    expect(await saved()).toEqual(['entry-2.tlog-proof', file]);
     cleanup();
     openConsole(world().on('GET me', auditor).on('GET audit/entries/2', { ...held, object: 'other.ipynb', proof }), '#/audit/2');
     await user.click(await screen.findByRole('button', { name: 'Verify in this browser' }));
     expect(await screen.findByText(/^NOT VERIFIED\. What is shown is not what the log holds \(object\)/)).toBeDefined();
+    expect(screen.queryByRole('button', { name: /Save the proof/ })).toBeNull();
   });
 
   it('says where something is left out, and that such an entry is verified by its hash', async () => {
@@ -316,6 +320,7 @@ describe('the audit log', () => {
     const user = openConsole(world().on('GET me', auditor).on('GET audit/entries/2', told), '#/audit/2');
     expect(await screen.findByText(/is not shown to its author/)).toBeDefined();
     await user.click(await screen.findByRole('button', { name: 'Verify in this browser' }));
-    expect(await screen.findByText(/^Verified: an entry with this number and hash .* cannot be compared here/)).toBeDefined();
+    expect(await screen.findByText(/^Verified: an entry with this number and hash .* neither be compared nor saved/)).toBeDefined();
+    expect(screen.queryByRole('button', { name: /Save the proof/ })).toBeNull();
   });
 });

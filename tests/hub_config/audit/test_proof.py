@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import base64
+import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
-from strongroom_hub.audit import store
+from strongroom_hub.audit import standalone, store
 from strongroom_hub.audit.keys import LogKeys
+from strongroom_hub.audit.note import VerifierKey
 from strongroom_hub.audit.proof import Proof, prove
+
+VECTORS = Path(__file__).parents[2] / "vectors"
 
 
 def proof_of(database: Path, keys: LogKeys, index: int) -> Proof:
@@ -69,3 +74,25 @@ def test_a_changed_proof_is_refused(log_of: Callable[[int], Path], keys: LogKeys
         assert old in text
         with pytest.raises(ValueError):
             Proof.parse(text.replace(old, new)).check(keys.verifier)
+
+
+def saved_files() -> list[tuple[str, dict[str, Any], str]]:
+    """Key, proof as pages are told it, and the file that they must make of it: Vitest holds them to the same."""
+    shown = json.loads((VECTORS / "proof-v1.json").read_text(encoding="utf-8"))
+    runs = json.loads((VECTORS / "run-proof-v1.json").read_text(encoding="utf-8"))
+    told = [(runs["vkey"], one) for one in runs["good"]] + [(runs["other_vkey"], runs["other_key"])]
+    vkey = (VECTORS / "log-v1" / "log.vkey").read_text(encoding="utf-8")
+    return [(key, one["proof"], one["file"]) for key, one in [(vkey, shown), *told]]
+
+
+def test_what_pages_save_is_what_the_command_writes_and_what_a_stranger_verifies() -> None:
+    for vkey, told, file in saved_files():
+        hashes = tuple(map(base64.b64decode, told["hashes"]))
+        proof = Proof(told["index"], base64.b64decode(told["leaf"]), hashes, told["checkpoint"])
+        assert proof.text() == file
+        assert proof.check(VerifierKey.parse(vkey))["index"] == told["index"]
+        key = standalone.read_key(vkey, standalone.ED25519)
+        fields, head = standalone.verify_proof(file, key, [], 0)
+        assert (fields["index"], head.size) == (told["index"], told["size"])
+    vkey, _, file = saved_files()[0]
+    assert prove(store.open_directory(VECTORS / "log-v1"), VerifierKey.parse(vkey), 2).text() == file

@@ -6,6 +6,7 @@ import { asLabel } from '../../api/types/labels.js';
 import { Await, Button, Code, Details, Empty, Facts, LabelBadge } from '../basics.js';
 import { personName } from '../format.js';
 import { useAction, useLoad } from '../hooks.js';
+import { SaveProof } from '../SaveProof.js';
 import { Page, Table } from './Page.js';
 import { Paging, useTrail } from './Paging.js';
 import { href } from './route.js';
@@ -288,11 +289,12 @@ function Verified({ entry, proof }: { readonly entry: Entry; readonly proof: Inc
         <Button busy={check.busy} onClick={() => void check.run()}>
           Verify in this browser
         </Button>
+        {verdict?.ok === true && verdict.file !== null && <SaveProof entry={entry.index} file={verdict.file} />}
       </div>
       <p role="status">
         {verdict?.ok === true &&
           !verdict.compared &&
-          `Verified: an entry with this number and hash is in the log of ${verdict.size.toLocaleString()} entries with the root ${verdict.root}. What is shown above is a part of it and cannot be compared here; an auditor can.`}
+          `Verified: an entry with this number and hash is in the log of ${verdict.size.toLocaleString()} entries with the root ${verdict.root}. What is shown above is a part of it and can neither be compared nor saved as a proof here; an auditor can do both.`}
         {verdict?.ok === true &&
           verdict.compared &&
           `Verified: this entry is in the log of ${verdict.size.toLocaleString()} entries with the root ${verdict.root}. Compare that with a checkpoint that you kept.`}
