@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from strongroom_policy.obligations import strictest
 from strongroom_policy.sizes import size
 from strongroom_policy.values import Budget
 
-from strongroom_hub.catalog.service import version_columns
+from strongroom_hub.catalog.service import tags_of
 from strongroom_hub.control.context import Context
 from strongroom_hub.control.policykeeper import Question
 from strongroom_hub.projects.models import Source
@@ -41,11 +41,11 @@ class Display:
 
 
 def questions_about(
-    session: Session, action: str, *, user: str, project: str, sources: Iterable[Source]
+    session: Session, action: str, *, user: str, project: str, sources: Sequence[Source]
 ) -> Iterable[Question]:
     """One question for each column that was read: a grant may cover some columns of a dataset and not others."""
+    tags = tags_of(session, {(source.dataset, source.version) for source in sources})
     for source in sources:
-        tags = version_columns(session, source.dataset, source.version)
         for column in source.columns:
             yield Question(
                 user=user,
@@ -53,7 +53,7 @@ def questions_about(
                 action=action,
                 object=f"{source.dataset}#{column}",
                 label=source.label,
-                tags=tuple(tags.get(column, ())),
+                tags=tags.get((source.dataset, source.version, column), ()),
             )
 
 
@@ -64,7 +64,7 @@ def display_for(
     user: str,
     project: str,
     label: str,
-    sources: list[Source],
+    sources: Sequence[Source],
     shown_today: int,
 ) -> Display:
     """Decide `display` on every column of every source; one denial stops all, budgets are the smallest of each part.

@@ -17,7 +17,7 @@ from strongroom_hub.access.files import check_files
 from strongroom_hub.access.models import Grant
 from strongroom_hub.access.questions import column_questions, may_discover
 from strongroom_hub.access.rules import ASK, invalid_request
-from strongroom_hub.access.sources import add_source
+from strongroom_hub.access.sources import with_source
 from strongroom_hub.access.training import check_training
 from strongroom_hub.access.twins import GROUP, LABEL, twin_columns
 from strongroom_hub.access.viewing import Sight, row_filters, subject_of
@@ -35,12 +35,13 @@ from strongroom_hub.derived import lineage
 from strongroom_hub.derived.lineage import Seen
 from strongroom_hub.keys.service import gone, refusal
 from strongroom_hub.problems import Problem
-from strongroom_hub.projects.models import Kernel
+from strongroom_hub.projects.models import Kernel, Source, Workspace
 from strongroom_hub.projects.rules import check_session, reaches
 from strongroom_hub.projects.service import (
+    Knowledge,
     check_member,
     entry_of,
-    knowledge,
+    knows,
     running_kernel,
     source_names,
     sources_of,
@@ -105,7 +106,7 @@ def read(writer: AuditWriter, context: Context, caller: ServerCaller, wanted: Wa
     if not context.bounds.denials.take(caller.workspace):
         context.bounds.unread.add(Unread(caller.server, wanted.kernel, caller.user, caller.project))
         raise too_many_denials()
-    allowed = settle(writer.transact(lambda tx: _decide(tx, context, caller, wanted)))
+    allowed, known = settle(writer.transact(lambda tx: _decide(tx, context, caller, wanted)))
     context.bounds.denials.give_back(caller.workspace)
     ticket = context.tickets.read(
         ReadView(
@@ -126,7 +127,6 @@ def read(writer: AuditWriter, context: Context, caller: ServerCaller, wanted: Wa
             stream=wanted.stream,
         )
     )
-    known = knowledge(context, caller)
     return {
         "ticket": ticket,
         "dataset": allowed.view.name,
@@ -144,33 +144,37 @@ def read(writer: AuditWriter, context: Context, caller: ServerCaller, wanted: Wa
     }
 
 
-def _decide(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted) -> _Allowed | Problem:
+def _decide(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted) -> tuple[_Allowed, Knowledge] | Problem:
     kernel = running_kernel(tx.session, caller, wanted.kernel)
     view: View | None = None
     try:
         check_session(kernel.session_until, kernel.session_rule, context.clock())
-        check_member(tx.session, context, caller.user, caller.project)
+        project = check_member(tx.session, context, caller.user, caller.project)
         view = _known_view(tx.session, context, caller, wanted)
-        verdict = _judged(tx.session, context, caller, wanted, view, today=context.clock().date())
+        verdict = _judged(tx.session, context, caller, kernel, wanted, view, today=context.clock().date())
     except Problem as problem:
         if problem.status == 422:  # noqa: PLR2004 - a question that makes no sense is no decision
             raise
         _record_denial(tx, caller, wanted, view, problem)
         return problem
+    workspace, sources = workspace_of(tx.session, caller), sources_of(tx.session, caller.workspace)
     if wanted.synthetic:
-        return _record_twin(tx, context, caller, wanted, verdict)
-    return _record_reading(tx, context, caller, wanted, verdict, kernel)
+        allowed = _record_twin(tx, context, caller, wanted, verdict, sources)
+    else:
+        allowed, sources = _record_reading(tx, context, caller, wanted, verdict, kernel, workspace, sources)
+    return allowed, knows(tx.session, context, caller, project, workspace, sources)
 
 
 def judge(session: Session, context: Context, caller: ServerCaller, wanted: Wanted, *, today: date) -> Verdict:
     """Decide and record nothing; `today`: the day to which row filters are bound. Raises Problem as `read` does."""
-    working_kernel(session, context, caller, wanted.kernel)
+    kernel = working_kernel(session, context, caller, wanted.kernel)
     check_member(session, context, caller.user, caller.project)
-    return _judged(session, context, caller, wanted, _known_view(session, context, caller, wanted), today=today)
+    view = _known_view(session, context, caller, wanted)
+    return _judged(session, context, caller, kernel, wanted, view, today=today)
 
 
-def _judged(
-    session: Session, context: Context, caller: ServerCaller, wanted: Wanted, view: View, *, today: date
+def _judged(  # noqa: PLR0917 - thin
+    session: Session, context: Context, caller: ServerCaller, kernel: Kernel, wanted: Wanted, view: View, *, today: date
 ) -> Verdict:
     if wanted.synthetic:  # whoever may know of a dataset may read its twin
         columns = twin_columns(view, wanted.columns)
@@ -183,11 +187,13 @@ def _judged(
     check_training(session, due.training, user=caller.user, today=context.clock().date(), of=view.name)
     rulings = _not_shredded(session, view, rulings, explicit=wanted.columns is not None)
     check_files(view, rulings)
-    _check_tier(context, caller, running_kernel(session, caller, wanted.kernel), view, rulings, owed)
+    _check_tier(context, caller, kernel, view, rulings, owed)
     return Verdict(view, _sight(caller, view, rulings, today), sources, due.session)
 
 
-def _record_twin(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted, verdict: Verdict) -> _Allowed:
+def _record_twin(  # noqa: PLR0917 - thin
+    tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted, verdict: Verdict, sources: list[Source]
+) -> _Allowed:
     view, columns = verdict.view, verdict.sight.columns
     entry = tx.record(
         entry_of(
@@ -196,7 +202,7 @@ def _record_twin(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted,
             kernel=wanted.kernel,
             object=f"{view.name}@{view.version.version}",
             label=LABEL,
-            sources=source_names(sources_of(tx.session, caller.workspace)),
+            sources=source_names(sources),
             detail={
                 "cell": wanted.cell,
                 "columns": columns,
@@ -437,11 +443,18 @@ def _record_denial(tx: Tx, caller: ServerCaller, wanted: Wanted, view: View | No
 
 
 def _record_reading(  # noqa: PLR0917 - thin
-    tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted, verdict: Verdict, kernel: Kernel
-) -> _Allowed:
+    tx: Tx,
+    context: Context,
+    caller: ServerCaller,
+    wanted: Wanted,
+    verdict: Verdict,
+    kernel: Kernel,
+    workspace: Workspace,
+    sources: list[Source],
+) -> tuple[_Allowed, list[Source]]:
+    """The reading, and all sources of the workspace with it."""
     view, sight = verdict.view, verdict.sight
     _limit_session(tx.session, kernel, verdict.session, context.clock())
-    workspace = workspace_of(tx.session, caller)
     before = workspace.label
     entry = tx.record(
         entry_of(
@@ -450,7 +463,7 @@ def _record_reading(  # noqa: PLR0917 - thin
             kernel=wanted.kernel,
             object=f"{view.name}@{view.version.version}",
             label=view.version.label,
-            sources=source_names(sources_of(tx.session, caller.workspace)),
+            sources=source_names(sources),
             detail={
                 "cell": wanted.cell,
                 "columns": sight.columns,
@@ -474,7 +487,7 @@ def _record_reading(  # noqa: PLR0917 - thin
     )
     # who reads what was made from sources is assumed to know the sources themselves
     for known in (read, *verdict.sources):
-        add_source(tx.session, context, workspace, known, entry=entry)
+        sources = with_source(tx.session, context, workspace, sources, known, entry=entry)
     workspace.label = highest((before, view.version.label))
     tx.session.add(workspace)
     tx.session.flush()
@@ -486,11 +499,11 @@ def _record_reading(  # noqa: PLR0917 - thin
                 kernel=wanted.kernel,
                 object=f"workspace:{caller.user}/{caller.project}",
                 label=workspace.label,
-                sources=source_names(sources_of(tx.session, caller.workspace)),
+                sources=source_names(sources),
                 detail={"from": before, "to": workspace.label, "read": entry},
             )
         )
-    return _Allowed(
+    allowed = _Allowed(
         view,
         sight,
         view.version.label,
@@ -498,6 +511,7 @@ def _record_reading(  # noqa: PLR0917 - thin
         until=kernel.session_until,
         until_rule=kernel.session_rule or "",
     )
+    return allowed, sources
 
 
 def _limit_session(session: Session, kernel: Kernel, due: Due[SessionLength | None], now: datetime) -> None:

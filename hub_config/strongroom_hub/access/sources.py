@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlmodel import Session, select
+from sqlmodel import Session
 
 from strongroom_hub.access.viewing import widened
 from strongroom_hub.control.context import Context
@@ -10,18 +10,19 @@ from strongroom_hub.derived.lineage import Seen
 from strongroom_hub.projects.models import Source, Workspace
 
 
-def add_source(session: Session, context: Context, workspace: Workspace, seen: Seen, *, entry: int) -> None:
-    """Widen what the workspace has seen of this version; a column once seen in clear, or a row, stays so."""
+def with_source(
+    session: Session, context: Context, workspace: Workspace, sources: list[Source], seen: Seen, *, entry: int
+) -> list[Source]:
+    """Widen what the workspace has seen of this version; a column once seen in clear, or a row, stays so.
+
+    `sources`: all it had read before, by dataset and version; returns all that it has read then.
+    """
     assert workspace.id is not None  # noqa: S101 - a stored row has its key
-    source = session.exec(
-        select(Source).where(
-            Source.workspace == workspace.id,
-            Source.dataset == seen.dataset,
-            Source.version == seen.version,
-        )
-    ).first()
+    known = {(one.dataset, one.version): one for one in sources}
+    place = seen.dataset, seen.version
+    source = known.get(place)
     if source is None:
-        source = Source(
+        known[place] = source = Source(
             workspace=workspace.id,
             dataset=seen.dataset,
             version=seen.version,
@@ -39,6 +40,7 @@ def add_source(session: Session, context: Context, workspace: Workspace, seen: S
         source.rows = widened(source.rows, seen.rows)
         source.subject = source.subject or seen.subject
     session.add(source)
+    return [known[one] for one in sorted(known)]
 
 
 def _weakest_masks(source: Source, seen: Seen) -> dict[str, str]:

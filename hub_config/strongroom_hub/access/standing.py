@@ -21,7 +21,7 @@ from strongroom_hub.control.context import Context
 from strongroom_hub.control.tickets import ReadEnd, bad_receipt
 from strongroom_hub.control.times import iso, parse
 from strongroom_hub.problems import Problem
-from strongroom_hub.projects.models import Kernel, Server, Workspace
+from strongroom_hub.projects.models import Kernel, Server
 
 
 def ended(context: Context, entries: Collection[int]) -> dict[int, Problem]:
@@ -162,8 +162,7 @@ def _caller(session: Session, fields: dict[str, Any]) -> ServerCaller:
     """Who read, if that kernel still runs as it did then. Raises Problem 410."""
     server = session.get(Server, fields["server"])
     kernel = session.get(Kernel, fields["kernel"])
-    workspace = None if server is None else session.get(Workspace, server.workspace)
-    gone = server is None or workspace is None or server.ended is not None
+    gone = server is None or server.ended is not None
     if gone or kernel is None or kernel.ended is not None or _began_anew(session, fields):
         raise Problem(
             410,
@@ -173,8 +172,7 @@ def _caller(session: Session, fields: dict[str, Any]) -> ServerCaller:
             next="Open the data again.",
         )
     assert server is not None  # noqa: S101 - not gone
-    assert workspace is not None  # noqa: S101
-    return ServerCaller(server.id, server.workspace, server.user, server.project, uid_index(workspace))
+    return ServerCaller(server.id, server.workspace, server.user, server.project, uid_index(server.workspace))
 
 
 def _began_anew(session: Session, fields: dict[str, Any]) -> bool:

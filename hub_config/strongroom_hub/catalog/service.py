@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session, col, func, select
+from sqlalchemy import bindparam
+from sqlmodel import Session, col, func, select, tuple_
 from strongroom_policy import catalogue
 from strongroom_policy.labels import Label
 
@@ -35,6 +36,22 @@ TOLD = (
     "contact",
 )
 """What a dataset says of itself: what its newest visible version said."""
+_NEWEST = (
+    select(Dataset, DatasetVersion)
+    .join(DatasetVersion, DatasetVersion.dataset == Dataset.name)  # type: ignore[arg-type]
+    .where(Dataset.name == bindparam("name"), DatasetVersion.state == bindparam("state"))
+    .order_by(col(DatasetVersion.version).desc())
+    .limit(1)
+)
+_NUMBERED = _NEWEST.where(DatasetVersion.version == bindparam("version"))
+_COLUMNS = (
+    select(Column)
+    .where(Column.dataset == bindparam("name"), Column.version == bindparam("version"))
+    .order_by(col(Column.position))
+)
+_TAGS = select(Column.dataset, Column.version, Column.name, Column.tags).where(
+    tuple_(col(Column.dataset), col(Column.version)).in_(bindparam("versions", expanding=True))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,33 +317,23 @@ def version_of(session: Session, dataset: str, version: int) -> DatasetVersion:
 
 def active_view(session: Session, name: str, version: int | None = None) -> View | None:
     """The newest active version of a dataset, or that version if it is active; None when there is none."""
-    query = select(DatasetVersion).where(DatasetVersion.dataset == name, DatasetVersion.state == VersionState.ACTIVE)
-    if version is not None:
-        query = query.where(DatasetVersion.version == version)
-    found = session.exec(query.order_by(col(DatasetVersion.version).desc())).first()
-    dataset = session.get(Dataset, name)
-    if found is None or dataset is None:
-        return None
-    return View(dataset, found, columns_of(session, name, found.version))
+    return _view(session, VersionState.ACTIVE, name, version)
 
 
 def retired_view(session: Session, name: str, version: int | None) -> View | None:
     """That version, or the newest, if it is retired."""
-    query = select(DatasetVersion).where(DatasetVersion.dataset == name, DatasetVersion.state == VersionState.RETIRED)
-    if version is not None:
-        query = query.where(DatasetVersion.version == version)
-    found = session.exec(query.order_by(col(DatasetVersion.version).desc())).first()
-    dataset = session.get(Dataset, name)
-    return None if found is None or dataset is None else View(dataset, found, columns_of(session, name, found.version))
+    return _view(session, VersionState.RETIRED, name, version)
+
+
+def _view(session: Session, state: VersionState, name: str, version: int | None) -> View | None:
+    query = _NEWEST if version is None else _NUMBERED
+    found = session.exec(query, params={"name": name, "state": state, "version": version}).first()
+    return None if found is None else View(*found, columns_of(session, name, found[1].version))
 
 
 def columns_of(session: Session, name: str, version: int) -> list[Column]:
     """The columns of a version, in order."""
-    return list(
-        session.exec(
-            select(Column).where(Column.dataset == name, Column.version == version).order_by(col(Column.position))
-        ).all()
-    )
+    return list(session.exec(_COLUMNS, params={"name": name, "version": version}).all())
 
 
 def active_views(session: Session) -> list[View]:
@@ -363,3 +370,9 @@ def version_columns(session: Session, dataset: str, version: int) -> dict[str, l
     """Tags by column name of any version, active or superseded: what was read stays what it was."""
     found = session.exec(select(Column).where(Column.dataset == dataset, Column.version == version)).all()
     return {column.name: list(column.tags) for column in found}
+
+
+def tags_of(session: Session, versions: Collection[tuple[str, int]]) -> dict[tuple[str, int, str], tuple[str, ...]]:
+    """The same of many versions (dataset, version), by dataset, version and column."""
+    found = session.exec(_TAGS, params={"versions": list(versions)})
+    return {(dataset, version, name): tuple(tags) for dataset, version, name, tags in found}

@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Request
-from sqlmodel import select
 
 from strongroom_hub.audit.writer import AuditWriter
 from strongroom_hub.control.context import Context
+from strongroom_hub.database import Statement
 from strongroom_hub.problems import Problem
-from strongroom_hub.projects.models import Server, Workspace
+
+_SERVER = Statement(
+    'SELECT id, workspace, "user", project FROM server WHERE credential_sha256 = :sha256 AND ended IS NULL'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,28 +112,17 @@ def require_server(request: Request) -> ServerCaller:
 
 def find_server(context: Context, credential: str) -> ServerCaller:
     """As `require_server`; of what it says, only whether the server has ended can ever change."""
-    with context.reading() as session:
-        found = session.exec(
-            select(Server, Workspace)
-            .join(Workspace, Workspace.id == Server.workspace)  # type: ignore[arg-type]
-            .where(Server.credential_sha256 == digest(credential))
-        ).first()
-    if found is None or found[0].ended is not None or found[1].id is None:
+    with context.engine.connect() as connection, connection.begin():
+        found = _SERVER(connection, sha256=digest(credential)).fetchone()
+    if found is None:
         raise unknown_caller()
-    server, workspace = found
-    return ServerCaller(
-        server=server.id,
-        workspace=server.workspace,
-        user=server.user,
-        project=server.project,
-        uid_index=uid_index(workspace),
-    )
+    server, workspace, user, project = found
+    return ServerCaller(server, workspace, user, project, uid_index(workspace))
 
 
-def uid_index(workspace: Workspace) -> int:
+def uid_index(workspace: int) -> int:
     """Zero-based and never used again: the workspace's row number minus one."""
-    assert workspace.id is not None  # noqa: S101 - a stored row has its key
-    return workspace.id - 1
+    return workspace - 1
 
 
 Ctx = Annotated[Context, Depends(context_of)]

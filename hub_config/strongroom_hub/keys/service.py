@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterable
 from typing import Any
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
 from strongroom_hub.access.stewards import stewarded_datasets
@@ -25,6 +26,15 @@ from strongroom_hub.problems import Problem
 from strongroom_hub.two_people import Verdict
 
 OPERATOR = "operator"
+_GONE = (
+    select(Shred)
+    .where(
+        Shred.dataset == bindparam("dataset"),
+        Shred.version == bindparam("version"),
+        col(Shred.state).in_(rules.GONE),
+    )
+    .order_by(col(Shred.entry))
+)
 _ACTIONS = {"rotate": Action.KEY_ROTATE, "rekey": Action.KEY_REKEY, "destroy": Action.KEY_DESTROY}
 
 
@@ -146,11 +156,7 @@ def shreds(context: Context, *, actor: str) -> list[dict[str, Any]]:
 
 def gone(session: Session, dataset: str, version: int, columns: Iterable[str]) -> dict[str, Shred]:
     """Which of these columns were shredded, and by what."""
-    found = session.exec(
-        select(Shred)
-        .where(Shred.dataset == dataset, Shred.version == version, col(Shred.state).in_(rules.GONE))
-        .order_by(col(Shred.entry))
-    ).all()
+    found = session.exec(_GONE, params={"dataset": dataset, "version": version}).all()
     return {
         column: next(one for one in found if one.columns is None or column in one.columns)
         for column in columns

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 from strongroom_policy.profiles import Profile
 
@@ -22,6 +24,9 @@ from strongroom_hub.projects import rules
 from strongroom_hub.projects.models import Cell, Kernel, Project, Server, Shown, Source, Workspace
 
 CONSOLE_ROLES = frozenset({"role:steward", "role:admin", "role:auditor"})
+_SOURCES = (
+    select(Source).where(Source.workspace == bindparam("workspace")).order_by(Source.dataset, col(Source.version))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +189,7 @@ def register_server(
             )
         )
         copy = Project.model_validate(found.model_dump())
-        return Registration(server, credential, uid_index(workspace), workspace.label, copy, taken, allowed)
+        return Registration(server, credential, uid_index(workspace.id), workspace.label, copy, taken, allowed)
 
     return settle(writer.transact(work))
 
@@ -383,11 +388,8 @@ def workspace_of(session: Session, caller: ServerCaller) -> Workspace:
 
 
 def sources_of(session: Session, workspace: int) -> list[Source]:
-    return list(
-        session.exec(
-            select(Source).where(Source.workspace == workspace).order_by(Source.dataset, col(Source.version))
-        ).all()
-    )
+    """All that it has read, by dataset and version."""
+    return list(session.exec(_SOURCES, params={"workspace": workspace}).all())
 
 
 def source_names(sources: list[Source]) -> tuple[str, ...]:
@@ -398,27 +400,34 @@ def source_names(sources: list[Source]) -> tuple[str, ...]:
 def knowledge(context: Context, caller: ServerCaller) -> Knowledge:
     """Label, sources and display, decided now against the policy in force."""
     with context.reading() as session:
-        workspace = workspace_of(session, caller)
-        sources = sources_of(session, caller.workspace)
-        shown = session.get(Shown, (caller.workspace, context.clock().date().isoformat()))
-        display = display_for(
-            session,
-            context,
-            user=caller.user,
-            project=caller.project,
-            label=workspace.label,
-            sources=sources,
-            shown_today=0 if shown is None else shown.bytes,
-        )
-        project = session.get(Project, caller.project)
-        if project is None or not rules.can_work(project.since, project.until, context.clock()):
-            # Servers outlive the window of their project; what runs in them then shows nothing more.
-            display = stopped("project window", f"Project {caller.project} is not open now, so nothing is shown.")
-        return Knowledge(
-            workspace.label,
-            [{"dataset": source.dataset, "version": source.version} for source in sources],
-            display,
-        )
+        project, workspace = session.get(Project, caller.project), workspace_of(session, caller)
+        return knows(session, context, caller, project, workspace, sources_of(session, caller.workspace))
+
+
+def knows(  # noqa: PLR0917 - thin
+    session: Session,
+    context: Context,
+    caller: ServerCaller,
+    project: Project | None,
+    workspace: Workspace,
+    sources: Sequence[Source],
+) -> Knowledge:
+    """`knowledge` by the rows that it is made from, for who has them at hand; `sources`: all of the workspace."""
+    shown = session.get(Shown, (caller.workspace, context.clock().date().isoformat()))
+    display = display_for(
+        session,
+        context,
+        user=caller.user,
+        project=caller.project,
+        label=workspace.label,
+        sources=sources,
+        shown_today=0 if shown is None else shown.bytes,
+    )
+    if project is None or not rules.can_work(project.since, project.until, context.clock()):
+        # Servers outlive the window of their project; what runs in them then shows nothing more.
+        display = stopped("project window", f"Project {caller.project} is not open now, so nothing is shown.")
+    told = [{"dataset": source.dataset, "version": source.version} for source in sources]
+    return Knowledge(workspace.label, told, display)
 
 
 def session_view(context: Context, caller: ServerCaller) -> dict[str, Any]:
