@@ -184,6 +184,26 @@ def test_the_policys_mask_on_a_tag_applies_to_a_grant_without_one(enclave: Encla
     assert enclave.read(server, kernel)["masked"] == {"person_id": "hash"}
 
 
+def test_a_rule_on_a_tag_says_what_may_be_shown_of_all_that_was_read(enclave: Enclave) -> None:
+    """Of each version by its own tags: the other dataset, and the other column, have none."""
+    enclave.project()
+    enclave.dataset("health/doctors", "internal", ("person_id", "age"))
+    enclave.dataset(tags={"age": ["sensitive"]})
+    enclave.add_policy("p2, FRAGILE, *, display, tag:sensitive, *, display, cell=1KiB, , little of it\n")
+    server = enclave.server()
+    kernel = enclave.kernel(server)
+    for dataset in ("health/doctors", "health/randhie"):
+        enclave.grant(server, dataset)
+    enclave.read(server, kernel, "health/doctors")
+    assert enclave.read(server, kernel, columns=["visits"])["display"]["cell_bytes"] == 64 * 1024
+
+    answer = enclave.read(server, kernel, columns=["age"])["display"]
+
+    assert answer["cell_bytes"] == 1024
+    assert "FRAGILE" in answer["rule"]
+    assert server("GET", "display")["display"] == answer
+
+
 def test_public_data_needs_no_grant_and_stays_unlimited(cardio: Enclave) -> None:
     cardio.dataset("public/penguins", "public", ("species", "mass"))
     server = cardio.server()
