@@ -69,13 +69,23 @@ class People:
 
 
 @contextmanager
-def policy_rows(running: RunningInstance, rows: str, guards: str | None = None) -> Iterator[None]:
-    """The policy in force with these rows added (and with these guards in place of its own); the former afterwards."""
-    policy, guarding = running.instance.policy_dir / "policy.csv", running.instance.policy_dir / "guards.toml"
-    before = {file: file.read_text(encoding="utf-8") for file in (policy, guarding)}
-    policy.write_text(f"{before[policy]}\n{rows}\n", encoding="utf-8")
+def policy_rows(
+    running: RunningInstance, rows: str, guards: str | None = None, *, instead: tuple[str, str] = ("", "")
+) -> Iterator[None]:
+    """The policy in force with these rows added (and with these guards in place of its own); the former afterwards.
+
+    `instead`: words of the rows, guards and tests that there are, and what stands there for them.
+    """
+    policy, guarding, tests = (
+        running.instance.policy_dir / name for name in ("policy.csv", "guards.toml", "tests.csv")
+    )
+    before = {file: file.read_text(encoding="utf-8") for file in (policy, guarding, tests)}
+    now = {file: text.replace(*instead) for file, text in before.items()}
+    now[policy] += f"\n{rows}\n"
     if guards is not None:
-        guarding.write_text(guards, encoding="utf-8")
+        now[guarding] = guards
+    for file, text in now.items():
+        file.write_text(text, encoding="utf-8")
     try:
         reload_policy(running)
         yield
