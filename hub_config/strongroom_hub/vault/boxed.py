@@ -28,8 +28,15 @@ def enter(arguments: Sequence[str]) -> None:
     confine(Reach(tuple(asked.reads), tuple(asked.writes)))
 
 
+_SETTINGS = {
+    # groups of rows that are decoded at a time: left to itself, polars makes all of a part and then hands on all
+    "POLARS_ROW_GROUP_PREFETCH_SIZE": str(len(os.sched_getaffinity(0)) + 1),
+    "OPENBLAS_NUM_THREADS": "1",  # nothing is multiplied here
+}
+
 if __name__ == "__main__":
     enter(sys.argv[1:])
+    os.environ.update(_SETTINGS)
     from strongroom_hub.vault import worker  # brings libraries with threads of their own
 
     worker.main()

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
@@ -18,6 +19,8 @@ from strongroom_hub.vault.parts import encrypted_as_wanted
 ROWS_PER_PART = 2_000_000
 ROWS_PER_GROUP = 131_072
 """A reading with a row filter skips whole groups of rows; left to itself, polars writes one group."""
+COMPRESSION: Literal["lz4"] = "lz4"
+"""Read in two thirds of the processor time that polars' own choice (zstd) takes, at 1.4 times its size (ADR 34)."""
 _SYSTEM_ERROR = re.compile(r"\(os error ([0-9]{1,3})\)")
 BYTES_PER_PART = 96 << 20
 """Bytes of a part in memory: with the batch that follows it, all that an ingest holds of the data."""
@@ -54,7 +57,7 @@ def write_part(frame: pl.DataFrame, file: Path, keys: dict[str, bytes], dataset:
     encryption = pl.ParquetEncryptionProperties(footer_key=keys[FOOTER], column_keys=column_keys, aad_prefix=aad)
     with file.open("xb") as stream:
         try:
-            frame.write_parquet(stream, encryption=encryption, row_group_size=ROWS_PER_GROUP)
+            frame.write_parquet(stream, compression=COMPRESSION, encryption=encryption, row_group_size=ROWS_PER_GROUP)
         except pl.exceptions.PolarsError as error:  # a full disk comes in polars' words
             if (number := _SYSTEM_ERROR.search(str(error))) is not None:
                 raise OSError(int(number[1]), os.strerror(int(number[1]))) from None

@@ -14,7 +14,7 @@ from strongroom_policy import filters
 from strongroom_policy.filter_polars import to_polars
 
 from strongroom_hub.problems import Problem
-from strongroom_hub.vault import masks, memfd
+from strongroom_hub.vault import arrowfile, masks, memfd
 from strongroom_hub.vault.jobs import ViewJob, bad_view
 from strongroom_hub.vault.manifest import Part, aad_prefix
 from strongroom_hub.vault.parts import Mark, damaged, is_settled, mark_of, open_part
@@ -58,7 +58,7 @@ def write_view(job: ViewJob, target: int, max_bytes: int, wall: Callable[[int], 
     with open_view(job, checked) as view:
         wall(max_bytes)  # not before: the token map is another file
         try:
-            rows = write(view, target)
+            rows = arrowfile.write(view, target)
         except (pl.exceptions.PolarsError, OSError) as error:
             if memfd.size(target) >= max_bytes:
                 raise too_large(max_bytes) from error
@@ -68,14 +68,6 @@ def write_view(job: ViewJob, target: int, max_bytes: int, wall: Callable[[int], 
     if rows != job.table.rows and not job.rows:
         raise damaged(job.manifest.dataset, job.manifest.version, "parts", f"{rows} rows instead of {job.table.rows}")
     return Written(rows, checked)
-
-
-def write(view: pl.LazyFrame, target: int) -> int:
-    """Number of rows, which are in the memory file `target` when this returns."""
-    path = memfd.path(target)
-    # texts as offsets and bytes: polars' own form, which a kernel had sooner, refers to buffers that may hold more
-    view.sink_ipc(path, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
-    return int(pl.scan_ipc(path).select(pl.len()).collect().item())
 
 
 ROWS_PER_BATCH = 100_000

@@ -16,7 +16,7 @@ import polars_hash as plh
 
 from strongroom_hub import frames
 from strongroom_hub.problems import Problem
-from strongroom_hub.vault import checks, memfd, views
+from strongroom_hub.vault import arrowfile, checks, memfd, views
 from strongroom_hub.vault.jobs import ViewJob, encode_keys
 from strongroom_hub.vault.parts import Mark
 from strongroom_hub.vault.sealing import seal_files
@@ -58,7 +58,7 @@ def _warm_up() -> None:
             memfd.path(part), decryption=pl.ParquetDecryptionProperties(**keys), glob=False, cache=False
         )
         hashed = plh.col("a").chash.hmac_sha256(key="00")
-        views.write(views.cleared(stored.filter(pl.col("b") > 0).with_columns(hashed)), view)
+        arrowfile.write(views.cleared(stored.filter(pl.col("b") > 0).with_columns(hashed)), view)
     finally:
         os.close(part)
         os.close(view)
@@ -140,7 +140,8 @@ def _asked(vault: socket.socket, job: dict[str, Any]) -> dict[str, Any]:
 def _hand_over(vault: socket.socket, batch: pl.DataFrame, about: dict[str, Any]) -> None:
     fd = memfd.create("strongroom-batch")
     try:
-        batch.write_ipc(memfd.path(fd), compression="uncompressed", compat_level=pl.CompatLevel.oldest())
+        with arrowfile.ArrowFile(fd, batch.schema) as file:
+            file.add(batch)
         frames.send(vault, {"ok": True, "rows": batch.height, **about}, [fd], limit=MAX_JOB)
     finally:
         os.close(fd)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, overload
 
 import pyarrow as pa
@@ -33,6 +33,8 @@ class Dataset:
     synthetic: bool = False
     """Made-up rows of the same form, not the data."""
     _held: Held | None = None
+    _texts: dict[str, pa.ChunkedArray] = field(default_factory=dict, compare=False)
+    """Columns of texts as pyarrow and pandas take them, made when first asked for (`plain_schema`)."""
 
     @property
     def _table(self) -> pa.Table:
@@ -49,23 +51,31 @@ class Dataset:
         return self._rows
 
     def arrow(self) -> pa.Table:
-        """As a pyarrow table, without a copy."""
-        return self._table
+        """As a pyarrow table. Numbers, days and the like are not copied; texts are, once."""
+        return pa.table({name: self._plain(name) for name in self.columns}, schema=self.schema)
+
+    def _plain(self, name: str) -> pa.ChunkedArray:
+        column = self._table.column(name)
+        if column.type != pa.string_view():
+            return column
+        if name not in self._texts:
+            self._texts[name] = column.cast(pa.large_string())
+        return self._texts[name]
 
     def to_pandas(self, *, arrow_types: bool = False, **options: Any) -> pd.DataFrame:
         """As a pandas data frame; `options` go to `pyarrow.Table.to_pandas`.
 
-        With `arrow_types` the columns keep Arrow's types (`pandas.ArrowDtype`): nothing is copied, and whole numbers
-        with gaps stay whole. Without it pandas gets the types it has always had, at the price of a copy.
+        With `arrow_types` the columns keep Arrow's types (`pandas.ArrowDtype`): nothing but texts is copied, and whole
+        numbers with gaps stay whole. Without it pandas gets the types it has always had, at the price of a copy.
         """
         if arrow_types:
             import pandas as pd  # noqa: PLC0415 - only where it is wanted
 
             options.setdefault("types_mapper", pd.ArrowDtype)
-        return self._table.to_pandas(**options)
+        return self.arrow().to_pandas(**options)
 
     def to_polars(self) -> pl.DataFrame:
-        """As a polars data frame, without a copy where polars can."""
+        """As a polars data frame, without a copy: texts lie in the mapped file as polars has them."""
         import polars as pl  # noqa: PLC0415 - only where it is wanted
 
         return pl.DataFrame(pl.from_arrow(self._table))
@@ -93,7 +103,7 @@ class Dataset:
             raise ValueError("rows is a whole number from 1")
         part = self if columns is None else self.select(*columns)
         table = self._table.select(part.columns)
-        return (replace(part, _rows=table.slice(start, rows)) for start in range(0, table.num_rows, rows))
+        return (replace(part, _rows=table.slice(start, rows), _texts={}) for start in range(0, table.num_rows, rows))
 
     def scan(self, *, progress: bool | None = None) -> pl.LazyFrame:  # noqa: ARG002 - as a stream has it
         """As a polars LazyFrame over the mapped data."""
@@ -102,11 +112,11 @@ class Dataset:
     @property
     def schema(self) -> pa.Schema:
         """Names and Arrow types of the columns."""
-        return self._table.schema
+        return plain_schema(self._table.schema)
 
     def head(self, n: int = 5) -> pd.DataFrame:
         """The first `n` rows as a pandas data frame: like all output, it counts where it is shown."""
-        return self._table.slice(0, n).to_pandas()
+        return replace(self, _rows=self._table.slice(0, n), _texts={}).to_pandas()
 
     def select(self, *columns: str) -> Dataset:
         """The same data with these columns only, in this order; nothing is copied. Raises KeyError."""
@@ -123,7 +133,7 @@ class Dataset:
         """
         if isinstance(key, str):
             _used.touch(self.name, [self._column(key)])
-            return self._table.column(key)
+            return self._plain(key)
         return self.select(*key)
 
     def __getattr__(self, name: str) -> pa.ChunkedArray:
@@ -144,8 +154,8 @@ class Dataset:
         return name
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
-        """Lets polars, pandas, duckdb and others take a dataset where they take a table, without a copy."""
-        return self._table.__arrow_c_stream__(requested_schema)
+        """Lets polars, pandas, duckdb and others take a dataset where they take a table. Only texts are copied."""
+        return self.arrow().__arrow_c_stream__(requested_schema)
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
@@ -173,6 +183,13 @@ class Dataset:
             f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in self._facts()
         )
         return f"<table><caption>{html.escape(self.name)} version {self.version}</caption>{rows}</table>"
+
+
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """The vault's schema as pyarrow and pandas take it: they can do hardly anything with views of texts, which is how
+    polars and DuckDB take them.
+    """
+    return pa.schema(one.with_type(pa.large_string()) if one.type == pa.string_view() else one for one in schema)
 
 
 def _of(masks: dict[str, str], columns: Sequence[str]) -> dict[str, str]:

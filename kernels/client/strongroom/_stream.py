@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from strongroom import _names, _progress, _pushdown, _used, _wire
-from strongroom._dataset import Dataset, broken, mapped
+from strongroom._dataset import Dataset, broken, mapped, plain_schema
 from strongroom._errors import StrongroomError, from_problem
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Stream:
     def schema(self) -> pa.Schema:
         """Names and Arrow types of the columns. Raises StrongroomError."""
         self._waiting = self._line()
-        return self._waiting.empty.schema
+        return plain_schema(self._waiting.empty.schema)
 
     def iter_batches(
         self, rows: int = ROWS, *, columns: list[str] | None = None, progress: bool | None = None

@@ -214,7 +214,7 @@ def _flip(name: str, server: S3) -> None:
 
 
 HARMS = {
-    "swapped": (_swap, "manifest says"),
+    "swapped": (_swap, "manifest"),  # another size, or larger: which of the two depends on the files
     "truncated": (lambda objects, server: _cut(objects["part-00000.parquet"], server), "bytes, the manifest says"),
     "longer": (lambda objects, server: _grow(objects["part-00000.parquet"], server), "larger than"),
     "changed": (lambda objects, server: _flip(objects["part-00000.parquet"], server), "another SHA-256"),

@@ -11,10 +11,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import strongroom
 from strongroom import _wire
+
+from tests.kernels.client.conftest import arrow_file
 
 _REFUSED = {
     "ok": False,
@@ -55,6 +59,13 @@ def _open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+def _is_in_a_view(address: int) -> bool:
+    """Whether the vault's memory file is mapped there."""
+    with Path("/proc/self/maps").open(encoding="ascii") as maps:
+        spans = [line.split()[0].split("-") for line in maps if "memfd:view" in line]
+    return any(int(begin, 16) <= address < int(end, 16) for begin, end in spans)
+
+
 def _settles_at(count: int) -> bool:
     """Whether as many files are open again, once the doors' threads have closed their ends."""
     deadline = time.monotonic() + 2
@@ -77,16 +88,40 @@ def test_open_reads_what_the_ticket_gives(doors: Any, table: pa.Table) -> None:
 
 def test_data_is_mapped_and_not_copied(doors: Any) -> None:
     data = strongroom.open("health/randhie")
-    address = data.arrow().column("age").chunk(0).buffers()[1].address
-    with Path("/proc/self/maps").open(encoding="ascii") as maps:
-        inside = [
-            line
-            for line in maps
-            if "memfd:view" in line
-            and (span := line.split()[0].split("-"))
-            and int(span[0], 16) <= address < int(span[1], 16)
-        ]
-    assert len(inside) == 1
+    assert _is_in_a_view(data.arrow().column("age").chunk(0).buffers()[1].address)
+
+
+TEXTS = ["p1", None, "a text that is longer than twelve bytes", "", "p1"]
+
+
+def test_texts_are_for_every_library_what_they_always_were(doors: Any) -> None:
+    """pandas and DuckDB: `test_habits.py`, in the kernel's environment."""
+    doors.data.answer = lambda _request: (
+        {"ok": True},
+        arrow_file(pa.table({"text": pa.array(TEXTS, pa.large_string()), "number": range(5)})),
+    )
+    data = strongroom.open("health/randhie")
+    assert data.schema == data.arrow().schema == pa.schema({"text": pa.large_string(), "number": pa.int64()})
+    assert pc.sum(pc.equal(data["text"], "p1")).as_py() == 2
+    assert data.text is data["text"], "they are copied once"
+    assert data.arrow().sort_by("text")["number"].to_pylist() == [3, 2, 0, 4, 1]
+    assert data.select("text").arrow().filter(pc.field("text") == "p1").num_rows == 2
+    assert pa.table(data).equals(data.arrow())
+    assert data.to_polars().to_dict(as_series=False) == {"text": TEXTS, "number": [*range(5)]}
+    assert pl.DataFrame(data).equals(data.to_polars())
+    assert [batch["text"].to_pylist() for batch in data.iter_batches(rows=2)] == [TEXTS[:2], TEXTS[2:4], TEXTS[4:]]
+
+
+def test_polars_has_texts_where_they_are_mapped(doors: Any) -> None:
+    texts = [f"T{number}" for number in range(100_000)]
+    doors.data.answer = lambda _request: (
+        {"ok": True},
+        arrow_file(pa.table({"text": pa.array(texts, pa.large_string())})),
+    )
+    frame = strongroom.open("health/randhie").to_polars()
+    address = frame["text"].to_arrow(compat_level=pl.CompatLevel.newest()).buffers()[1].address
+    assert _is_in_a_view(address)
+    assert frame["text"].to_list() == texts
 
 
 def test_no_descriptor_stays_open(doors: Any) -> None:

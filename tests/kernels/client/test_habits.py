@@ -93,6 +93,12 @@ print(json.dumps({
     "duckdb": relation.aggregate("sum(age)").fetchall()[0][0],
     "sql": duckdb.sql("select count(*) from people where age > 40").fetchall()[0][0],
     "head": len(people.head(2)),
+    "texts": [
+        int((people.to_pandas().income == "p1").sum()), int((frame.income == "p1").sum()),
+        len(people.to_pandas().groupby("income")), len(people.to_polars().filter(pl.col("income") == "p1")),
+        relation.filter("income = 'p1'").aggregate("count(*)").fetchall()[0][0],
+        duckdb.sql("select count(distinct income) from people").fetchall()[0][0],
+    ],
     "saved": [strongroom._save.as_table(one).column_names for one in (
         people.to_pandas(), people.to_pandas().groupby("income").sum(), people.to_polars(), people.arrow(),
         relation.project("age"), people)],
@@ -113,13 +119,14 @@ def test_each_library_has_its_habit(doors: Any, kernel_prefix: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
         "pandas": 130,
-        "arrow_types": ["int64[pyarrow]", "string[pyarrow]"],
+        "arrow_types": ["int64[pyarrow]", "large_string[pyarrow]"],
         "same_memory": True,
         "polars": [3, 2],
         "polars_takes_it": [3, 2],
         "duckdb": 130,
         "sql": 2,
         "head": 2,
+        "texts": [2, 2, 2, 2, 2, 2],
         "saved": [
             ["age", "income"],
             ["age", "income"],

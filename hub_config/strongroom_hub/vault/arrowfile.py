@@ -1,0 +1,157 @@
+"""A view as an Arrow file, in the form that polars and DuckDB map as it is: texts as views of 16 bytes (ADR 33).
+
+A view of a text of more than 12 bytes refers to a buffer, and polars' own buffers may hold other texts as well: of rows
+that a filter took out, or as they were before a mask. None of polars' buffers of texts is written.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+import polars as pl
+import pyarrow as pa
+
+from strongroom_hub.vault import memfd
+
+_VIEWS, _PLAIN = pl.CompatLevel.newest(), pl.CompatLevel.oldest()
+_MOST_TEXT = (1 << 31) - 1
+"""Bytes of one buffer that views can refer to."""
+_FEW_ROWS, _FEW_BYTES = 1 << 16, 1 << 24
+"""Below both, frames are joined: a filter that keeps few rows leaves many small ones."""
+_AHEAD = 1 << 26
+"""Bytes of frames that may wait to be written: polars makes all of a part at a time, and the next one meanwhile."""
+
+
+class ArrowFile:
+    """Writes frames of one schema into the memory file `target`, in their order; whole when the block ends."""
+
+    def __init__(self, target: int, schema: Mapping[str, pl.DataType]) -> None:
+        self.rows = 0
+        self._held: list[pl.DataFrame] = []
+        self._held_rows = self._held_bytes = 0
+        self._sink = pa.OSFile(memfd.path(target), "wb")
+        empty = pl.DataFrame(schema=schema).to_arrow(compat_level=_VIEWS)
+        self._schema = empty.schema
+        self._writer = pa.ipc.new_file(self._sink, self._schema)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        with self._sink:
+            if kind is None:
+                self._write_held()
+                self._writer.close()
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Raises OSError where the file can grow no further."""
+        self.rows += frame.height
+        large = frame.height >= _FEW_ROWS or frame.estimated_size() >= _FEW_BYTES
+        if large:  # joining copies
+            self._write_held()
+        self._held.append(frame)
+        self._held_rows += frame.height
+        self._held_bytes += int(frame.estimated_size())
+        if large or self._held_rows >= _FEW_ROWS or self._held_bytes >= _FEW_BYTES:
+            self._write_held()
+
+    def _write_held(self) -> None:
+        held, self._held, self._held_rows, self._held_bytes = self._held, [], 0, 0
+        if held:
+            self._write(pl.concat(held))
+
+    def _write(self, frame: pl.DataFrame) -> None:
+        try:
+            arrays = [_array(column) for column in frame.rechunk()]
+        except OverflowError:
+            if frame.height == 1:
+                raise
+            half = frame.height // 2
+            self._write(frame.head(half))
+            self._write(frame.tail(frame.height - half))
+            return
+        self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+
+
+def _array(column: pl.Series) -> pa.Array:
+    """A column as Arrow has it, with no byte of a text that is not shown. Raises OverflowError for too much text,
+    ValueError where texts stand below missing ones (`views.cleared`).
+    """
+    array = column.to_arrow(compat_level=_VIEWS)
+    if array.type != pa.string_view():
+        return array
+    validity, views, *_ = array.buffers()
+    short = [pa.Array.from_buffers(kind, len(array), [validity, views], offset=array.offset) for kind in _KINDS]
+    try:
+        short[0].validate(full=True)  # each text is in its view, which has nothing but zeros beside it
+    except pa.ArrowException:
+        plain = column.to_arrow(compat_level=_PLAIN)  # end to end, those that are shown
+        if plain.buffers()[2].size != column.str.len_bytes().sum():
+            raise ValueError("there is more text than is shown") from None
+        if plain.buffers()[2].size > _MOST_TEXT:
+            raise OverflowError("more text than views can refer to") from None
+        return plain.cast(pa.string_view())
+    return short[1]
+
+
+_KINDS = (pa.binary_view(), pa.string_view())
+"""As bytes first: whether they are good texts need not be asked again."""
+
+
+def write(view: pl.LazyFrame, target: int) -> int:
+    """Number of rows of the view, which are in the memory file `target` when this returns.
+
+    Raises OSError where the file can grow no further, PolarsError.
+    """
+    with ArrowFile(target, view.collect_schema()) as file:
+        _taken(view, file.add)
+    return file.rows
+
+
+def _taken(view: pl.LazyFrame, take: Callable[[pl.DataFrame], None]) -> None:
+    """Frames of the view in their order, one taken while the next ones are made."""
+    waiting: deque[pl.DataFrame] = deque()
+    changed = threading.Condition()
+    over = False
+    failures: list[BaseException] = []
+
+    def ahead() -> int:
+        return sum(int(frame.estimated_size()) for frame in waiting)
+
+    def hand_on(frame: pl.DataFrame) -> bool:
+        with changed:
+            changed.wait_for(lambda: failures or ahead() < _AHEAD)
+            waiting.append(frame)
+            changed.notify_all()
+        return bool(failures)  # then no more are wanted
+
+    def work() -> None:
+        try:
+            while True:
+                with changed:
+                    changed.wait_for(lambda: waiting or over)
+                    if not waiting:
+                        return
+                    frame = waiting.popleft()
+                    changed.notify_all()
+                take(frame)
+        except BaseException as error:  # noqa: BLE001 - raised below
+            with changed:
+                failures.append(error)
+                changed.notify_all()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        view.sink_batches(hand_on, engine="streaming")
+    finally:
+        with changed:
+            over = True
+            changed.notify_all()
+        thread.join()
+    if failures:
+        raise failures[0]
