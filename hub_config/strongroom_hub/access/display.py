@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlmodel import Session
 from strongroom_policy.labels import Label
 from strongroom_policy.obligations import strictest
 from strongroom_policy.sizes import size
 from strongroom_policy.values import Budget
 
-from strongroom_hub.catalog.service import tags_of
 from strongroom_hub.control.context import Context
 from strongroom_hub.control.policykeeper import Question
-from strongroom_hub.projects.models import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,31 +37,37 @@ class Display:
         }
 
 
-def questions_about(
-    session: Session, action: str, *, user: str, project: str, sources: Sequence[Source]
-) -> Iterable[Question]:
+@dataclass(frozen=True, slots=True)
+class SourceColumns:
+    """What was read of one version of a dataset."""
+
+    dataset: str
+    label: str
+    tags: Mapping[str, tuple[str, ...]]
+    """Of each column that was read."""
+
+
+def questions_about(action: str, *, user: str, project: str, sources: Iterable[SourceColumns]) -> Iterator[Question]:
     """One question for each column that was read: a grant may cover some columns of a dataset and not others."""
-    tags = tags_of(session, {(source.dataset, source.version) for source in sources})
     for source in sources:
-        for column in source.columns:
+        for column, tags in source.tags.items():
             yield Question(
                 user=user,
                 project=project,
                 action=action,
                 object=f"{source.dataset}#{column}",
                 label=source.label,
-                tags=tags.get((source.dataset, source.version, column), ()),
+                tags=tags,
             )
 
 
 def display_for(
-    session: Session,
     context: Context,
     *,
     user: str,
     project: str,
     label: str,
-    sources: Sequence[Source],
+    sources: Sequence[SourceColumns],
     shown_today: int,
 ) -> Display:
     """Decide `display` on every column of every source; one denial stops all, budgets are the smallest of each part.
@@ -75,7 +78,7 @@ def display_for(
         return display_of_nothing_read(context, user=user, project=project, label=label)
     if not context.policy.is_member(user, project):
         return _no_member(project)
-    questions = list(questions_about(session, "display", user=user, project=project, sources=sources))
+    questions = list(questions_about("display", user=user, project=project, sources=sources))
     decisions = context.policy.decide_all(questions)
     for question, decision in zip(questions, decisions, strict=True):
         if not decision.allowed:

@@ -35,13 +35,12 @@ from strongroom_hub.derived import lineage
 from strongroom_hub.derived.lineage import Seen
 from strongroom_hub.keys.service import gone, refusal
 from strongroom_hub.problems import Problem
-from strongroom_hub.projects.models import Kernel, Source, Workspace
+from strongroom_hub.projects.knowledge import Knowledge, knows
+from strongroom_hub.projects.models import Kernel
 from strongroom_hub.projects.rules import check_session, reaches
 from strongroom_hub.projects.service import (
-    Knowledge,
     check_member,
     entry_of,
-    knows,
     running_kernel,
     source_names,
     sources_of,
@@ -149,7 +148,7 @@ def _decide(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted) -> t
     view: View | None = None
     try:
         check_session(kernel.session_until, kernel.session_rule, context.clock())
-        project = check_member(tx.session, context, caller.user, caller.project)
+        check_member(tx.session, context, caller.user, caller.project)
         view = _known_view(tx.session, context, caller, wanted)
         verdict = _judged(tx.session, context, caller, kernel, wanted, view, today=context.clock().date())
     except Problem as problem:
@@ -157,12 +156,11 @@ def _decide(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted) -> t
             raise
         _record_denial(tx, caller, wanted, view, problem)
         return problem
-    workspace, sources = workspace_of(tx.session, caller), sources_of(tx.session, caller.workspace)
     if wanted.synthetic:
-        allowed = _record_twin(tx, context, caller, wanted, verdict, sources)
+        allowed = _record_twin(tx, context, caller, wanted, verdict)
     else:
-        allowed, sources = _record_reading(tx, context, caller, wanted, verdict, kernel, workspace, sources)
-    return allowed, knows(tx.session, context, caller, project, workspace, sources)
+        allowed = _record_reading(tx, context, caller, wanted, verdict, kernel)
+    return allowed, knows(tx.connection, context, caller)
 
 
 def judge(session: Session, context: Context, caller: ServerCaller, wanted: Wanted, *, today: date) -> Verdict:
@@ -191,9 +189,7 @@ def _judged(  # noqa: PLR0917 - thin
     return Verdict(view, _sight(caller, view, rulings, today), sources, due.session)
 
 
-def _record_twin(  # noqa: PLR0917 - thin
-    tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted, verdict: Verdict, sources: list[Source]
-) -> _Allowed:
+def _record_twin(tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted, verdict: Verdict) -> _Allowed:
     view, columns = verdict.view, verdict.sight.columns
     entry = tx.record(
         entry_of(
@@ -202,7 +198,7 @@ def _record_twin(  # noqa: PLR0917 - thin
             kernel=wanted.kernel,
             object=f"{view.name}@{view.version.version}",
             label=LABEL,
-            sources=source_names(sources),
+            sources=source_names(sources_of(tx.session, caller.workspace)),
             detail={
                 "cell": wanted.cell,
                 "columns": columns,
@@ -443,18 +439,11 @@ def _record_denial(tx: Tx, caller: ServerCaller, wanted: Wanted, view: View | No
 
 
 def _record_reading(  # noqa: PLR0917 - thin
-    tx: Tx,
-    context: Context,
-    caller: ServerCaller,
-    wanted: Wanted,
-    verdict: Verdict,
-    kernel: Kernel,
-    workspace: Workspace,
-    sources: list[Source],
-) -> tuple[_Allowed, list[Source]]:
-    """The reading, and all sources of the workspace with it."""
+    tx: Tx, context: Context, caller: ServerCaller, wanted: Wanted, verdict: Verdict, kernel: Kernel
+) -> _Allowed:
     view, sight = verdict.view, verdict.sight
     _limit_session(tx.session, kernel, verdict.session, context.clock())
+    workspace, sources = workspace_of(tx.session, caller), sources_of(tx.session, caller.workspace)
     before = workspace.label
     entry = tx.record(
         entry_of(
@@ -503,7 +492,7 @@ def _record_reading(  # noqa: PLR0917 - thin
                 detail={"from": before, "to": workspace.label, "read": entry},
             )
         )
-    allowed = _Allowed(
+    return _Allowed(
         view,
         sight,
         view.version.label,
@@ -511,7 +500,6 @@ def _record_reading(  # noqa: PLR0917 - thin
         until=kernel.session_until,
         until_rule=kernel.session_rule or "",
     )
-    return allowed, sources
 
 
 def _limit_session(session: Session, kernel: Kernel, due: Due[SessionLength | None], now: datetime) -> None:

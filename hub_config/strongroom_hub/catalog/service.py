@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam
-from sqlmodel import Session, col, func, select, tuple_
+from sqlmodel import Session, col, func, select
 from strongroom_policy import catalogue
 from strongroom_policy.labels import Label
 
@@ -48,9 +48,6 @@ _COLUMNS = (
     select(Column)
     .where(Column.dataset == bindparam("name"), Column.version == bindparam("version"))
     .order_by(col(Column.position))
-)
-_TAGS = select(Column.dataset, Column.version, Column.name, Column.tags).where(
-    tuple_(col(Column.dataset), col(Column.version)).in_(bindparam("versions", expanding=True))
 )
 
 
@@ -370,9 +367,3 @@ def version_columns(session: Session, dataset: str, version: int) -> dict[str, l
     """Tags by column name of any version, active or superseded: what was read stays what it was."""
     found = session.exec(select(Column).where(Column.dataset == dataset, Column.version == version)).all()
     return {column.name: list(column.tags) for column in found}
-
-
-def tags_of(session: Session, versions: Collection[tuple[str, int]]) -> dict[tuple[str, int, str], tuple[str, ...]]:
-    """The same of many versions (dataset, version), by dataset, version and column."""
-    found = session.exec(_TAGS, params={"versions": list(versions)})
-    return {(dataset, version, name): tuple(tags) for dataset, version, name, tags in found}

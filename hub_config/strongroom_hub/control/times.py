@@ -33,6 +33,11 @@ def parse(text: str) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+def parse_or_none(text: str | None) -> datetime | None:
+    """As `parse`, of what may be missing."""
+    return None if text is None else parse(text)
+
+
 def end_of_day(moment: datetime) -> datetime:
     """The first moment after the UTC day that `moment` lies in: windows name their last day inclusively."""
     return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -19,11 +18,12 @@ from strongroom_hub.audit.entries import Action, EntryRefusedError
 from strongroom_hub.audit.writer import AuditWriter, Tx
 from strongroom_hub.control.callers import ServerCaller, unknown_caller
 from strongroom_hub.control.context import Context
-from strongroom_hub.control.times import iso, parse
+from strongroom_hub.control.times import iso, parse_or_none
 from strongroom_hub.database import Statement
 from strongroom_hub.problems import Problem
 from strongroom_hub.projects import rules
-from strongroom_hub.projects.service import Knowledge, entry_of, knowledge
+from strongroom_hub.projects.knowledge import Knowledge, knowledge
+from strongroom_hub.projects.service import entry_of
 
 MAX_OUTPUTS = 200
 """Outputs of a cell that its end entry lists one by one: an entry's size is limited, a cell's outputs are not."""
@@ -137,15 +137,11 @@ def _label_of_place(connection: Connection, context: Context, caller: ServerCall
         raise unknown_caller()
     if project is None or not context.policy.is_member(caller.user, caller.project):
         raise rules.not_a_member(caller.project)
-    rules.check_window(caller.project, _moment(since), _moment(until), context.clock())
+    rules.check_window(caller.project, parse_or_none(since), parse_or_none(until), context.clock())
     if found is None or kernel_ended is not None:
         raise rules.unknown_kernel()
-    rules.check_session(_moment(session_until), session_rule, context.clock())
+    rules.check_session(parse_or_none(session_until), session_rule, context.clock())
     return str(label)
-
-
-def _moment(stored: str | None) -> datetime | None:
-    return None if stored is None else parse(stored)
 
 
 def _sources(connection: Connection, caller: ServerCaller) -> dict[str, int]:

@@ -13,6 +13,7 @@ from strongroom_hub.control.callers import Caller, Ctx, Writer, require_hub, req
 from strongroom_hub.control.times import end_of_day, parse
 from strongroom_hub.identity.routes import Groups
 from strongroom_hub.projects import rules, service
+from strongroom_hub.projects.knowledge import knowledge
 
 internal = APIRouter()
 Name = Annotated[str, Field(max_length=64)]
@@ -131,7 +132,7 @@ def stop_kernel(
 
 @internal.get("/display")
 def display(context: Ctx, caller: Caller) -> dict[str, Any]:
-    return service.knowledge(context, caller).as_json()
+    return knowledge(context, caller).as_json()
 
 
 @internal.post("/display")

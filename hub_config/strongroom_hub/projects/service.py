@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +11,6 @@ from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 from strongroom_policy.profiles import Profile
 
-from strongroom_hub.access.display import Display, display_for, stopped
 from strongroom_hub.audit.entries import Action, Entry
 from strongroom_hub.audit.writer import AuditWriter, Tx
 from strongroom_hub.control.callers import ServerCaller, digest, uid_index
@@ -21,6 +19,7 @@ from strongroom_hub.control.times import iso_or_none
 from strongroom_hub.identity.groups import take_groups
 from strongroom_hub.problems import Problem
 from strongroom_hub.projects import rules
+from strongroom_hub.projects.knowledge import Knowledge, knowledge
 from strongroom_hub.projects.models import Cell, Kernel, Project, Server, Shown, Source, Workspace
 
 CONSOLE_ROLES = frozenset({"role:steward", "role:admin", "role:auditor"})
@@ -41,18 +40,6 @@ class Registration:
     profile: Profile
     profiles: tuple[Profile, ...]
     """All that the user may take there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Knowledge:
-    """What a workspace is assumed to know, and what may be shown of it now."""
-
-    label: str
-    sources: list[dict[str, Any]]
-    display: Display
-
-    def as_json(self) -> dict[str, Any]:
-        return {"label": self.label, "sources": self.sources, "display": self.display.as_json()}
 
 
 # -- projects -----------------------------------------------------------------------------------------------------
@@ -395,39 +382,6 @@ def sources_of(session: Session, workspace: int) -> list[Source]:
 def source_names(sources: list[Source]) -> tuple[str, ...]:
     """`namespace/name@version`, as entries carry them."""
     return tuple(f"{source.dataset}@{source.version}" for source in sources)
-
-
-def knowledge(context: Context, caller: ServerCaller) -> Knowledge:
-    """Label, sources and display, decided now against the policy in force."""
-    with context.reading() as session:
-        project, workspace = session.get(Project, caller.project), workspace_of(session, caller)
-        return knows(session, context, caller, project, workspace, sources_of(session, caller.workspace))
-
-
-def knows(  # noqa: PLR0917 - thin
-    session: Session,
-    context: Context,
-    caller: ServerCaller,
-    project: Project | None,
-    workspace: Workspace,
-    sources: Sequence[Source],
-) -> Knowledge:
-    """`knowledge` by the rows that it is made from, for who has them at hand; `sources`: all of the workspace."""
-    shown = session.get(Shown, (caller.workspace, context.clock().date().isoformat()))
-    display = display_for(
-        session,
-        context,
-        user=caller.user,
-        project=caller.project,
-        label=workspace.label,
-        sources=sources,
-        shown_today=0 if shown is None else shown.bytes,
-    )
-    if project is None or not rules.can_work(project.since, project.until, context.clock()):
-        # Servers outlive the window of their project; what runs in them then shows nothing more.
-        display = stopped("project window", f"Project {caller.project} is not open now, so nothing is shown.")
-    told = [{"dataset": source.dataset, "version": source.version} for source in sources]
-    return Knowledge(workspace.label, told, display)
 
 
 def session_view(context: Context, caller: ServerCaller) -> dict[str, Any]:
