@@ -18,7 +18,7 @@ from typing import Any
 
 from strongroom_hub.audit.entries import Action, Entry
 from strongroom_hub.audit.keys import LogKeys
-from strongroom_hub.audit.store import open_database
+from strongroom_hub.audit.store import StoredLog, export, open_database, open_directory
 from strongroom_hub.audit.verify import verify
 from strongroom_hub.audit.writer import AuditWriter, Tx, open_writer
 from strongroom_hub.database import migrate, open_engine
@@ -113,7 +113,7 @@ def compare(folder: Path, rounds: int, seconds: float) -> None:
 
 
 def grow(folder: Path, entries: int) -> None:
-    """Fill a log and verify it; a tenth of the entries have a payload."""
+    """Fill a log, verify it and what is exported of it; a tenth of the entries have a payload."""
     place = folder / "grown.sqlite"
     engine = open_engine(place)
     migrate(engine)
@@ -140,14 +140,19 @@ def grow(folder: Path, entries: int) -> None:
         f"{tenth * 10:,} entries: first tenth {costs[0]:.1f} us of processor each, last tenth {costs[-1]:.1f}, ", end=""
     )
     print(f"{size:.0f} bytes each")
-    began, cpu = time.perf_counter(), time.process_time()
+    exported = folder / "exported"
     with open_database(place) as stored:
-        report = verify(stored, keys.verifier)
+        verified("the database, with all that lies beside the entries", stored, keys)
+        export(stored, exported, tenth * 10, stored.note() or "")
+    verified("an exported folder: entries, tree and signature", open_directory(exported), keys)
+
+
+def verified(what: str, stored: StoredLog, keys: LogKeys) -> None:
+    began, cpu = time.perf_counter(), time.process_time()
+    report = verify(stored, keys.verifier)
     wall, cpu = time.perf_counter() - began, time.process_time() - cpu
     state = "sound" if report.ok else "NOT SOUND"
-    print(
-        f"verified ({state}): {report.size / cpu:,.0f} entries a second of processor, {report.size / wall:,.0f} of wall"
-    )
+    print(f"verified ({state}) {what}: {report.size / cpu:,.0f} /s of processor, {report.size / wall:,.0f} /s of wall")
 
 
 def main() -> None:

@@ -415,6 +415,17 @@ def _unbundle(data: bytes, width: int) -> list[bytes]:
     """The entries of a bundle. What does not parse becomes part of an entry, whose hash then does not fit."""
     found: list[bytes] = []
     at = 0
+    try:
+        for _ in range(width):
+            start = at + _LENGTH_BYTES
+            at = start + (data[at] << 8 | data[at + 1])
+            found.append(data[start:at])
+    except IndexError:
+        at = -1
+    if at == len(data):
+        return found
+    found.clear()
+    at = 0
     while at < len(data) and len(found) < width:
         end = at + _LENGTH_BYTES + int.from_bytes(data[at : at + _LENGTH_BYTES], "big")
         if len(found) == width - 1 or end > len(data):

@@ -29,8 +29,13 @@ def leaf_hash(leaf: bytes) -> bytes:
 
 def leaf_hashes(leaves: Iterable[bytes]) -> list[bytes]:
     """The hashes of many entries."""
-    sha256 = hashlib.sha256
-    return [sha256(b"\x00" + leaf).digest() for leaf in leaves]
+    begun = hashlib.sha256(b"\x00").copy
+    hashes = []
+    for leaf in leaves:
+        state = begun()
+        state.update(leaf)
+        hashes.append(state.digest())
+    return hashes
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
@@ -45,10 +50,15 @@ def split(hashes: bytes) -> list[bytes]:
 
 def full_root(hashes: Sequence[bytes]) -> bytes:
     """The root over a power of two of sibling hashes."""
-    sha256 = hashlib.sha256  # in a loop that verifying spends a fifth of its time in
+    begun = hashlib.sha256(b"\x01").copy  # cheaper than to begin anew: with the leaves a third of verifying a folder
     row = list(hashes)
     while len(row) > 1:
-        row = [sha256(b"\x01" + left + right).digest() for left, right in zip(row[::2], row[1::2], strict=True)]
+        above = []
+        for left, right in zip(row[::2], row[1::2], strict=True):
+            state = begun()
+            state.update(left + right)
+            above.append(state.digest())
+        row = above
     return row[0]
 
 

@@ -32,6 +32,7 @@ from strongroom_hub.audit.tree import (
 
 _ACTION = leaves.SEARCH_COLUMNS.index("action")
 _ERASED = leaves.Action.ERASURE_CARRY_OUT.value
+_NO_PAYLOAD = (None, None)
 _fields = partial(from_json, cache_strings="keys")
 
 
@@ -246,7 +247,8 @@ class _Verification:
         texts = None if block.differing else self._agreeing(found)
         if texts is not None:
             for place, fields in texts:
-                self._check_text(found.entry(place), fields)
+                index = found.indexes[place]
+                self._check_text(index, fields, *found.payloads.get(index, _NO_PAYLOAD))
             return
         differing = {block.first + place for place in block.differing}
         for place, index in enumerate(found.indexes):
@@ -259,11 +261,11 @@ class _Verification:
         say = leaves.said_of_place if found.columns is None else leaves.said
         said, texts = [], []
         try:
-            for place, fields in enumerate(map(_fields, found.leaves)):
+            for place, fields in enumerate(map(leaves.plain_fields, found.leaves)):
                 said.append(say(fields))
                 if "payload" in fields:
                     texts.append((place, fields))
-        except (ValueError, KeyError, TypeError):
+        except ValueError:
             return None
         if found.columns is not None:
             with_text = {found.indexes[place] for place, _ in texts}
@@ -284,31 +286,22 @@ class _Verification:
             for name in leaves.differing_columns(fields, columns):
                 text = f"'{name}' was changed: it does not say what the entry says"
                 self.report.add(Part.COLUMN, row.index, text)
-        self._check_text(row, fields)
+        self._check_text(row.index, fields, row.ciphertext, row.subject)
 
-    def _check_text(self, row: StoredEntry, fields: dict[str, Any]) -> None:
+    def _check_text(self, index: int, fields: dict[str, Any], ciphertext: bytes | None, subject: object) -> None:
         try:
             reference = leaves.payload_reference(fields)
         except ValueError as error:
-            self.report.add(Part.LEAF, row.index, str(error))
+            self.report.add(Part.LEAF, index, str(error))
             return
         if reference is not None:
-            self.named.setdefault(reference.subject, row.index)
+            self.named.setdefault(reference.subject, index)
         if fields.get("action") == _ERASED and isinstance(detail := fields.get("detail"), dict):
             self.erased.add(str(detail.get("subject")))
         if self.log.keeps_payloads:
-            self._check_payload(row, reference)
-
-    def _check_payload(self, row: StoredEntry, reference: leaves.PayloadReference | None) -> None:
-        if reference is None:
-            if row.ciphertext is not None:
-                self.report.add(Part.PAYLOAD, row.index, "a payload is stored that the entry does not name")
-        elif row.ciphertext is None:
-            self.report.add(Part.PAYLOAD, row.index, "the encrypted text is missing")
-        elif hashlib.sha256(row.ciphertext).hexdigest() != reference.sha256:
-            self.report.add(Part.PAYLOAD, row.index, "the encrypted text was changed")
-        elif row.subject != reference.subject:
-            self.report.add(Part.PAYLOAD, row.index, "the stored payload is filed under another person")
+            text = _wrong_payload(reference, ciphertext, subject)
+            if text is not None:
+                self.report.add(Part.PAYLOAD, index, text)
 
     def _check_erasures(self) -> None:
         """A key goes only together with an entry that says so."""
@@ -441,6 +434,17 @@ class _Verification:
         if _edge_over(trusted[:whole], hashes).root() != earlier.root:
             text = f"history was rewritten: the first {earlier.size} entries are not those of the earlier checkpoint"
             self.report.add(Part.CHECKPOINT, None, text)
+
+
+def _wrong_payload(reference: leaves.PayloadReference | None, ciphertext: bytes | None, subject: object) -> str | None:
+    """What is wrong with a stored payload, or with there being none."""
+    if reference is None:
+        return None if ciphertext is None else "a payload is stored that the entry does not name"
+    if ciphertext is None:
+        return "the encrypted text is missing"
+    if hashlib.sha256(ciphertext).hexdigest() != reference.sha256:
+        return "the encrypted text was changed"
+    return None if subject == reference.subject else "the stored payload is filed under another person"
 
 
 def _edge_over(roots: list[bytes], rest: list[bytes]) -> Edge:

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from strongroom_hub.audit import entries, payloads
@@ -24,6 +24,28 @@ json_st = st.recursive(
     max_leaves=6,
 )
 TIME = "2026-11-21T05:00:00.000Z"
+written_st = st.fixed_dictionaries(
+    {"v": st.just("1"), "index": st.integers(0, 9).map(str)}
+    | dict.fromkeys(entries.SEARCH_COLUMNS, (st.none() | text_st).map(json.dumps))
+)
+odd_st = st.sampled_from(
+    [
+        "true",
+        "1.0",
+        "1e0",
+        "01",
+        "-0",
+        '"1"',
+        "null",
+        "[1]",
+        '{"a":1}',
+        "",
+        '"\\ud800"',
+        '"\n"',
+        '"\\x"',
+        "9" * 40,
+    ]
+)
 
 
 @given(
@@ -122,3 +144,33 @@ def test_every_action_is_recorded_somewhere() -> None:
     ]
     named = set(re.findall(r"\bAction\.([A-Z_]+)\b", "\n".join(sources)))
     assert {action.name for action in Action} - named == set()
+
+
+@given(
+    written_st,
+    st.lists(
+        st.tuples(st.sampled_from(["v", "index", *entries.SEARCH_COLUMNS, "detail", "payload"]), odd_st), max_size=2
+    ),
+    st.none() | st.sampled_from(entries.SEARCH_COLUMNS),
+    st.just(b"") | st.sampled_from([b" ", b"{}", b"\xff", b"\x00"]),
+)
+@example({"v": "1", "index": "0"} | dict.fromkeys(entries.SEARCH_COLUMNS, "null"), [("label", "1.0")], None, b"")
+def test_plain_fields_are_those_of_the_leaf_or_refused(
+    written: dict[str, str], odd: list[tuple[str, str]], left_out: str | None, after: bytes
+) -> None:
+    """Verifying reads by it: what it takes must be what a reader of JSON reads, and of the kinds that are compared."""
+    members = [(name, value) for name, value in written.items() if name != left_out] + odd
+    leaf = ("{" + ",".join(f"{json.dumps(name)}:{value}" for name, value in members) + "}").encode() + after
+    try:
+        read = json.loads(leaf)
+    except ValueError:
+        read = {}
+    kinds = dict.fromkeys(("v", "index"), (int,)) | dict.fromkeys(entries.SEARCH_COLUMNS, (str, type(None)))
+    plain = all(name in read and type(read[name]) in kind for name, kind in kinds.items())
+    try:
+        fields = entries.plain_fields(leaf)
+    except ValueError:
+        assert not plain or b"ud800" in leaf  # half a character: json.loads takes it
+        return
+    assert plain
+    assert fields == {name: read[name] for name in [*kinds, "payload"] if name in read}

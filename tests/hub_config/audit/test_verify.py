@@ -517,12 +517,17 @@ def test_a_spoilt_exported_file_is_noticed(
     assert {finding.part for finding in report.findings} == {Part.CHECKPOINT if name == "checkpoint" else Part.TILE}
 
 
-def test_a_cut_bundle_of_entries_is_noticed(exported: Path, verifier: VerifierKey) -> None:
+def test_a_bundle_of_entries_that_was_cut_or_went_on_is_noticed(exported: Path, verifier: VerifierKey) -> None:
     bundle = exported / "tile" / "entries" / "001"
-    bundle.write_bytes(bundle.read_bytes()[:-700])
+    whole = bundle.read_bytes()
+    bundle.write_bytes(whole[:-700])
     findings = verify(open_directory(exported), verifier).findings
     assert {finding.part for finding in findings} == {Part.LEAF, Part.INDEX}
     assert all(finding.entry is not None and 500 < finding.entry < 512 for finding in findings)
+    for more in (b"\0", b"\0\0", b"\0\1x", b"\0\1", b"x" * 70_000):
+        bundle.write_bytes(whole + more)
+        findings = verify(open_directory(exported), verifier).findings
+        assert [(finding.part, finding.entry) for finding in findings] == [(Part.LEAF, 511)]
     bundle.unlink()
     assert verify(open_directory(exported), verifier).findings == [
         Finding(Part.INDEX, 256, "entries 256 to 511 are missing")
