@@ -114,7 +114,7 @@ def test_libraries_that_parse_foreign_files_work_in_the_box(room: Any, tmp_path:
     assert room.frame("health/people", ["age", "town"]).equals(frame)
 
 
-@pytest.mark.parametrize("asked", [-1, 7, "../chunk-0", None])
+@pytest.mark.parametrize("asked", [-1, 7, "../chunk-0", "0", None])
 def test_a_worker_gets_pieces_of_its_own_file_alone(
     room: Any, targets: dict[str, Any], monkeypatch: pytest.MonkeyPatch, asked: Any
 ) -> None:
