@@ -12,7 +12,6 @@ import logging
 import os
 import socket
 import ssl
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,13 +28,13 @@ from strongroom_hub.audit.durable import write_durably
 from strongroom_hub.audit.exports import to_line
 from strongroom_hub.audit.ocsf import event
 from strongroom_hub.audit.settings import PushSettings
-from strongroom_hub.problems import Problem, unforeseen
+from strongroom_hub.problems import Problem
+from strongroom_hub.rounds import Rounds
 
 log = logging.getLogger("strongroom.push")
 CURSOR_FILE = "push-cursor"
 BATCH = 500
 TIMEOUT = 10.0
-PAUSE, LONGEST_PAUSE = 1.0, 60.0
 SYSLOG_TLS_PORT, SYSLOG_TCP_PORT = 6514, 601
 _AUDIT_FACILITY = 13
 _SYSLOG_SEVERITY = {1: 6, 2: 5, 3: 4, 4: 3, 5: 1}
@@ -173,36 +172,24 @@ class Pusher:
             raise
 
 
-class PushRounds:
-    """One thread that sends what there is, and waits longer and longer while nobody takes it."""
+class PushRounds(Rounds):
+    """Sends what there is, and waits longer and longer while nobody takes it."""
+
+    name = "sending to the SIEM"
+    every = 1.0
+    longest = 60.0
+    at_once = True
+    told = (NotTakenError, Problem)
 
     def __init__(self, pusher: Pusher) -> None:
+        super().__init__()
         self._pusher = pusher
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="push", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
+    def tick(self) -> int:
+        return self._pusher.step()
 
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        pause = PAUSE
-        while not self._stop.is_set():
-            try:
-                sent = self._pusher.step()
-                pause = PAUSE
-                if sent == BATCH:
-                    continue
-            except (NotTakenError, Problem) as error:
-                log.error("the SIEM gets nothing now: %s", error)  # noqa: TRY400 - told, not traced
-                pause = min(pause * 2, LONGEST_PAUSE)
-            except Exception as error:  # noqa: BLE001 - the next round may work
-                log.error("sending to the SIEM failed: %s", unforeseen(error))  # noqa: TRY400 - its text may quote the address
-                pause = min(pause * 2, LONGEST_PAUSE)
-            self._stop.wait(pause)
+    def more(self, outcome: object) -> bool:
+        return outcome == BATCH
 
 
 def signature(secret: bytes, time: str, body: bytes) -> str:

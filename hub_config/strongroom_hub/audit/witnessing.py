@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import logging
 import ssl
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,10 +32,10 @@ from strongroom_hub.audit.note import SIGNATURE_PREFIX, Checkpoint, NoteError
 from strongroom_hub.audit.settings import AuditSettings, WitnessSettings
 from strongroom_hub.audit.writer import AuditWriter, Tx
 from strongroom_hub.control.times import iso_or_none
-from strongroom_hub.problems import Problem, unforeseen
+from strongroom_hub.problems import Problem
+from strongroom_hub.rounds import Rounds
 
 log = logging.getLogger("strongroom.witness")
-ROUND_SECONDS = 15.0
 TIMEOUT = 10.0
 KEPT = 50
 """Checkpoints whose cosignatures are kept."""
@@ -263,32 +262,20 @@ class Witnessing:
             writer.append(Entry(action=action, actor="system:control", object=standing.name, detail=detail))
 
 
-class WitnessRounds:
-    """One thread that makes rounds: a witness that hangs must not hold up the housekeeper."""
+class WitnessRounds(Rounds):
+    """Rounds of the witnesses: one that hangs must not hold up the housekeeper."""
+
+    name = "witnesses"
+    every = 15.0
+    at_once = True
 
     def __init__(self, witnessing: Witnessing, writer: AuditWriter) -> None:
+        super().__init__()
         self._witnessing = witnessing
         self._writer = writer
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="witnesses", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                self._witnessing.round(self._writer)
-            except Problem as problem:
-                log.error("no round of the witnesses: %s", problem)  # noqa: TRY400 - told, not traced
-            except Exception as error:  # noqa: BLE001 - the next round may work
-                log.error("no round of the witnesses: %s", unforeseen(error))  # noqa: TRY400 - its text may quote the address
-            if self._stop.wait(ROUND_SECONDS):
-                return
+    def tick(self) -> None:
+        self._witnessing.round(self._writer)
 
 
 def cosigned(engine: Engine) -> str | None:

@@ -7,7 +7,6 @@ import logging
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
@@ -42,11 +41,10 @@ from strongroom_hub.control.vaultdoor import VaultDoor
 from strongroom_hub.database import migrate, open_for
 from strongroom_hub.policies.bundle import BundleSigner
 from strongroom_hub.policies.world import world
-from strongroom_hub.problems import Problem
 from strongroom_hub.projects.cell_door import CellDoor
+from strongroom_hub.rounds import Rounds
 
 log = logging.getLogger("strongroom.control")
-POLL_SECONDS = 1.0
 WORD_BATCHES = 5
 KEEP_ALIVE_SECONDS = 120
 """Longer than any caller keeps an idle connection: a call must not meet one that was just closed here."""
@@ -87,40 +85,26 @@ def policy_keeper(instance: Instance, engine: Engine, clock: Callable[[], dateti
     return PolicyKeeper(instance.policy_dir, engine, clock, signer, world, two_people=two_people)
 
 
-class Housekeeper:
-    """One thread that looks each second: have policy files changed, have grants run out, were reads refused unread."""
+class Housekeeper(Rounds):
+    """Looks each second: have policy files changed, have grants run out, were reads refused unread."""
+
+    name = "housekeeping"
+    every = 1.0
 
     def __init__(self, context: Context, writer: AuditWriter) -> None:
+        super().__init__()
         self._context = context
         self._writer = writer
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="housekeeper", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(POLL_SECONDS):
-            self.tick()
 
     def tick(self) -> None:
-        """One look. A failure is logged and tried again: deciding does not depend on it."""
-        try:
-            self._context.policy.poll(self._writer)
-            if expire_grants(self._writer, self._context):
-                self._context.policy.rebuild(self._writer)
-            retire_outlived(self._writer, self._context)
-            record_unread(self._writer, self._context)
-            clear_up(self._writer, self._context)
-            self._index_words()
-        except Problem as problem:
-            log.error("housekeeping: %s", problem)  # noqa: TRY400 - told, not traced
-        except Exception:
-            log.exception("housekeeping failed")
+        """One look. Where it fails it is made again: deciding does not depend on it."""
+        self._context.policy.poll(self._writer)
+        if expire_grants(self._writer, self._context):
+            self._context.policy.rebuild(self._writer)
+        retire_outlived(self._writer, self._context)
+        record_unread(self._writer, self._context)
+        clear_up(self._writer, self._context)
+        self._index_words()
 
     def _index_words(self) -> None:
         """A few batches at most: what else there is to do must not wait for a long history."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 
-from strongroom_hub.problems import Problem, unforeseen
+from strongroom_hub.problems import Problem
+from strongroom_hub.rounds import Rounds
 from strongroom_hub.vault.controldoor import Abandoned, ControlDoor
 from strongroom_hub.vault.settings import IntakeSettings
 from strongroom_hub.vault.store import Store
@@ -14,30 +14,22 @@ from strongroom_hub.vault.uploads import Uploads
 
 log = logging.getLogger(__name__)
 
-EVERY = 600.0
-"""Seconds between two looks."""
 _AT_A_TIME = 200
 _HOUR = 3600
 
 
-class Attic:
-    """One thread. Control decides and records first, so that nothing is removed that somebody still decides on."""
+class Attic(Rounds):
+    """Control decides and records first, so that nothing is removed that somebody still decides on."""
+
+    name = "clearing up"
+    every = 600.0
 
     def __init__(self, store: Store, uploads: Uploads, control: ControlDoor, settings: IntakeSettings) -> None:
+        super().__init__()
         self._store = store
         self._uploads = uploads
         self.control = control
         self._settings = settings
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="attic", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def close(self) -> None:
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
 
     def tick(self, now: float | None = None) -> int:
         """One look; how much was removed. While control is silent nothing is, and it is tried again."""
@@ -73,10 +65,3 @@ class Attic:
             return False
         log.info("removed the %s of %s version %d", one.what, one.dataset, one.version)
         return True
-
-    def _run(self) -> None:
-        while not self._stop.wait(EVERY):
-            try:
-                self.tick()
-            except Exception as error:  # noqa: BLE001 - the next round may work
-                log.error("clearing up failed: %s", unforeseen(error))  # noqa: TRY400

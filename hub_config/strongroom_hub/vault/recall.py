@@ -7,14 +7,13 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 
-from strongroom_hub.problems import Problem, unforeseen
+from strongroom_hub.problems import Problem
+from strongroom_hub.rounds import Rounds
 from strongroom_hub.vault.controldoor import ControlDoor, State
 from strongroom_hub.vault.shelf import Shelf
 
 log = logging.getLogger(__name__)
 
-EVERY = 2.0
-"""Seconds between two questions."""
 _UNTOLD = 10_000
 """Ends that are kept for a control service which does not answer."""
 
@@ -31,11 +30,15 @@ class End:
     why: str
 
 
-class Recall:
-    """One thread. Control decides, this carries out; while control is silent nothing is taken back."""
+class Recall(Rounds):
+    """Control decides, this carries out; while control is silent nothing is taken back."""
+
+    name = "recall"
+    every = 2.0
 
     def __init__(self, shelf: Shelf, control: ControlDoor, started: float) -> None:
         """`started`: when this vault did, as Unix time."""
+        super().__init__()
         self._shelf = shelf
         self.control = control
         self._started: float | None = started
@@ -43,16 +46,9 @@ class Recall:
         self._untold: deque[End] = deque(maxlen=_UNTOLD)
         self._lock = threading.Lock()
         self._telling = threading.Lock()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="recall", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
 
     def close(self) -> None:
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        super().close()
         self._tell()
 
     def tick(self) -> None:
@@ -110,10 +106,3 @@ class Recall:
                     self._untold.popleft()
             except Problem as problem:
                 log.warning("an end waits to be recorded: %s", problem.slug)
-
-    def _run(self) -> None:
-        while not self._stop.wait(EVERY):
-            try:
-                self.tick()
-            except Exception as error:  # noqa: BLE001 - the next round may work
-                log.error("recall failed: %s", unforeseen(error))  # noqa: TRY400

@@ -247,7 +247,7 @@ def test_a_receiver_that_hangs_up_has_not_taken_it(
 def test_the_thread_goes_on_after_an_outage(
     writer: AuditWriter, push: Callable[..., Pusher], serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("strongroom_hub.audit.push.PAUSE", 0.01)
+    monkeypatch.setattr(PushRounds, "every", 0.01)
     hook = Webhook()
     hook.answers = [500, 500]
     fill(writer, 2)
