@@ -47,6 +47,25 @@ FREE = {
     "rule": "O1 (policy.csv:27)",
     "text": "public: no limit",
 }
+ASK = """
+import json, socket
+def ask(**request):
+    s = socket.socket(socket.AF_UNIX); s.connect('/run/strongroom/server/ask.sock')
+    raw = json.dumps({'v': 1, **request}).encode()
+    s.sendall(len(raw).to_bytes(4, 'big') + raw)
+    n = int.from_bytes(s.recv(4), 'big'); got = b''
+    while len(got) < n: got += s.recv(n - len(got))
+    return json.loads(got)
+"""
+"""Lets a kernel ask its server as the client package does."""
+REFUSAL = {
+    "type": "urn:strongroom:problem:audit",
+    "title": "The audit log cannot be written",
+    "status": 503,
+    "detail": "The disk is full.",
+    "why": ["rule A1"],
+    "next": "Tell the operator.",
+}
 CHECKPOINT = "log.test/1\n9\nAAAA\n\n\N{EM DASH} log.test/1 AAAA\n"
 """As long as nobody checks it."""
 REVOKED = {**GUARDED, "allowed": False, "text": "The grant was revoked."}

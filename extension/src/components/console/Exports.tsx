@@ -77,7 +77,7 @@ export function ExportPage({
             <section className="sr-Section" aria-labelledby="verdict">
               <h2 id="verdict">Verdict</h2>
               <Votes votes={request.votes} needed={request.reviewers_needed} />
-              <VerdictForm request={request} client={client} me={me} voted={loaded.reload} />
+              <VoteForm request={request} client={client} me={me} voted={loaded.reload} />
             </section>
           </div>
         </Page>
@@ -184,7 +184,7 @@ const VERDICTS: readonly { verdict: ExportVerdict; words: string; tone: 'primary
   { verdict: 'reject', words: 'Reject', tone: 'danger' }
 ];
 
-function VerdictForm({
+function VoteForm({
   request,
   client,
   me,
