@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from pydantic_core import SchemaValidator, core_schema, from_json
 from sqlalchemy import Engine, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -26,6 +27,19 @@ from strongroom_hub.database import driver_of
 
 _LENGTH_BYTES = 2
 _NO_PAYLOAD = (float("inf"), b"", None)
+_END = 1 << 63
+"""One more than SQLite's highest number of a row."""
+_BETWEEN = b"\n"
+"""Stands between leaves that are fetched together, and in no leaf that the log writes."""
+_COLUMNS = [f'"{name}"' for name in SEARCH_COLUMNS]
+_ROWS = f'SELECT "index", leaf, {", ".join(_COLUMNS)} FROM log_entries'  # noqa: S608 - constants
+_ARRAYS = ", ".join(f"json_group_array({name})" for name in _COLUMNS)
+_TOGETHER = (
+    f'SELECT count(leaf), json_group_array("index"), CAST(group_concat(leaf, char(10)) AS BLOB), json_array({_ARRAYS})'  # noqa: S608 - constants
+    ' FROM log_entries WHERE "index" BETWEEN ? AND ?'
+)
+_text = core_schema.nullable_schema(core_schema.str_schema(strict=True))
+_texts = SchemaValidator(core_schema.list_schema(core_schema.list_schema(_text))).validate_json
 _TABLES = ("log_entries", "log_tiles", "log_head", "log_payloads", "log_payload_keys", "log_cosignatures")
 
 
@@ -156,23 +170,16 @@ class DatabaseLog:
         return 0 if row is None or row[0] is None else int(row[0]) + 1
 
     def blocks(self, size: int) -> Iterator[StoredBlock]:  # noqa: ARG002 - the database knows its own rows
-        columns = ", ".join(f'"{name}"' for name in SEARCH_COLUMNS)
         # Two sorted lists side by side: few entries have a payload, and a join would look for one at each.
         payloads = self._many("SELECT entry, ciphertext, subject FROM log_payloads ORDER BY entry")
         at, ciphertext, subject = next(payloads, _NO_PAYLOAD)
         seen = self._new_seen()
-        for number, rows in _by_block(
-            self._many(f'SELECT "index", leaf, {columns} FROM log_entries ORDER BY "index"')  # noqa: S608 - constants
-        ):
-            indexes, leaves, *values = zip(*rows, strict=True)
-            if set(map(type, leaves)) != {bytes}:
-                leaves = tuple(map(_bytes, leaves))
-            block = StoredBlock(number, indexes, leaves, values)
-            while at <= indexes[-1]:
+        for block in self._bare_blocks():
+            while at <= block.indexes[-1]:
                 block.payloads[int(at)] = (_bytes(ciphertext), subject)
                 at, ciphertext, subject = next(payloads, _NO_PAYLOAD)
-            if seen is not None:
-                seen.add(indexes, values)
+            if seen is not None and block.columns is not None:
+                seen.add(block.indexes, block.columns)
             yield block
         self._seen = seen
 
@@ -207,6 +214,50 @@ class DatabaseLog:
             found += [f"{table}: {text}" for (text,) in rows if text != "ok"]
         return found
 
+    def _bare_blocks(self) -> Iterator[StoredBlock]:
+        """All entries without their payloads: a tile at once where it is whole and plain, else row by row."""
+        at_once = self._one("PRAGMA encoding") == ("UTF-8",)
+        yield from _in_blocks(self._rows(f'{_ROWS} WHERE "index" < 0 ORDER BY "index"'))
+        start = 0
+        while start < _END:
+            if at_once and (block := self._plain_block(start)):
+                yield block
+            else:
+                [found] = self._one('SELECT min("index") FROM log_entries WHERE "index" >= ?', start) or (None,)
+                if found is None:
+                    return
+                if found < start:
+                    raise _disorder(found)
+                start = found // TILE_WIDTH * TILE_WIDTH
+                query = f'{_ROWS} WHERE "index" BETWEEN ? AND ? ORDER BY "index"'
+                for block in _in_blocks(self._rows(query, start, start + TILE_WIDTH - 1)):
+                    if block.indexes[0] < start:
+                        raise _disorder(block.indexes[0])
+                    yield block
+            start += TILE_WIDTH
+
+    def _plain_block(self, first: int) -> StoredBlock | None:
+        """The tile's entries from number `first` on, if all are there and none has a line's end or is no text.
+
+        One row with all values of a tile in it costs half of what its 256 rows cost. Should SQLite ever join them in
+        another order than that of the rows, no hash fits.
+        """
+        try:
+            count, numbers, leaves, columns = self._one(_TOGETHER, first, first + TILE_WIDTH - 1) or (0, "", b"", "")
+            # In a damaged file so many rows can be other ones, or one of them twice.
+            if count != TILE_WIDTH or from_json(numbers) != list(range(first, first + TILE_WIDTH)):
+                return None
+            values = _texts(columns)
+        except (
+            sqlite3.DatabaseError,
+            ValueError,
+        ):  # bytes for a text; a page on which the rows will stumble
+            return None
+        split = leaves.split(_BETWEEN)
+        if len(split) != TILE_WIDTH:
+            return None
+        return StoredBlock(first // TILE_WIDTH, range(first, first + TILE_WIDTH), split, values)
+
     def _new_seen(self) -> SeenColumns | None:
         return SeenColumns()
 
@@ -234,6 +285,9 @@ class PostgresLog(DatabaseLog):
     def damage(self) -> list[str]:
         return []  # PostgreSQL checks its pages when it reads them, and a failed check raises
 
+    def _bare_blocks(self) -> Iterator[StoredBlock]:
+        return _in_blocks(self._many(f'{_ROWS} ORDER BY "index"'))
+
     def _new_seen(self) -> None:
         return None  # its indexes are not looked into
 
@@ -246,11 +300,23 @@ class PostgresLog(DatabaseLog):
             yield from cursor.execute(query)
 
 
+def _in_blocks(rows: Iterator[Any]) -> Iterator[StoredBlock]:
+    """Rows of `_ROWS`, by rising number."""
+    for number, some in _by_block(rows):
+        indexes, leaves, *values = zip(*some, strict=True)
+        if set(map(type, leaves)) != {bytes}:
+            leaves = tuple(map(_bytes, leaves))
+        yield StoredBlock(number, indexes, leaves, values)
+
+
 def _by_block(rows: Iterator[Any]) -> Iterator[tuple[int, list[Any]]]:
     """Rows that begin with an entry's number, by rising number, cut where a new tile begins."""
     left: list[Any] = []
     while some := list(itertools.islice(rows, TILE_WIDTH)):
         left += some
+        for (before, *_), (after, *_) in itertools.pairwise(left):
+            if after <= before:
+                raise _disorder(after)
         start = 0
         while (number := left[start][0] // TILE_WIDTH) < left[-1][0] // TILE_WIDTH:
             end = bisect_left(left, (number + 1) * TILE_WIDTH, start, key=itemgetter(0))
@@ -259,6 +325,11 @@ def _by_block(rows: Iterator[Any]) -> Iterator[tuple[int, list[Any]]]:
         left = left[start:]
     if left:
         yield left[0][0] // TILE_WIDTH, left
+
+
+def _disorder(number: int) -> sqlite3.DatabaseError:
+    """In a damaged tree rows can come in any order, and come again."""
+    return sqlite3.DatabaseError(f"row {number} of log_entries is not where its number belongs")
 
 
 def _bytes(value: object) -> bytes:
@@ -301,7 +372,10 @@ def _connect(path: Path) -> sqlite3.Connection:
         try:
             connection.execute("BEGIN")
             found = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        except sqlite3.DatabaseError as error:
+        except (
+            sqlite3.DatabaseError,
+            UnicodeDecodeError,
+        ) as error:  # a spoilt name in what SQLite says
             connection.close()
             cause = error
             continue

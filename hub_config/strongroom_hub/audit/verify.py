@@ -204,7 +204,8 @@ class _Verification:
         width = tile_width(self.report.size, 0, number)
         data = self.log.tile(0, number, width)
         hashes = leaf_hashes(found.leaves) if found else []
-        whole = found is not None and tuple(found.indexes) == tuple(range(first, first + width))
+        wanted = range(first, first + width)
+        whole = found is not None and (found.indexes == wanted or tuple(found.indexes) == tuple(wanted))
         if whole and data == b"".join(hashes):
             return _Block(number, hashes, hashes, [])
         own: list[bytes | None] = [None] * width

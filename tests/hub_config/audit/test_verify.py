@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -425,6 +427,53 @@ def test_a_value_of_another_type_is_another_value(
     assert named(check(copy, verifier)) == expected
 
 
+@pytest.mark.parametrize(
+    "label", ["public", "", "\0", "a\nb", "\t\x7f", '"', "\\", "\\u0041", "'", "é\N{GRINNING FACE}\u2028"]
+)
+def test_tiles_that_are_read_at_once_are_read_as_their_rows_are(
+    copy: Path, original: tuple[Path, LogKeys], verifier: VerifierKey, label: str
+) -> None:
+    leaves = [leaf(str(number), label=json.dumps(label, ensure_ascii=number % 2 == 0)) for number in range(600)]
+    leaves[300] = leaves[300].replace(b",", b",\n", 1)
+    signed(copy, original[1], leaves, (*COLUMNS[:-1], label))
+    assert check(copy, verifier).findings == []
+    for more in (b"x", "x"):
+        with closing(sqlite3.connect(copy)) as connection:
+            for number in (100, 400):
+                change = 'UPDATE log_entries SET label = ? WHERE "index" = ?'
+                connection.execute(change, (label + more if isinstance(more, str) else label.encode() + more, number))
+            connection.commit()
+        assert named(check(copy, verifier)) == [(Part.COLUMN, 100), (Part.COLUMN, 400)]
+
+
+@pytest.mark.parametrize(
+    ("other", "words"), [*((other, "where its number belongs") for other in (63, 287, 318, 320)), (575, "out of order")]
+)
+def test_a_row_under_another_number_in_a_damaged_file_is_noticed(
+    copy: Path, verifier: VerifierKey, other: int, words: str
+) -> None:
+    """A row's number as SQLite writes it, seven bits a byte: where it stands no search for that number looks."""
+    data = copy.read_bytes()
+    [found] = re.finditer(rb"\x82\x3f(?=.{6,20}\{\"action\".{,400}\"index\":319,)", data, re.DOTALL)
+    copy.write_bytes(data[: found.start()] + bytes([0x80 | other >> 7, other & 0x7F]) + data[found.end() :])
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute('SELECT count(*) FROM log_entries WHERE "index" = 319').fetchone() == (0,)
+    findings = check(copy, verifier).findings
+    assert findings[0].part is Part.DATABASE
+    assert words in findings[0].text
+
+
+def test_a_log_in_another_encoding_is_read_as_well(
+    log_of: Callable[[int], Path], keys: LogKeys, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.sqlite"
+    with closing(sqlite3.connect(log_of(300))) as connection, closing(sqlite3.connect(other)) as target:
+        target.execute("PRAGMA encoding = 'UTF-16le'")
+        target.executescript("\n".join(connection.iterdump()))
+        assert target.execute("PRAGMA encoding").fetchone() == ("UTF-16le",)
+    assert check(other, keys.verifier).findings == []
+
+
 def test_what_is_no_log_is_said_to_be_none(tmp_path: Path) -> None:
     rubbish, empty = tmp_path / "rubbish", tmp_path / "empty"
     rubbish.write_bytes(b"rubbish" * 1000)
@@ -439,6 +488,17 @@ def test_what_is_no_log_is_said_to_be_none(tmp_path: Path) -> None:
             pass
     with pytest.raises(UnreadableLogError, match="checkpoint"):
         open_directory(tmp_path)
+
+
+def test_a_damaged_schema_is_said_to_be_unreadable(copy: Path) -> None:
+    data = copy.read_bytes()
+    copy.write_bytes(
+        data.replace(b"log_tileslog_tiles", b"log_\xa0ileslog_tiles").replace(
+            b"CREATE TABLE log_tiles", b"CREATE TABLE (og_tiles"
+        )
+    )
+    with pytest.raises(UnreadableLogError, match="cannot be read as a SQLite database"), open_database(copy):
+        pass
 
 
 def test_verifying_changes_nothing_and_needs_no_writable_folder(copy: Path, verifier: VerifierKey) -> None:
