@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -23,32 +23,50 @@ _MOST_TEXT = (1 << 31) - 1
 _FEW_ROWS, _FEW_BYTES = 1 << 16, 1 << 24
 """Below both, frames are joined: a filter that keeps few rows leaves many small ones."""
 _AHEAD = 1 << 26
-"""Bytes of frames that may wait to be written: polars makes all of a part at a time, and the next one meanwhile."""
+"""Bytes that may wait to be written, while the next ones are made."""
 
 
 class ArrowFile:
-    """Writes frames of one schema into the memory file `target`, in their order; whole when the block ends."""
+    """Writes frames of one schema into the memory file `target`, in their order; whole when the block ends.
+
+    A thread of its own writes what is ready while the next frames are made.
+    """
 
     def __init__(self, target: int, schema: Mapping[str, pl.DataType]) -> None:
         self.rows = 0
         self._held: list[pl.DataFrame] = []
         self._held_rows = self._held_bytes = 0
+        self._ready: deque[pa.RecordBatch] = deque()
+        self._ready_bytes = 0
+        self._over = False
+        self._failure: BaseException | None = None
+        self._changed = threading.Condition()
         self._sink = pa.OSFile(memfd.path(target), "wb")
-        empty = pl.DataFrame(schema=schema).to_arrow(compat_level=_VIEWS)
-        self._schema = empty.schema
+        self._schema = pl.DataFrame(schema=schema).to_arrow(compat_level=_VIEWS).schema
         self._writer = pa.ipc.new_file(self._sink, self._schema)
+        self._thread = threading.Thread(target=self._work)
 
     def __enter__(self) -> Self:
+        self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         with self._sink:
+            try:
+                if kind is None:
+                    self._write_held()
+            finally:
+                with self._changed:
+                    self._over = True
+                    self._changed.notify_all()
+                self._thread.join()
             if kind is None:
-                self._write_held()
+                if self._failure is not None:
+                    raise self._failure
                 self._writer.close()
 
     def add(self, frame: pl.DataFrame) -> None:
-        """Raises OSError where the file can grow no further."""
+        """Raises OSError where the file can grow no further, ValueError as `_array`."""
         self.rows += frame.height
         large = frame.height >= _FEW_ROWS or frame.estimated_size() >= _FEW_BYTES
         if large:  # joining copies
@@ -74,7 +92,30 @@ class ArrowFile:
             self._write(frame.head(half))
             self._write(frame.tail(frame.height - half))
             return
-        self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+        batch = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        with self._changed:
+            self._changed.wait_for(lambda: self._failure or self._ready_bytes < _AHEAD)
+            if self._failure is not None:
+                raise self._failure
+            self._ready.append(batch)
+            self._ready_bytes += batch.nbytes
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        try:
+            while True:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._ready or self._over)
+                    if not self._ready:
+                        return
+                    batch = self._ready.popleft()
+                    self._ready_bytes -= batch.nbytes
+                    self._changed.notify_all()
+                self._writer.write_batch(batch)
+        except BaseException as error:  # noqa: BLE001 - raised by whoever adds
+            with self._changed:
+                self._failure = error
+                self._changed.notify_all()
 
 
 def _array(column: pl.Series) -> pa.Array:
@@ -107,51 +148,17 @@ def write(view: pl.LazyFrame, target: int) -> int:
 
     Raises OSError where the file can grow no further, PolarsError.
     """
-    with ArrowFile(target, view.collect_schema()) as file:
-        _taken(view, file.add)
-    return file.rows
-
-
-def _taken(view: pl.LazyFrame, take: Callable[[pl.DataFrame], None]) -> None:
-    """Frames of the view in their order, one taken while the next ones are made."""
-    waiting: deque[pl.DataFrame] = deque()
-    changed = threading.Condition()
-    over = False
     failures: list[BaseException] = []
 
-    def ahead() -> int:
-        return sum(int(frame.estimated_size()) for frame in waiting)
-
-    def hand_on(frame: pl.DataFrame) -> bool:
-        with changed:
-            changed.wait_for(lambda: failures or ahead() < _AHEAD)
-            waiting.append(frame)
-            changed.notify_all()
+    def take(frame: pl.DataFrame) -> bool:
+        try:
+            file.add(frame)
+        except BaseException as error:  # noqa: BLE001 - polars would tell it in words of its own
+            failures.append(error)
         return bool(failures)  # then no more are wanted
 
-    def work() -> None:
-        try:
-            while True:
-                with changed:
-                    changed.wait_for(lambda: waiting or over)
-                    if not waiting:
-                        return
-                    frame = waiting.popleft()
-                    changed.notify_all()
-                take(frame)
-        except BaseException as error:  # noqa: BLE001 - raised below
-            with changed:
-                failures.append(error)
-                changed.notify_all()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        view.sink_batches(hand_on, engine="streaming")
-    finally:
-        with changed:
-            over = True
-            changed.notify_all()
-        thread.join()
-    if failures:
-        raise failures[0]
+    with ArrowFile(target, view.collect_schema()) as file:
+        view.sink_batches(take, engine="streaming")
+        if failures:
+            raise failures[0]
+    return file.rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
@@ -28,6 +29,17 @@ def target() -> Iterator[int]:
 
 def content(fd: int) -> bytes:
     return os.pread(fd, memfd.size(fd), 0)
+
+
+@contextmanager
+def wall(size: int) -> Iterator[None]:
+    """As around what a plan may write."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def texts_below_missing(rows: int) -> pl.LazyFrame:
@@ -109,32 +121,27 @@ def test_more_text_than_a_buffer_holds_is_written_in_pieces(target: int, monkeyp
 def test_a_file_that_can_grow_no_further_ends_the_reading(
     target: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
-    made: list[int] = []
+    """Also while more is ready than may wait."""
+    added: list[int] = []
     real = arrowfile.ArrowFile.add
 
-    def full(self: arrowfile.ArrowFile, frame: pl.DataFrame) -> None:
-        made.append(frame.height)
+    def add(self: arrowfile.ArrowFile, frame: pl.DataFrame) -> None:
+        added.append(frame.height)
         real(self, frame)
-        raise OSError("full")
 
-    monkeypatch.setattr(arrowfile.ArrowFile, "add", full)
+    monkeypatch.setattr(arrowfile.ArrowFile, "add", add)
     monkeypatch.setattr(arrowfile, "_AHEAD", 1)
     file = tmp_path / "many.parquet"
-    pl.DataFrame({"number": range(2_000_000)}).write_parquet(file, row_group_size=10_000)
-    with pytest.raises(OSError, match="full"):
+    pl.DataFrame({"number": range(3_000_000)}).write_parquet(file, row_group_size=100_000)
+    with wall(1_000_000), pytest.raises(OSError, match="File too large"):
         arrowfile.write(pl.scan_parquet(file), target)
-    assert len(made) == 1
+    assert len(added) < 30
+    assert memfd.size(target) == 1_000_000
 
 
-def test_the_wall_around_a_file_is_an_error_of_the_system(target: int) -> None:
-    frame = pl.DataFrame({"number": range(100_000)})
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-    try:
-        with pytest.raises(OSError, match="File too large"):
-            arrowfile.write(frame.lazy(), target)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+def test_the_wall_around_a_small_file_is_told_at_its_end(target: int) -> None:
+    with wall(1_000), pytest.raises(OSError, match="File too large"):
+        arrowfile.write(pl.LazyFrame({"number": range(1_000)}), target)
 
 
 def _fails(frame: pl.DataFrame) -> pl.DataFrame:
