@@ -29,7 +29,7 @@ _AHEAD = 1 << 26
 class ArrowFile:
     """Writes frames of one schema into the memory file `target`, in their order; whole when the block ends.
 
-    A thread of its own writes what is ready while the next frames are made.
+    A thread of its own writes what is ready while the next frames are made; the last ones need none.
     """
 
     def __init__(self, target: int, schema: Mapping[str, pl.DataType]) -> None:
@@ -44,18 +44,14 @@ class ArrowFile:
         self._sink = pa.OSFile(memfd.path(target), "wb")
         self._schema = pl.DataFrame(schema=schema).to_arrow(compat_level=_VIEWS).schema
         self._writer = pa.ipc.new_file(self._sink, self._schema)
-        self._thread = threading.Thread(target=self._work)
+        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         with self._sink:
-            try:
-                if kind is None:
-                    self._write_held()
-            finally:
+            if self._thread is not None:
                 with self._changed:
                     self._over = True
                     self._changed.notify_all()
@@ -63,6 +59,8 @@ class ArrowFile:
             if kind is None:
                 if self._failure is not None:
                     raise self._failure
+                for batch in self._of_held():
+                    self._writer.write_batch(batch)
                 self._writer.close()
 
     def add(self, frame: pl.DataFrame) -> None:
@@ -70,36 +68,29 @@ class ArrowFile:
         self.rows += frame.height
         large = frame.height >= _FEW_ROWS or frame.estimated_size() >= _FEW_BYTES
         if large:  # joining copies
-            self._write_held()
+            self._hand_on(self._of_held())
         self._held.append(frame)
         self._held_rows += frame.height
         self._held_bytes += int(frame.estimated_size())
         if large or self._held_rows >= _FEW_ROWS or self._held_bytes >= _FEW_BYTES:
-            self._write_held()
+            self._hand_on(self._of_held())
 
-    def _write_held(self) -> None:
+    def _of_held(self) -> list[pa.RecordBatch]:
         held, self._held, self._held_rows, self._held_bytes = self._held, [], 0, 0
-        if held:
-            self._write(pl.concat(held))
+        return _batches(pl.concat(held), self._schema) if held else []
 
-    def _write(self, frame: pl.DataFrame) -> None:
-        try:
-            arrays = [_array(column) for column in frame.rechunk()]
-        except OverflowError:
-            if frame.height == 1:
-                raise
-            half = frame.height // 2
-            self._write(frame.head(half))
-            self._write(frame.tail(frame.height - half))
-            return
-        batch = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
-        with self._changed:
-            self._changed.wait_for(lambda: self._failure or self._ready_bytes < _AHEAD)
-            if self._failure is not None:
-                raise self._failure
-            self._ready.append(batch)
-            self._ready_bytes += batch.nbytes
-            self._changed.notify_all()
+    def _hand_on(self, batches: list[pa.RecordBatch]) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work)
+            self._thread.start()
+        for batch in batches:
+            with self._changed:
+                self._changed.wait_for(lambda: self._failure or self._ready_bytes < _AHEAD)
+                if self._failure is not None:
+                    raise self._failure
+                self._ready.append(batch)
+                self._ready_bytes += batch.nbytes
+                self._changed.notify_all()
 
     def _work(self) -> None:
         try:
@@ -116,6 +107,18 @@ class ArrowFile:
             with self._changed:
                 self._failure = error
                 self._changed.notify_all()
+
+
+def _batches(frame: pl.DataFrame, schema: pa.Schema) -> list[pa.RecordBatch]:
+    """The frame in one piece, or in as many as its texts need. Raises OverflowError, ValueError as `_array`."""
+    try:
+        arrays = [_array(column) for column in frame.rechunk()]
+    except OverflowError:
+        if frame.height == 1:
+            raise
+        half = frame.height // 2
+        return [*_batches(frame.head(half), schema), *_batches(frame.tail(frame.height - half), schema)]
+    return [pa.RecordBatch.from_arrays(arrays, schema=schema)]
 
 
 def _array(column: pl.Series) -> pa.Array:

@@ -37,8 +37,8 @@ def open_view(job: ViewJob, checked: dict[str, Mark] | None = None) -> Iterator[
             stack.callback(os.close, fd)
             if checked is not None and is_settled(mark := mark_of(fd), began):
                 checked[part.name] = mark
-            scans.append(_scan(job, part, fd))
-        yield _seen(job, pl.concat(scans) if len(scans) > 1 else scans[0])
+            scans.append(scan_part(job, part, fd))
+        yield seen(job, pl.concat(scans) if len(scans) > 1 else scans[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +189,11 @@ def too_large(max_bytes: int) -> Problem:
     )
 
 
-def _seen(job: ViewJob, stored: pl.LazyFrame) -> pl.LazyFrame:
-    """Rows kept, then columns masked: polars reads no row group in which its statistics show no row to keep."""
+def seen(job: ViewJob, stored: pl.LazyFrame) -> pl.LazyFrame:
+    """What the view shows of the stored table. Raises Problem.
+
+    Rows kept, then columns masked: polars reads no row group in which its statistics show no row to keep.
+    """
     schema = stored.collect_schema()
     try:
         kept = stored.filter([to_polars(filters.parse(text), schema) for text in job.rows]) if job.rows else stored
@@ -270,7 +273,8 @@ def _tokens(
     return found
 
 
-def _scan(job: ViewJob, part: Part, fd: int) -> pl.LazyFrame:
+def scan_part(job: ViewJob, part: Part, fd: int) -> pl.LazyFrame:
+    """The columns of an open part whose keys the job has. Raises Problem where it is not what the manifest says."""
     manifest = job.manifest
     decryption = pl.ParquetDecryptionProperties(
         footer_key=job.footer_key,

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import polars_hash as plh
 
 from strongroom_hub import frames
 from strongroom_hub.problems import Problem
 from strongroom_hub.vault import arrowfile, checks, memfd, views
 from strongroom_hub.vault.jobs import ViewJob, encode_keys
 from strongroom_hub.vault.parts import Mark
+from strongroom_hub.vault.rehearsal import rehearse
 from strongroom_hub.vault.sealing import seal_files
 from strongroom_hub.vault.tickets import Plan
 from strongroom_hub.vault.uploads import CHUNK, Reader, Upload
@@ -33,7 +33,7 @@ _AHEAD = 2
 def main() -> None:
     """Wait for the job, do it, answer. A vault that goes away ends this process too."""
     with socket.socket(fileno=os.dup(0)) as vault:
-        _warm_up()
+        rehearse()
         frames.send(vault, {"ready": True})
         try:
             job, fds = frames.receive(vault, max_fds=1, limit=MAX_JOB)
@@ -42,26 +42,9 @@ def main() -> None:
         signal.alarm(int(job.get("seconds", _MAX_SECONDS)))  # nobody may be left to kill this process
         try:
             frames.send(vault, _answer(vault, job, fds), limit=MAX_JOB)
+            vault.recv(1)  # the vault ends this process when nobody waits any more for what it made
         except (OSError, frames.FrameError):
             return  # the vault let go of this job
-
-
-def _warm_up() -> None:
-    """What the first view of a process would pay for: one of a row, through all that a view goes through."""
-    frame = pl.DataFrame({"a": ["x"], "b": [1]})
-    key = bytes(32)  # of nothing but this row
-    keys: dict[str, Any] = {"footer_key": key, "column_keys": dict.fromkeys(frame.columns, key), "aad_prefix": b""}
-    part, view = (memfd.create("strongroom-warm-up") for _ in range(2))
-    try:
-        frame.write_parquet(memfd.path(part), encryption=pl.ParquetEncryptionProperties(**keys))
-        stored = pl.scan_parquet(
-            memfd.path(part), decryption=pl.ParquetDecryptionProperties(**keys), glob=False, cache=False
-        )
-        hashed = plh.col("a").chash.hmac_sha256(key="00")
-        arrowfile.write(views.cleared(stored.filter(pl.col("b") > 0).with_columns(hashed)), view)
-    finally:
-        os.close(part)
-        os.close(view)
 
 
 def _answer(vault: socket.socket, job: dict[str, Any], fds: list[int]) -> dict[str, Any]:

@@ -32,6 +32,9 @@ MAX_JOB = 16 << 20  # bytes of one job or its answer as JSON
 AWAIT_QUIET = 0.3
 """Seconds without a job after which a new spare is started: a starting interpreter slows down a job, and whoever looks
 at what came of it. Where no spare is left, it waits no longer than that for the end of the jobs that run."""
+LINGER = 0.05
+"""Seconds for which a worker that did its job is left alone: giving back its memory takes a processor, which whoever
+waits for the answer can use."""
 _PROGRAM = ("-m", "strongroom_hub.vault.boxed")
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 
@@ -314,6 +317,8 @@ class Workers:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._closed or self._done or len(self._spares) < self._wanted)
+                if self._done:
+                    self._changed.wait_for(lambda: self._closed, LINGER)
                 done, self._done = self._done, []
             for worker in done:
                 worker.end()
