@@ -79,6 +79,21 @@ def test_nothing_of_polars_own_buffers_is_written(target: int) -> None:
     assert f"{LONG}7778!".encode() in content(target)
 
 
+@pytest.mark.parametrize("rows", [2, 100_000])
+def test_short_texts_below_missing_ones_are_refused(target: int, rows: int) -> None:
+    """They lie in the views themselves, and Arrow finds nothing wrong with them."""
+    texts = pa.array(["kept", "SECRET"] * rows, pa.string_view())
+    shown = pa.array([True, False] * rows).buffers()[1]
+    dirty = pa.Array.from_buffers(pa.string_view(), 2 * rows, [shown, texts.buffers()[1]])
+    dirty.validate(full=True)
+    view = pl.DataFrame({"text": pl.from_arrow(dirty)}).lazy()
+    with pytest.raises(ValueError, match="more text than is shown"):
+        arrowfile.write(view, target)
+    assert b"SECRET" not in content(target)
+    assert arrowfile.write(views.cleared(view), target) == 2 * rows
+    assert pl.read_ipc(memfd.path(target))["text"].to_list() == ["kept", None] * rows
+
+
 def test_nothing_of_the_rows_around_a_slice_is_written(target: int) -> None:
     frame = views.cleared(texts_below_missing(1_000)).collect().slice(100, 10)
     with arrowfile.ArrowFile(target, frame.schema) as file:
