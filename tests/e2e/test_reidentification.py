@@ -18,11 +18,11 @@ from tests.real import People, policy_rows
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(300)]
 
-DATASET, COLUMN = "health/randhie", "person_id"
+DATASET, COLUMN = "surveys/anes96", "respondent_id"
 MAY_ASK = f"p, R1, role:analyst, reidentify, {DATASET}, project:cardio, , , allow, incidental findings"
 AS_TOKENS = ("hash", "token")
 """The demo's policy lets nobody read identifiers but as hashes, which nobody can turn back."""
-TRUTH = [f"P-{int(hashlib.sha256(f'randhie:{row}'.encode()).hexdigest(), 16) % 10**10:010d}" for row in range(2)]
+TRUTH = [f"P-{int(hashlib.sha256(f'anes96:{row}'.encode()).hexdigest(), 16) % 10**10:010d}" for row in range(2)]
 """The demo's made-up identifiers of the first two rows."""
 WHY = "A finding that this person should know of."
 
