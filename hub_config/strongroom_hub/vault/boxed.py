@@ -1,5 +1,5 @@
 """A worker's first step: narrow itself, then become one: `python -m strongroom_hub.vault.boxed [--reads FOLDER ...]
-[--writes FOLDER ...]`.
+[--writes FOLDER ...] [--rehearses]`.
 
 Here nothing is imported that starts a thread: the box would not bind it.
 """
@@ -16,16 +16,18 @@ from pathlib import Path
 from strongroom_hub.vault.confine import Reach, confine, forbid_inspection
 
 
-def enter(arguments: Sequence[str]) -> None:
-    """Put up the box that the arguments describe, for good. Raises OSError, RuntimeError."""
+def enter(arguments: Sequence[str]) -> bool:
+    """Put up the box that the arguments describe, for good; whether to rehearse. Raises OSError, RuntimeError."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--reads", type=Path, action="append", default=[])
     parser.add_argument("--writes", type=Path, action="append", default=[])
+    parser.add_argument("--rehearses", action="store_true")
     asked = parser.parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the vault, which then closes the socket
     os.umask(0o077)
     forbid_inspection()
     confine(Reach(tuple(asked.reads), tuple(asked.writes)))
+    return bool(asked.rehearses)
 
 
 _SETTINGS = {
@@ -35,8 +37,8 @@ _SETTINGS = {
 }
 
 if __name__ == "__main__":
-    enter(sys.argv[1:])
+    rehearses = enter(sys.argv[1:])
     os.environ.update(_SETTINGS)
     from strongroom_hub.vault import worker  # brings libraries with threads of their own
 
-    worker.main()
+    worker.main(rehearses=rehearses)

@@ -45,14 +45,18 @@ Job = dict[str, Any]
 class _Worker:
     process: subprocess.Popen[bytes]
 
-    def __init__(self, sees: Path | None, desk: Path | None, writes: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, sees: Path | None, desk: Path | None, writes: Sequence[Path] = (), *, ahead: bool = False
+    ) -> None:
+        """`ahead`: nobody waits for it yet, so it rehearses."""
         self.desk = desk
         ours, theirs = socket.socketpair()
         folders = [*(() if sees is None else ("--reads", sees)), *(() if desk is None else ("--writes", desk))]
         folders += [argument for folder in writes for argument in ("--writes", folder)]
+        rehearses = ["--rehearses"] if ahead else []
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", *_PROGRAM, *folders],
+                [sys.executable, "-I", *_PROGRAM, *folders, *rehearses],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,  # a dying parser's last words may quote data
@@ -360,7 +364,7 @@ class Workers:
             with self._lock:
                 if self._closed or len(self._spares) >= self._wanted:
                     return
-            spare = self._new()  # not under the lock: a job must not wait for it
+            spare = self._new(ahead=True)  # not under the lock: a job must not wait for it
             with self._lock:
                 if not self._closed:
                     self._spares.append(spare)
@@ -368,8 +372,8 @@ class Workers:
                     continue
             spare.end()
 
-    def _new(self) -> _Worker:
-        return _Worker(self._sees, None if self._desk is None else self._desk())
+    def _new(self, *, ahead: bool = False) -> _Worker:
+        return _Worker(self._sees, None if self._desk is None else self._desk(), ahead=ahead)
 
 
 def _send_piece(to: socket.socket, opener: Callable[[int], int], number: object) -> None:

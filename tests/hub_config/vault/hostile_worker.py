@@ -149,7 +149,7 @@ def main() -> None:
         # Who is traced stops at the next signal, for example of a child that ends, and here nobody would go on with it.
         sys.stdout.write(json.dumps(said(targets, but="tracing itself")) + "\n")
         return
-    boxed.enter(sys.argv[2:])
+    rehearses = boxed.enter(sys.argv[2:])
     from strongroom_hub.problems import Problem  # noqa: PLC0415
     from strongroom_hub.vault import ingest, views, worker  # noqa: PLC0415 - as in boxed.py
 
@@ -162,7 +162,7 @@ def main() -> None:
 
     ingest.open_table = asking if "ask" in targets else taken_over
     views.write_view = taken_over
-    worker.main()
+    worker.main(rehearses=rehearses)
 
 
 if __name__ == "__main__":

@@ -215,7 +215,7 @@ def test_a_worker_gets_nothing_by_arguments_or_environment() -> None:
         deadline = time.monotonic() + 20
         while not (arguments := (about / "cmdline").read_bytes()) and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert arguments.split(b"\0")[1:] == [b"-I", b"-m", b"strongroom_hub.vault.boxed", b""]
+        assert arguments.split(b"\0")[1:] == [b"-I", b"-m", b"strongroom_hub.vault.boxed", b"--rehearses", b""]
         names = {line.partition(b"=")[0] for line in (about / "environ").read_bytes().split(b"\0") if line}
         assert names <= {b"PATH", b"LANG", b"LC_CTYPE"}
     finally:

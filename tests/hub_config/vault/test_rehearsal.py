@@ -54,3 +54,23 @@ def test_a_worker_ends_when_its_answer_has_arrived(
         assert spare.process.returncode == -9
     finally:
         workers.close()
+
+
+def test_only_who_is_not_waited_for_rehearses(room: Any) -> None:
+    """A job without a spare is not held up by it."""
+
+    def arguments(worker: Any) -> list[str]:
+        return [str(one) for one in worker.process.args]
+
+    store = room.instance.vault_dir / "store"
+    with_spares, without = Workers(sees=store), Workers(sees=store, spares=0)
+    with_spares.start()
+    alone = without._new()
+    try:
+        assert with_spares.wait_ready()
+        assert all("--rehearses" in arguments(spare) for spare in with_spares._spares)
+        assert "--rehearses" not in arguments(alone)
+        assert alone.wait_ready(20)
+    finally:
+        alone.end()
+        with_spares.close()
