@@ -20,6 +20,7 @@ from strongroom_hub.vault import uploads
 from strongroom_hub.vault.uploads import Reader, Upload, Uploads
 
 NEEDLE = b"Zephyrine-0042-Quux"
+PIECE = 1 << 16
 
 
 @pytest.fixture
@@ -151,11 +152,11 @@ def killed_at(vault: Vault, data: bytes, at: int, wait: float) -> None:
     about = {"dataset": "a/b", "version": 1, "format": "csv", "label": "secret"}
 
     def body() -> Any:
-        for start in range(0, len(data), 1 << 16):
-            if start >= at:
+        for start in range(0, len(data), PIECE):
+            if start + PIECE > at:
                 vault.kill()
                 return
-            yield data[start : start + (1 << 16)]
+            yield data[start : start + PIECE]
 
     if at < len(data):
         with pytest.raises(httpx.HTTPError):
