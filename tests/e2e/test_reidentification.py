@@ -56,7 +56,8 @@ def tokens_of(people: People) -> list[str]:
     steward.console("POST", f"access-requests/{asked['id']}/decision", decision)
     with Notebook(server, "tokens.ipynb") as notebook:
         cell = notebook.run(
-            f"import strongroom\nprint(*strongroom.open({DATASET!r}).to_polars()[{COLUMN!r}][:2], sep='\\n')"
+            f"import strongroom\nread = strongroom.open({DATASET!r}, progress=False).to_polars()\n"
+            f"print(*read[{COLUMN!r}][:2], sep='\\n')"
         )
     assert cell.status == "ok", cell.error
     return cell.text.split()

@@ -135,7 +135,7 @@ def test_logout_is_recorded_and_ends_the_session(running):
         assert "Your projects" in somebody.follow("/hub/home").text
         somebody.follow("/hub/logout")
         assert "/hub/login" in str(somebody.follow("/hub/home").url)
-    assert {"user": "leaver"} in running.calls("logout")
+    wait_until(lambda: {"user": "leaver"} in running.calls("logout"), "the logout is not recorded")  # after the answer
 
 
 def test_the_authority_is_needed_to_trust_the_page(running):
