@@ -205,6 +205,7 @@ def test_a_vault_killed_during_ingest_shows_nothing_and_loses_nothing(room: Any)
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(7200)
 def test_a_vault_killed_during_ingest_at_200_points(room: Any) -> None:
     run_points(room, 200, seed=4)
 
