@@ -200,12 +200,18 @@ def run_points(room: Any, points: int, seed: int) -> None:
         vault.kill()
 
 
+# httpcore leaks the socket that a vault which was just killed refuses
+A_REFUSED_SOCKET = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@A_REFUSED_SOCKET
 def test_a_vault_killed_during_ingest_shows_nothing_and_loses_nothing(room: Any) -> None:
     run_points(room, 2, seed=3)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
+@A_REFUSED_SOCKET
 def test_a_vault_killed_during_ingest_at_200_points(room: Any) -> None:
     run_points(room, 200, seed=4)
 
