@@ -14,17 +14,23 @@ import fcntl
 import json
 import os
 import resource
+import select
 import signal
 import socket
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 from typing import Any
 
 READY = "strongroom: the box is closed"
 FAILED = 120
 NOT_RUN = 127
+PIPE_BYTES = 1 << 16
+"""All that a pipe holds."""
+PIPE_PATIENCE = 0.5
+"""Seconds that a flush waits at most for the thread that takes what was written to a descriptor."""
 
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
@@ -270,6 +276,68 @@ def keep_prints_of_forks() -> None:
     IOPubThread._setup_pipe_out = setup_pipe_out  # type: ignore[method-assign]  # noqa: SLF001
 
 
+def flush_only_what_there_is() -> None:
+    """Let a stream that holds nothing be flushed at once, and wait for what lies in its pipe while it does.
+
+    ipykernel flushes each stream three times a cell, over another thread each time, and then sleeps half a millisecond
+    in case C code has written to a descriptor (`run_kernel` takes the sleep away): a third of what a small cell takes,
+    and what a child wrote last can still come after the cell's end.
+    """
+    from ipykernel import iostream  # noqa: PLC0415
+
+    plain: Any = iostream.OutStream
+
+    class Stream(plain):
+        _taking = False
+        """Whether something has left the pipe that may not be in the stream yet."""
+        _taken = 0
+        """How often that was done."""
+        _sending = False
+        """Whether something has left the stream that may not be in line to be sent yet."""
+
+        def flush(self) -> None:
+            if self._is_master_process():
+                self._wait_for_pipe()
+                # In this order: who takes something from one place raises a mark first.
+                if not (self._taking or self._buffers or self._sending):
+                    return
+            super().flush()
+
+        def _wait_for_pipe(self) -> None:
+            # The second time from now takes all that is there now; a child may go on writing for ever.
+            enough, deadline = self._taken + 2, time.monotonic() + PIPE_PATIENCE
+            while (_is_readable(self._fid) or self._taking) and self._taken < enough and time.monotonic() < deadline:
+                time.sleep(0.0001)
+
+        def _flush(self) -> None:
+            self._sending = True
+            try:
+                super()._flush()
+            finally:
+                self._sending = False
+
+        def _watch_pipe_fd(self) -> None:
+            decoder = codecs.getincrementaldecoder("utf-8")("replace")
+            while _is_readable(self._fid, wait=True):
+                self._taking = True
+                piece = os.read(self._fid, PIPE_BYTES)
+                if not self._should_watch:  # closed
+                    return
+                self.write(decoder.decode(piece))
+                with contextlib.suppress(OSError):
+                    os.write(self._original_stdstream_copy, piece)
+                self._taken += 1
+                self._taking = False
+
+    iostream.OutStream = Stream  # type: ignore[misc]
+
+
+def _is_readable(descriptor: int, *, wait: bool = False) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(None if wait else 0))
+
+
 def run_commands_by_pipe() -> None:
     """Let `!command` use pipes. IPython would take a pseudo-terminal; a host has few, so no box gets any."""
     from IPython.utils import process  # noqa: PLC0415
@@ -297,11 +365,12 @@ def run_kernel(arguments: list[str]) -> None:
 
     The debugger (the gate refuses its messages, and the box its socket) would be a quarter of the start. History is
     the kernel's own and ends with it. The thread for subshells stays, although the gate refuses them: without it
-    ipykernel 7 cannot run a cell that awaits.
+    ipykernel 7 cannot run a cell that awaits. The pause before each reply goes: here streams know what they hold.
     """
     from ipykernel.kernelapp import IPKernelApp  # noqa: PLC0415
 
-    sys.argv = ["ipykernel_launcher", "-f", *arguments, "--HistoryManager.hist_file=:memory:"]
+    settings = "--HistoryManager.hist_file=:memory:", "--Kernel._execute_sleep=0"
+    sys.argv = ["ipykernel_launcher", "-f", *arguments, *settings]
     kernel = IPKernelApp.instance()
     debugger: Any = {"debugpy": None}  # as if it were not installed, while ipykernel looks for it
     sys.modules.update(debugger)
@@ -328,6 +397,7 @@ def main(arguments: list[str]) -> None:
             sys.exit(NOT_RUN)
     del sys.path[0]  # the launcher's own folder; notebooks import from their current folder, as everywhere
     keep_prints_of_forks()
+    flush_only_what_there_is()
     run_commands_by_pipe()
     run_kernel(rest)
 

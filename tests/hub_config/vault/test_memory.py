@@ -7,10 +7,12 @@ import os
 import shutil
 import struct
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from strongroom_hub.vault import wrapped
@@ -21,6 +23,7 @@ from tests.hub_config.vault.conftest import Running
 from tests.hub_config.vault.test_shredding import ORDER
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can look into the vault's memory")
+CHUNK = 1 << 20
 SALT = "Zephyrine-Quux-in-memory-"
 
 
@@ -47,15 +50,39 @@ def family(pid: int) -> list[int]:
     return [pid, *(int(child) for children in threads for child in children.read_text().split())]
 
 
+class Search:
+    """Many secrets in one pass, each as it is, in hex and in base64: a gigabyte for each by itself takes minutes.
+
+    A table says of any two bytes whether a secret has them at its chosen place; only where one has is it compared.
+    """
+
+    def __init__(self, secrets: dict[str, bytes]) -> None:
+        self.wanted: defaultdict[int, list[tuple[str, bytes, int]]] = defaultdict(list)
+        for name, secret in secrets.items():
+            for form in forms(secret):
+                # not two bytes that are alike: memory is full of zeros
+                place = next(at for at in range(len(form)) if form[at] != form[at + 1])
+                self.wanted[form[place] | form[place + 1] << 8].append((name, form, place))
+        self.table = np.zeros(1 << 16, dtype=np.bool_)
+        self.table[list(self.wanted)] = True
+
+    def found(self, memory: bytes) -> set[str]:
+        names = set()
+        for start in range(0, len(memory), CHUNK):
+            part = np.frombuffer(memory[start : start + CHUNK + 1], np.uint8).astype(np.uint16)
+            pairs = part[:-1] | part[1:] << 8
+            hits = np.flatnonzero(self.table[pairs])
+            for at, pair in zip((start + hits).tolist(), pairs[hits].tolist(), strict=True):
+                for name, form, place in self.wanted[pair]:
+                    if memory[at - place : at - place + len(form)] == form:
+                        names.add(name)
+        return names
+
+
 def left(pids: list[int], secrets: dict[str, bytes]) -> set[str]:
-    """Those of the secrets that stand in the memory of any of these processes, as they are, in hex or in base64."""
-    found = set()
-    for pid in pids:
-        for piece in memory(pid):
-            for name, secret in secrets.items():
-                if any(form in piece for form in forms(secret)):
-                    found.add(name)
-    return found
+    """Those of the secrets that stand in the memory of any of these processes."""
+    search = Search(secrets)
+    return {name for pid in pids for piece in memory(pid) for name in search.found(piece)}
 
 
 def data_keys(running: Running, name: str) -> dict[str, bytes]:
@@ -102,6 +129,19 @@ def test_the_search_finds_what_is_there(running: Running) -> None:
     assert left([os.getpid()], {"the receipt key": receipt}) == {"the receipt key"}
     log = b"strongroom_hub.vault.service"
     assert left([running.process.pid], {"a module's name": log}) == {"a module's name"}
+
+
+def test_the_search_finds_each_secret_wherever_it_stands() -> None:
+    secrets = {f"secret {n}": bytes([n]) * n + os.urandom(24) for n in range(1, 9)}
+    secrets["zeros"] = struct.pack("<d", 2.5e7)
+    search = Search(secrets)
+    assert search.found(os.urandom(3 * CHUNK) + bytes(CHUNK)) == set()
+    for name, secret in secrets.items():
+        for form in forms(secret):
+            for at in (0, CHUNK - len(form), CHUNK - 3, CHUNK - 1, CHUNK, 2 * CHUNK - len(form)):
+                memory = bytearray(2 * CHUNK)
+                memory[at : at + len(form)] = form
+                assert search.found(bytes(memory)) == {name}, (name, form, at)
 
 
 def test_disk_and_logs_hold_no_key(running: Running, room: Any, people: pl.DataFrame, tmp_path: Path) -> None:

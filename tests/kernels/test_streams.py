@@ -1,0 +1,85 @@
+"""What a cell prints is out before the cell ends, by whatever way it was written."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.kernels.test_provisioner import Trial, kernel, trial
+
+__all__ = ["trial"]
+pytestmark = pytest.mark.usefixtures("environment")
+
+CELLS = 100
+BY_DESCRIPTOR = """
+import ctypes, os, subprocess
+text = "{}\\n".encode()
+os.write(1, b"from Python " + text)
+_ = ctypes.CDLL(None).write(2, b"from C " + text, len(text) + 7)
+"""
+CHILD = "_ = subprocess.run(['echo', 'from a child'])"
+TAKEN_AND_NOT_IN_LINE = """
+import sys, time
+taking = sys.stdout._flush_buffers
+def slowly():
+    found = list(taking())
+    time.sleep(0.5)
+    return found
+sys.stdout._flush_buffers = slowly
+print("on its way")
+time.sleep(0.35)  # the timer of 0.2 s has begun to send it
+"""
+TALKATIVE = """
+import subprocess, time
+child = subprocess.Popen(["yes"])
+began = time.monotonic()
+for _ in range(40):
+    print(end="", flush=True)
+took = time.monotonic() - began
+child.kill(); child.wait()
+print(f"took {took:.3f} seconds")
+"""
+
+
+def test_what_was_written_to_a_descriptor_is_out_before_the_cell_ends(trial: Trial) -> None:
+    async def scenario() -> Any:
+        async with kernel() as running:
+            written = [(await running.run(BY_DESCRIPTOR.format(number)))[1] for number in range(CELLS)]
+            return written, [(await running.run(CHILD))[1] for _ in range(10)]
+
+    written, of_children = trial(scenario)
+    assert [sorted(text.splitlines()) for text in written] == [
+        [f"from C {number}", f"from Python {number}"] for number in range(CELLS)
+    ]
+    assert of_children == ["from a child\n"] * 10
+
+
+def test_what_the_timer_is_sending_is_out_before_the_cell_ends(trial: Trial) -> None:
+    async def scenario() -> Any:
+        async with kernel() as running:
+            return await running.run(TAKEN_AND_NOT_IN_LINE), await running.run("1")
+
+    assert trial(scenario) == (("ok", "on its way\n"), ("ok", "1"))
+
+
+def test_texts_in_pieces_are_whole(trial: Trial) -> None:
+    code = "import os, time\nfor byte in 'zwölf € 🐧'.encode(): os.write(1, bytes([byte])); time.sleep(0.005)"
+
+    async def scenario() -> Any:
+        async with kernel() as running:
+            return await running.run(code)
+
+    assert trial(scenario) == ("ok", "zwölf € 🐧")
+
+
+def test_a_child_that_writes_for_ever_holds_nobody_up(trial: Trial) -> None:
+    async def scenario() -> Any:
+        async with kernel() as running:
+            return (await running.run(TALKATIVE))[1], await running.run("2 + 2")
+
+    told, after = trial(scenario)
+    (took,) = re.findall(r"took ([\d.]+) seconds", told)
+    assert float(took) < 5
+    assert after == ("ok", "4")
