@@ -56,6 +56,8 @@ MASKS: dict[str, dict[str, Any]] = {
 }
 FILTER = "region in ('R1', 'R2', 'R3', 'R4', 'R5', 'R6', 'R7')"
 KERNELS = 8
+DECAY = 1.0
+"""Seconds after which polars' allocator has given back what was let go of: that takes a processor from the next one."""
 
 
 def people(rows: int) -> pl.DataFrame:
@@ -173,6 +175,7 @@ def measured(bench: Bench, what: Callable[[], pl.DataFrame]) -> tuple[float, flo
     own = processor(resource.RUSAGE_SELF) - own
     assert frame.height > 0
     del frame
+    time.sleep(DECAY)
     wait_for_spare(bench)  # the worker has ended
     ended = processor(resource.RUSAGE_CHILDREN) - ended
     return seconds, own + (ended - started if ended else 0.0)

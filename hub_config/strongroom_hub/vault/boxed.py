@@ -32,7 +32,7 @@ def enter(arguments: Sequence[str]) -> bool:
 
 _SETTINGS = {
     # groups of rows that are decoded at a time: left to itself, polars makes all of a part and then hands on all
-    "POLARS_ROW_GROUP_PREFETCH_SIZE": str(len(os.sched_getaffinity(0)) + 1),
+    "POLARS_ROW_GROUP_PREFETCH_SIZE": str(max(2, len(os.sched_getaffinity(0)))),
     "OPENBLAS_NUM_THREADS": "1",  # nothing is multiplied here
 }
 
