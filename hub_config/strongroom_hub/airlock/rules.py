@@ -249,7 +249,7 @@ def unknown_export() -> Problem:
         "unknown-export",
         "No such export",
         "There is no export of that id for you.",
-        next="Look at the list of exports.",
+        next="Look at the list of exports, or in the audit log, where an export's entries have the object export:ID.",
     )
 
 

@@ -86,10 +86,12 @@ class _Chain:
 
 def of_export(context: Context, reach: Reach, export_id: str, *, workspace: int | None = None) -> dict[str, Any]:
     """`{"export","entries","left_out"}`, oldest first, each entry with its `role`. For auditors, who asked for it, its
-    reviewers, and in part for who decides on one of its sources. `workspace`: it has to be of that one.
+    reviewers, and in part for who decides on one of its sources. `workspace`: it has to be of that one. The id may come
+    as the log has it (`export:ID`).
 
     Raises Problem 404, Problem 500 and AlteredEntryError where tables and log differ.
     """
+    export_id = export_id.removeprefix("export:")
     with context.reading() as session:
         export = session.get(Export, export_id)
         if export is None or workspace not in {None, export.workspace}:

@@ -172,6 +172,8 @@ def test_all_that_led_to_a_file_from_the_data_to_the_release(day: Day) -> None:
     indexes = [one["index"] for one in entries]
     assert indexes == sorted(set(indexes))
     assert chain["left_out"] is False
+    as_the_log_has_it = day.ask("auditor", f"export/export:{day.export}")
+    assert [one["index"] for one in as_the_log_has_it["entries"]] == indexes
     by_role = {
         role: actions([one for one in entries if one["role"] == role])
         for role in ("data", "access", "read", "cell", "export")
