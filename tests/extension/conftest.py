@@ -471,8 +471,9 @@ def lab(public_lab: Lab) -> Lab:
 
 @pytest.fixture
 def guarded_lab(confidential_lab: Lab) -> Lab:
-    """A server at label confidential, shared by a module."""
+    """A server at label confidential, shared by a module; it knows nothing of what the test before had it told."""
     confidential_lab.control.reset("confidential", GUARDED)
+    confidential_lab.call("GET", "strongroom/api/session")
     return confidential_lab
 
 

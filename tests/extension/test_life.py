@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from tests.extension.conftest import FREE, Lab, running_lab
+from tests.extension.conftest import FREE, Lab, of_type, running_lab, text_of
 
 SOON_CULLED = """
 from strongroom_lab import kernels, main
@@ -13,6 +13,23 @@ kernels.minute = lambda moment: moment
 main.IDLE_KERNEL_SECONDS, main.CULL_SECONDS = 4, 1
 main.main()
 """
+LATE_BROADCASTS = """
+import zmq
+from jupyter_client import KernelManager
+from strongroom_lab.main import main
+from tornado.ioloop import IOLoop
+connected = KernelManager._create_connected_socket
+def late(self, channel, identity=None):
+    if channel != "iopub":
+        return connected(self, channel, identity)
+    socket = self.context.socket(zmq.SUB)
+    socket.linger = 1000
+    IOLoop.current().call_later(1, socket.connect, self._make_url(channel))
+    return socket
+KernelManager._create_connected_socket = late
+main()
+"""
+"""A busy machine: what a kernel broadcasts is heard only a second after what it answers."""
 
 
 def open_files(lab: Lab) -> int:
@@ -35,6 +52,22 @@ async def test_kernels_that_came_and_went_leave_no_descriptor_behind(lab: Lab) -
             break
         await asyncio.sleep(0.2)
     assert open_files(lab) <= before + 2
+
+
+async def test_a_cell_sent_while_a_kernel_starts_waits_for_it_and_loses_nothing(kernel_prefix: str) -> None:
+    with running_lab(kernel_prefix, "public", FREE, program=LATE_BROADCASTS) as lab:
+        kernel = lab.start_kernel()
+        async with lab.page(kernel) as page:
+            for restarts in range(1, 3):
+                restart = asyncio.create_task(asyncio.to_thread(lab.call, "POST", f"api/kernels/{kernel}/restart"))
+                for _ in range(1000):
+                    if len(lab.control.named("DELETE kernels/ID")) == restarts:  # the former one is gone
+                        break
+                    await asyncio.sleep(0.01)
+                messages = await page.run_once_up("print('soon')")
+                assert text_of(messages) == "soon\n"
+                assert of_type(messages, "execute_reply")[0]["content"]["status"] == "ok"
+                assert (await restart).status_code == 200
 
 
 def processes_below(pid: int) -> list[int]:

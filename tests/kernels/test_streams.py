@@ -31,16 +31,37 @@ sys.stdout._flush_buffers = slowly
 print("on its way")
 time.sleep(0.35)  # the timer of 0.2 s has begun to send it
 """
-TALKATIVE = """
-import subprocess, time
+SLOW_TO_TAKE = """
+import os, sys, threading, time
+write = sys.stdout.write
+def slowly(text):
+    if threading.current_thread() is sys.stdout.watch_fd_thread:
+        time.sleep({})
+    return write(text)
+sys.stdout.write = slowly
+"""
+TAKEN_AND_NOT_THERE = (
+    SLOW_TO_TAKE.format(0.3)
+    + """
+_ = os.write(1, b"on its way")
+time.sleep(0.1)  # it has left the pipe
+"""
+)
+TALKATIVE = (
+    SLOW_TO_TAKE.format(0.05)
+    + """
+import subprocess
 child = subprocess.Popen(["yes"])
+time.sleep(0.2)  # its pipe is full from now on
 began = time.monotonic()
-for _ in range(40):
+for _ in range(10):
     print(end="", flush=True)
 took = time.monotonic() - began
 child.kill(); child.wait()
+sys.stdout.write = write
 print(f"took {took:.3f} seconds")
 """
+)
 
 
 def test_what_was_written_to_a_descriptor_is_out_before_the_cell_ends(trial: Trial) -> None:
@@ -54,6 +75,14 @@ def test_what_was_written_to_a_descriptor_is_out_before_the_cell_ends(trial: Tri
         [f"from C {number}", f"from Python {number}"] for number in range(CELLS)
     ]
     assert of_children == ["from a child\n"] * 10
+
+
+def test_what_has_left_the_pipe_is_out_before_the_cell_ends(trial: Trial) -> None:
+    async def scenario() -> Any:
+        async with kernel() as running:
+            return await running.run(TAKEN_AND_NOT_THERE), await running.run("1")
+
+    assert trial(scenario) == (("ok", "on its way"), ("ok", "1"))
 
 
 def test_what_the_timer_is_sending_is_out_before_the_cell_ends(trial: Trial) -> None:
@@ -81,5 +110,5 @@ def test_a_child_that_writes_for_ever_holds_nobody_up(trial: Trial) -> None:
 
     told, after = trial(scenario)
     (took,) = re.findall(r"took ([\d.]+) seconds", told)
-    assert float(took) < 5
+    assert float(took) < 3  # half a second each, did a flush wait until nothing more came
     assert after == ("ok", "4")

@@ -28,7 +28,8 @@ BETWEEN_KERNELS = Problem(
 class Inbound:
     """The road of browsers' messages to one kernel.
 
-    `transmit` sends a request to the kernel, `close` records the end of one.
+    `transmit` sends a request to the kernel, `close` records the end of one. Nothing is forwarded before `ready`: what
+    a kernel broadcast until then would reach nobody.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Inbound:
         kernel_id: str,
         workspace: Workspace,
         *,
+        ready: asyncio.Event,
         flight: InFlight,
         answers: Answers,
         transmit: Callable[[Request], None],
@@ -43,6 +45,7 @@ class Inbound:
     ) -> None:
         self._kernel_id = kernel_id
         self._workspace = workspace
+        self._ready = ready
         self._flight = flight
         self._answers = answers
         self._transmit = transmit
@@ -124,6 +127,7 @@ class Inbound:
             )
 
     async def _work_in(self, queue: asyncio.Queue[Request]) -> None:
+        await self._ready.wait()
         while True:
             request = await queue.get()
             try:

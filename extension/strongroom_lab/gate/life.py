@@ -39,11 +39,14 @@ class KernelGate:
         self._manager = manager
         self._flight = InFlight()
         self.pages = Pages()
+        self._ready = asyncio.Event()
+        """The kernel answers, and what it broadcasts is heard."""
         self._answers = Answers(self.pages, self._flight)
         self._outbound = Outbound(manager, workspace, self._flight, self._answers, self.pages)
         self.inbound = Inbound(
             str(manager.kernel_id),
             workspace,
+            ready=self._ready,
             flight=self._flight,
             answers=self._answers,
             transmit=self._transmit,
@@ -51,7 +54,6 @@ class KernelGate:
         )
         self._streams: dict[str, Any] = {}
         self._session: Any = None
-        self._ready = asyncio.Event()
         self._nudging: asyncio.Task[None] | None = None
         self._watched: list[Any] = []
         self._stopping: asyncio.Task[None] | None = None
