@@ -333,9 +333,10 @@ def flush_only_what_there_is() -> None:
 
 
 def _is_readable(descriptor: int, *, wait: bool = False) -> bool:
+    """Not where it has an end, or where a cell has closed it."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(None if wait else 0))
+    return any(event & select.POLLIN for _, event in poll.poll(None if wait else 0))
 
 
 def run_commands_by_pipe() -> None:

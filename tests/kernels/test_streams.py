@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
 import pytest
+from strongroom_kernels import launcher
 
 from tests.kernels.test_provisioner import Trial, kernel, trial
 
@@ -112,3 +114,15 @@ def test_a_child_that_writes_for_ever_holds_nobody_up(trial: Trial) -> None:
     (took,) = re.findall(r"took ([\d.]+) seconds", told)
     assert float(took) < 3  # half a second each, did a flush wait until nothing more came
     assert after == ("ok", "4")
+
+
+def test_a_pipe_at_its_end_or_closed_by_a_cell_has_nothing_to_wait_for() -> None:
+    reads, writes = os.pipe()
+    assert not launcher._is_readable(reads)
+    os.write(writes, b"x")
+    assert launcher._is_readable(reads)
+    os.read(reads, 1)
+    os.close(writes)
+    assert not launcher._is_readable(reads, wait=True)
+    os.close(reads)
+    assert not launcher._is_readable(reads, wait=True)
