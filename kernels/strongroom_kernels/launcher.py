@@ -280,7 +280,7 @@ def flush_only_what_there_is() -> None:
     """Let a stream that holds nothing be flushed at once, and wait for what lies in its pipe while it does.
 
     ipykernel flushes each stream three times a cell, over another thread each time, and then sleeps half a millisecond
-    in case C code has written to a descriptor (`run_kernel` takes the sleep away): a third of what a small cell takes,
+    in case C code has written to a descriptor (`run_kernel` takes the sleep away): a quarter of a small cell's time,
     and what a child wrote last can still come after the cell's end.
     """
     from ipykernel import iostream  # noqa: PLC0415
