@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Dialect, Engine, create_engine, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from strongroom_hub import postgres
 from strongroom_hub.config import Instance
@@ -84,6 +84,34 @@ def writing(engine: Engine) -> Iterator[Connection]:
 def writing_connection(engine: Engine) -> Connection:
     """A connection each of whose transactions is as `writing` makes them. Raises sqlalchemy's errors."""
     return engine.connect().execution_options(**{_WRITES: True})
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """A transaction of a `writing_connection`, begun and ended at the driver; committed at the end of the block.
+
+    sqlalchemy's own costs as much as SQLite's: it joins this one where a session or a query of its own asks for it.
+    Raises sqlalchemy's errors and the driver's.
+    """
+    _begin(connection)
+    try:
+        yield
+        if connection.in_transaction():
+            connection.commit()
+        else:
+            driver_of(connection).commit()
+    except BaseException:
+        with suppress(SQLAlchemyError, connection.dialect.loaded_dbapi.Error):  # what came first is what is told
+            roll_back(connection)
+        raise
+
+
+def roll_back(connection: Connection) -> None:
+    """Undo all that a `transaction` has done so far."""
+    if connection.in_transaction():
+        connection.rollback()
+    else:
+        driver_of(connection).rollback()
 
 
 class Statement:
@@ -182,6 +210,8 @@ def _configure(connection: DBAPIConnection, _record: object) -> None:
 def _begin(connection: Connection) -> None:
     writes = connection.get_execution_options().get(_WRITES, False)
     driver = driver_of(connection)
+    if writes and _in_transaction(connection, driver):
+        return  # sqlalchemy joins a `transaction`
     if _is_postgres(connection):
         driver.read_only = not writes
         return  # the driver begins with the first statement
@@ -189,3 +219,9 @@ def _begin(connection: Connection) -> None:
         driver.execute(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
         connection.info[_WRITES] = writes
     driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _in_transaction(connection: Connection, driver: Any) -> bool:
+    if _is_postgres(connection):
+        return bool(driver.info.transaction_status)
+    return bool(driver.in_transaction)

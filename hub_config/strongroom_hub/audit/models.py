@@ -26,13 +26,22 @@ class LogEntry(SQLModel, table=True):
 
 
 class LogTile(SQLModel, table=True):
-    """One tile: up to 256 hashes of subtrees of height 8 x level. Only the last of a level may be shorter."""
+    """One tile: up to 256 hashes of subtrees of height 8 x level. Only the last of a level above 0 may be shorter."""
 
     __tablename__ = "log_tiles"
 
     level: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     hashes: bytes
+
+
+class LogHash(SQLModel, table=True):
+    """An entry's hash, until the tile of level 0 that it belongs to is whole."""
+
+    __tablename__ = "log_hashes"
+
+    index: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    hash: bytes
 
 
 class LogHead(SQLModel, table=True):

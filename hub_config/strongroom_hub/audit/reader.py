@@ -25,7 +25,7 @@ from strongroom_hub import postgres
 from strongroom_hub.audit import entries as leaves
 from strongroom_hub.audit import payloads
 from strongroom_hub.audit.keys import LogKeys
-from strongroom_hub.audit.models import LogEntry, LogHead, LogPayload, LogPayloadKey, LogTile
+from strongroom_hub.audit.models import LogEntry, LogHash, LogHead, LogPayload, LogPayloadKey, LogTile
 from strongroom_hub.audit.proof import Proof
 from strongroom_hub.audit.tree import (
     HASH_BYTES,
@@ -39,19 +39,19 @@ from strongroom_hub.audit.tree import (
 )
 from strongroom_hub.problems import Problem
 
-_ENTRIES, _TILES = LogEntry.__table__, LogTile.__table__  # type: ignore[attr-defined]
+_ENTRIES, _TILES, _HASHES = LogEntry.__table__, LogTile.__table__, LogHash.__table__  # type: ignore[attr-defined]
 _PLACE = _ENTRIES.c.index % literal_column(str(TILE_WIDTH))
-_WITH_HASH = select(
-    _ENTRIES,
-    func.substr(
-        _TILES.c.hashes,
-        cast(
-            _PLACE * literal_column(str(HASH_BYTES)) + literal_column("1"), SmallInteger
-        ),  # else PostgreSQL has no substr
-        literal_column(str(HASH_BYTES)),
-        type_=LargeBinary,
-    ).label("stored_hash"),
-).join(_TILES, (_TILES.c.level == 0) & (_TILES.c.number == _ENTRIES.c.index // TILE_WIDTH), isouter=True)
+_IN_TILE = func.substr(
+    _TILES.c.hashes,
+    cast(_PLACE * literal_column(str(HASH_BYTES)) + literal_column("1"), SmallInteger),  # else PostgreSQL has no substr
+    literal_column(str(HASH_BYTES)),
+    type_=LargeBinary,
+)
+_WITH_HASH = (
+    select(_ENTRIES, func.coalesce(_IN_TILE, _HASHES.c.hash).label("stored_hash"))
+    .join(_TILES, (_TILES.c.level == 0) & (_TILES.c.number == _ENTRIES.c.index // TILE_WIDTH), isouter=True)
+    .join(_HASHES, _HASHES.c.index == _ENTRIES.c.index, isouter=True)
+)
 """Each entry with the hash that the tree stores for it: one query, however many tiles the entries are spread over."""
 _HEAD, _PAYLOADS, _KEYS = LogHead.__table__, LogPayload.__table__, LogPayloadKey.__table__  # type: ignore[attr-defined]
 
@@ -337,10 +337,18 @@ def _tiles(connection: Connection) -> TileAt:
         key = (level, number)
         if key not in seen:
             query = select(_TILES.c.hashes).where(_TILES.c.level == level, _TILES.c.number == number)
-            seen[key] = bytes(connection.execute(query).scalar_one_or_none() or b"")
+            stored = connection.execute(query).scalar_one_or_none()
+            seen[key] = bytes(stored or b"") if stored or level else _open_tile(connection, number)
         return seen[key]
 
     return tile
+
+
+def _open_tile(connection: Connection, number: int) -> bytes:
+    """A tile of level 0 that is not whole yet, from its single hashes."""
+    first = number * TILE_WIDTH
+    query = select(_HASHES.c.hash).where(_HASHES.c.index >= first, _HASHES.c.index < first + TILE_WIDTH)
+    return b"".join(map(bytes, connection.execute(query.order_by(_HASHES.c.index)).scalars()))
 
 
 def _row(connection: Connection, index: int) -> RowMapping | None:

@@ -40,7 +40,15 @@ _TOGETHER = (
 )
 _text = core_schema.nullable_schema(core_schema.str_schema(strict=True))
 _texts = SchemaValidator(core_schema.list_schema(core_schema.list_schema(_text))).validate_json
-_TABLES = ("log_entries", "log_tiles", "log_head", "log_payloads", "log_payload_keys", "log_cosignatures")
+_TABLES = (
+    "log_entries",
+    "log_tiles",
+    "log_hashes",
+    "log_head",
+    "log_payloads",
+    "log_payload_keys",
+    "log_cosignatures",
+)
 
 
 class UnreadableLogError(Exception):
@@ -130,6 +138,10 @@ class StoredLog(Protocol):
         """(level, number) of every stored tile."""
         ...
 
+    def loose_hashes(self) -> list[int]:
+        """The entries whose hashes are stored singly: those under the last tile of level 0 while it is not whole."""
+        ...
+
     def stray_payloads(self) -> list[int]:
         """Entry numbers of payloads whose entry is not stored."""
         ...
@@ -192,10 +204,17 @@ class DatabaseLog:
 
     def tile(self, level: int, number: int, width: int) -> bytes | None:  # noqa: ARG002 - one row, whatever its width
         row = self._one("SELECT hashes FROM log_tiles WHERE level = ? AND number = ?", level, number)
-        return None if row is None else _bytes(row[0])
+        if row is not None or level:
+            return None if row is None else _bytes(row[0])
+        first = number * TILE_WIDTH
+        query = 'SELECT hash FROM log_hashes WHERE "index" BETWEEN ? AND ? ORDER BY "index"'
+        return b"".join(_bytes(one) for (one,) in self._rows(query, first, first + TILE_WIDTH - 1)) or None
 
     def tile_places(self) -> Iterator[tuple[int, int]]:
         yield from self._rows("SELECT level, number FROM log_tiles")
+
+    def loose_hashes(self) -> list[int]:
+        return [row[0] for row in self._rows('SELECT "index" FROM log_hashes ORDER BY "index"')]
 
     def stray_payloads(self) -> list[int]:
         query = 'SELECT entry FROM log_payloads WHERE entry NOT IN (SELECT "index" FROM log_entries) ORDER BY entry'
@@ -429,6 +448,9 @@ class DirectoryLog:
 
     def tile_places(self) -> Iterator[tuple[int, int]]:
         return iter(())  # an export may keep older partial tiles; clients ask only for those that they need
+
+    def loose_hashes(self) -> list[int]:
+        return []
 
     def stray_payloads(self) -> list[int]:
         return []

@@ -131,12 +131,17 @@ def tiles_of(size: int) -> Iterable[tuple[int, int, int]]:
 
 
 class Growth:
-    """Appends leaf hashes to a tree and collects the tiles that change."""
+    """Appends leaf hashes to a tree and collects what changes of it: tiles, and the hashes of the open one."""
 
     def __init__(self, edge: Edge, tile_at: TileAt) -> None:
-        """`tile_at` answers with the stored tile; it is asked once for each partial tile that grows."""
+        """`tile_at` answers with what is stored of a tile; it is asked once for each that grows, or becomes whole."""
         self.edge = edge
         self.changed: dict[tuple[int, int], bytes] = {}
+        """Tiles, whole or not; of level 0 only whole ones."""
+        self.open = edge.size
+        """The first entry of which `loose` has the hash."""
+        self.loose: list[bytes] = []
+        """Hashes of new entries under no whole tile, to be stored one by one: a tile is not written with each entry."""
         self._tile_at = tile_at
 
     def append(self, leaf: bytes) -> None:
@@ -144,14 +149,31 @@ class Growth:
         size = self.edge.size
         for level, node in self.edge.append(leaf):
             place = size >> (TILE_HEIGHT * level)
-            key = (level, place // TILE_WIDTH)
-            width = place % TILE_WIDTH
-            if width and key not in self.changed:
-                stored = self._tile_at(*key)
-                if len(stored) != width * HASH_BYTES:
-                    raise ValueError(f"tile {level}/{key[1]} holds {len(stored)} bytes, not {width * HASH_BYTES}")
-                self.changed[key] = stored
-            self.changed[key] = self.changed.get(key, b"") + node
+            if level == 0:
+                self._add_loose(node, place)
+            else:
+                self._add(level, node, place)
+
+    def _add_loose(self, leaf: bytes, index: int) -> None:
+        self.loose.append(leaf)
+        if (index + 1) % TILE_WIDTH:
+            return
+        stored = self._stored(0, index // TILE_WIDTH, TILE_WIDTH - len(self.loose))
+        self.changed[0, index // TILE_WIDTH] = stored + b"".join(self.loose)
+        self.open = index + 1
+        self.loose = []
+
+    def _add(self, level: int, node: bytes, place: int) -> None:
+        key = (level, place // TILE_WIDTH)
+        if key not in self.changed:
+            self.changed[key] = self._stored(*key, place % TILE_WIDTH)
+        self.changed[key] += node
+
+    def _stored(self, level: int, number: int, width: int) -> bytes:
+        stored = self._tile_at(level, number) if width else b""
+        if len(stored) != width * HASH_BYTES:
+            raise ValueError(f"tile {level}/{number} holds {len(stored)} bytes, not {width * HASH_BYTES}")
+        return stored
 
 
 def nodes_from_tiles(tile_at: TileAt) -> NodeAt:

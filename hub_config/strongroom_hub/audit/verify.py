@@ -414,9 +414,16 @@ class _Verification:
         self.report.add(Part.TILE, first, f"tile {level}/{number} is not as it was written: {what}")
 
     def _check_surplus_tiles(self) -> None:
+        size = self.report.size
         for level, number in self.log.tile_places():
-            if level < 0 or number < 0 or not tile_width(self.report.size, level, number):
+            width = tile_width(size, level, number)
+            if level < 0 or number < 0 or not width:
                 self.report.add(Part.TILE, None, f"tile {level}/{number} lies beyond the signed checkpoint")
+            elif level == 0 and width < TILE_WIDTH:
+                self._tile_finding(level, number, "it is not whole, so its hashes are stored singly")
+        for index in self.log.loose_hashes():
+            if index >= size or index // TILE_WIDTH != size // TILE_WIDTH:
+                self.report.add(Part.TILE, index, "a hash of it is stored singly, and belongs to no tile that is open")
 
     def _check_head(self, edge: Edge) -> None:
         kept = self.log.edge()

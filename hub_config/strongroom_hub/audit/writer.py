@@ -26,13 +26,15 @@ from strongroom_hub.audit import entries, payloads
 from strongroom_hub.audit.entries import Entry, EntryRefusedError, PayloadReference
 from strongroom_hub.audit.keys import LogKeys
 from strongroom_hub.audit.note import NoteError
-from strongroom_hub.audit.tree import Edge, Growth, leaf_hash
+from strongroom_hub.audit.tree import TILE_WIDTH, Edge, Growth, leaf_hash
 from strongroom_hub.database import (
     Statement,
     database_failed,
     driver_error,
     driver_of,
     in_one_go,
+    roll_back,
+    transaction,
     writing,
     writing_connection,
 )
@@ -53,6 +55,9 @@ _PUT_TILE = Statement(
     "INSERT INTO log_tiles (level, number, hashes) VALUES (:level, :number, :hashes) "
     "ON CONFLICT (level, number) DO UPDATE SET hashes = excluded.hashes"
 )
+_GET_HASHES = Statement('SELECT hash FROM log_hashes WHERE "index" >= :first ORDER BY "index"')
+_PUT_HASH = Statement('INSERT INTO log_hashes ("index", hash) VALUES (:index, :hash)')
+_DROP_HASHES = Statement('DELETE FROM log_hashes WHERE "index" < :open')
 _ANY_ENTRY = Statement('SELECT "index" FROM log_entries LIMIT 1')
 _PUT_ENTRY = Statement(
     'INSERT INTO log_entries ("index", leaf, time, actor, action, project, object, label) '
@@ -202,11 +207,18 @@ class _Batch:
             _PUT_ENTRY.many(self.connection, self.rows)
             if self.payloads:
                 _PUT_PAYLOAD.many(self.connection, self.payloads)
+            if growth.loose:
+                rows = [{"index": index, "hash": one} for index, one in enumerate(growth.loose, growth.open)]
+                _PUT_HASH.many(self.connection, rows)
             for (level, number), hashes in growth.changed.items():
                 _PUT_TILE(self.connection, level=level, number=number, hashes=hashes)
+            if growth.changed:
+                _DROP_HASHES(self.connection, open=growth.open)
             return _put_head(self.connection, self.keys, self.edge)
 
     def _tile(self, level: int, number: int) -> bytes:
+        if level == 0:
+            return b"".join(bytes(row[0]) for row in _GET_HASHES(self.connection, first=number * TILE_WIDTH))
         row = _GET_TILE(self.connection, level=level, number=number).fetchone()
         return b"" if row is None else bytes(row[0])
 
@@ -227,6 +239,8 @@ class _UnitTx:
     def session(self) -> Session:
         self._touch()
         if self._session is None:
+            if not self._batch.connection.in_transaction():
+                self._batch.connection.begin()  # else the session would begin, and end, what is the writer's
             self._session = _UnitSession(
                 self._batch.connection, expire_on_commit=False, join_transaction_mode="create_savepoint"
             )
@@ -396,7 +410,7 @@ class AuditWriter:
         try:
             connection = self._connection or writing_connection(self._engine)
             self._connection = connection
-            with connection.begin() as transaction:
+            with transaction(connection):
                 head, edge = self._head(connection)
                 batch = _Batch(connection, self._keys, edge)
                 units = self._take()  # not before: more have come while the database gave its lock
@@ -404,7 +418,7 @@ class AuditWriter:
                 if any(failure is None for _, failure in outcomes):
                     written = batch.write() or head
                 else:
-                    transaction.rollback()
+                    roll_back(connection)
                     written = head
         except BaseException as error:  # noqa: BLE001 - whatever it is, every caller must hear of it and the next one lead
             self._disconnect()

@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 from strongroom_hub import database as db
-from strongroom_hub.audit.writer import AuditWriter
+from strongroom_hub.audit.entries import Entry
+from strongroom_hub.audit.keys import LogKeys
+from strongroom_hub.audit.store import open_database
+from strongroom_hub.audit.verify import verify
+from strongroom_hub.audit.writer import AuditWriter, open_writer
 
 
 def test_every_connection_is_durable_and_keeps_no_erased_data(engine: Engine, database: Path) -> None:
@@ -52,6 +57,30 @@ def test_migrating_again_changes_nothing(engine: Engine) -> None:
         assert connection.execute(text("SELECT sql FROM sqlite_master ORDER BY name")).all() == before
 
 
+@pytest.mark.parametrize("size", [0, 3, 255, 256, 300])
+def test_a_log_whose_open_tile_was_stored_together_is_gone_on_with(
+    engine: Engine, database: Path, keys: LogKeys, cell: Callable[..., Entry], size: int
+) -> None:
+    writer = open_writer(engine, keys)
+    if size:
+        writer.transact(lambda tx: [tx.record(cell()) for _ in range(size)])
+    with sqlite3.connect(database) as connection:  # as it was before log_hashes
+        loose = connection.execute('SELECT hash FROM log_hashes ORDER BY "index"').fetchall()
+        if loose:
+            together = b"".join(one for (one,) in loose)
+            connection.execute("INSERT INTO log_tiles VALUES (0, ?, ?)", (size // 256, together))
+        connection.execute("DROP TABLE log_hashes")
+        connection.execute("UPDATE alembic_version SET version_num = '0020'")
+    connection.close()
+    db.migrate(engine)
+    for _ in range(3):
+        writer.append(cell())
+    writer.close()
+    with open_database(database) as log:
+        report = verify(log, keys.verifier)
+    assert (report.findings, report.size) == ([], size + 3)
+
+
 def test_the_migrated_tables_are_those_of_the_models(engine: Engine, database: Path, tmp_path: Path) -> None:
     from sqlmodel import SQLModel  # noqa: PLC0415 - local: its metadata is what is compared
     from strongroom_hub.audit import models  # noqa: F401, PLC0415
@@ -74,7 +103,7 @@ def test_the_migrated_tables_are_those_of_the_models(engine: Engine, database: P
         finally:
             connection.close()
 
-    assert len(tables) == 9
+    assert len(tables) == 10
     assert shape(database) == shape(tmp_path / "fresh.sqlite")
 
 

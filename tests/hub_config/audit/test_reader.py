@@ -131,8 +131,9 @@ def test_an_entry_comes_with_a_proof_that_anybody_can_check(
     [
         "UPDATE log_entries SET leaf = CAST(replace(leaf, 'analyst', 'steward') AS BLOB) WHERE \"index\" = 5",
         "UPDATE log_entries SET actor = 'user:steward' WHERE \"index\" = 5",
-        "UPDATE log_tiles SET hashes = zeroblob(320)",
-        "DELETE FROM log_tiles",
+        "UPDATE log_hashes SET hash = zeroblob(32)",
+        "DELETE FROM log_hashes",
+        "INSERT INTO log_tiles VALUES (0, 0, zeroblob(320))",
     ],
 )
 def test_an_altered_entry_is_never_shown(
@@ -154,7 +155,7 @@ def test_swapped_rows_with_swapped_hashes_are_not_shown(log_of: Callable[[int], 
     tamper(
         database,
         f"UPDATE log_entries SET leaf = x'{leaf.hex()}' WHERE \"index\" = 0",
-        f"UPDATE log_tiles SET hashes = x'{leaf_hash(leaf).hex() * 2}'",
+        f"UPDATE log_hashes SET hash = x'{leaf_hash(leaf).hex()}'",
     )
     with pytest.raises(AlteredEntryError, match="as another entry"):
         reader.entry(engine, 0)

@@ -137,17 +137,24 @@ def test_all_published_proofs_are_there() -> None:
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=6))
 def test_growing_in_batches_gives_the_tiles_of_growing_at_once(batches: list[int]) -> None:
     stored: dict[tuple[int, int], bytes] = {}
+    loose: dict[int, bytes] = {}
 
     def tile_at(level: int, number: int) -> bytes:
-        return stored[level, number]
+        return stored[level, number] if level or (level, number) in stored else b"".join(loose.values())
 
     edge = tree.Edge()
     for count in batches:
         growth = tree.Growth(tree.Edge.from_bytes(edge.size, edge.to_bytes()), tile_at)
         for number in range(edge.size, edge.size + count):
             growth.append(tree.leaf_hash(str(number).encode()))
+        assert all(len(data) == 256 * 32 for (level, _), data in growth.changed.items() if level == 0)
         stored |= growth.changed
+        loose |= dict(enumerate(growth.loose, growth.open))
+        loose = {index: one for index, one in loose.items() if index >= growth.open or not growth.changed}
+        assert len(loose) == growth.edge.size % 256
         edge = growth.edge
+    if loose:
+        stored[0, edge.size // 256] = b"".join(loose.values())
     leaves = [tree.leaf_hash(str(number).encode()) for number in range(sum(batches))]
     assert edge.root() == tree.root_of(leaves)
     assert {(*key, len(data) // 32) for key, data in stored.items()} == set(tree.tiles_of(len(leaves)))
@@ -174,8 +181,11 @@ def test_an_edge_of_the_wrong_length_is_refused(size: int, data: bytes) -> None:
 
 
 def test_a_tile_of_the_wrong_length_stops_growth() -> None:
-    growth = tree.Growth(tree.Edge(1, [bytes(32)]), lambda level, number: bytes(64))
-    with pytest.raises(ValueError, match="tile 0/0"):
+    edge = tree.Edge()
+    for _ in range(255):
+        edge.append(bytes(32))
+    growth = tree.Growth(edge, lambda level, number: bytes(64))
+    with pytest.raises(ValueError, match="tile 0/0 holds 64 bytes, not 8160"):
         growth.append(bytes(32))
 
 

@@ -124,7 +124,7 @@ def test_a_changed_leaf_is_named(copy: Path, verifier: VerifierKey, index: int, 
         ("log_payloads", "ciphertext", "entry = 7", 5, [(Part.PAYLOAD, 7)]),
         ("log_payloads", "subject", "entry = 14", 5, [(Part.PAYLOAD, 14)]),
         ("log_tiles", "hashes", "level = 0 AND number = 0", 32 * 9 + 4, [(Part.TILE, 9)]),
-        ("log_tiles", "hashes", "level = 0 AND number = 2", 32 * 100, [(Part.TILE, 612)]),
+        ("log_hashes", "hash", '"index" = 612', 7, [(Part.TILE, 612)]),
         ("log_tiles", "hashes", "level = 1 AND number = 0", 32, [(Part.TILE, 256)]),
         ("log_head", "edge", "id = 1", 5, [(Part.HEAD, None)]),
         ("log_head", "note", "id = 1", 0, [(Part.CHECKPOINT, None)]),
@@ -139,6 +139,11 @@ def test_a_changed_byte_in_each_table_is_named(
     assert named(check(copy, verifier)) == expected
 
 
+TOGETHER = (
+    "INSERT INTO log_tiles SELECT 0, 2, CAST(group_concat(hash, '') AS BLOB) "
+    'FROM (SELECT hash FROM log_hashes ORDER BY "index")'
+)
+"""What is true, stored twice: the log's readers must not have two places to believe."""
 COPIED = (
     "INSERT INTO log_entries SELECT {}, leaf, time, actor, action, project, object, label "
     'FROM log_entries WHERE "index" = 1'
@@ -163,8 +168,15 @@ COPIED = (
         ("UPDATE log_payloads SET entry = 9999 WHERE entry = 7", [(Part.PAYLOAD, 7), (Part.PAYLOAD, 9999)]),
         ("DELETE FROM log_tiles WHERE level = 0 AND number = 1", [(Part.TILE, 256)]),
         ("DELETE FROM log_tiles WHERE level = 1", [(Part.TILE, 0)]),
-        ("UPDATE log_tiles SET hashes = substr(hashes, 1, 40) WHERE level = 0 AND number = 2", [(Part.TILE, 512)]),
+        ("UPDATE log_tiles SET hashes = substr(hashes, 1, 40) WHERE level = 0 AND number = 1", [(Part.TILE, 256)]),
+        ("DELETE FROM log_hashes", [(Part.TILE, 512)]),
+        ('DELETE FROM log_hashes WHERE "index" = 600', [(Part.TILE, 512)]),
+        ("UPDATE log_hashes SET hash = x'00' WHERE \"index\" = 600", [(Part.TILE, 512)]),
+        ("INSERT INTO log_hashes VALUES (700, zeroblob(32))", [(Part.TILE, 512), (Part.TILE, 700)]),
+        ("INSERT INTO log_hashes VALUES (-1, zeroblob(32))", [(Part.TILE, -1)]),
+        ("INSERT INTO log_hashes VALUES (300, zeroblob(32))", [(Part.TILE, 300)]),
         ("INSERT INTO log_tiles VALUES (0, 3, zeroblob(32))", [(Part.TILE, None)]),
+        (TOGETHER, [(Part.TILE, 512)]),
         ("UPDATE log_head SET size = 699", [(Part.HEAD, None)]),
         ("DELETE FROM log_head", [(Part.CHECKPOINT, None), (Part.HEAD, None)]),
     ],
@@ -191,16 +203,17 @@ def test_changes_of_both_kinds_at_once_are_told_apart(copy: Path, verifier: Veri
 
 
 def rewrite(path: Path, index: int) -> None:
-    """Change an entry, and its hash in tile 0 as well."""
+    """Change an entry, and the hash that the tree stores of it as well."""
     number, place = divmod(index, 256)
     with closing(sqlite3.connect(path)) as connection:
         (leaf,) = connection.execute('SELECT leaf FROM log_entries WHERE "index" = ?', (index,)).fetchone()
         leaf = leaf.replace(b'"number":', b'"Number":')
         connection.execute('UPDATE log_entries SET leaf = ? WHERE "index" = ?', (leaf, index))
+        connection.execute('UPDATE log_hashes SET hash = ? WHERE "index" = ?', (leaf_hash(leaf), index))
         query = "SELECT hashes FROM log_tiles WHERE level = 0 AND number = ?"
-        (tile,) = connection.execute(query, (number,)).fetchone()
-        tile = tile[: place * 32] + leaf_hash(leaf) + tile[(place + 1) * 32 :]
-        connection.execute("UPDATE log_tiles SET hashes = ? WHERE level = 0 AND number = ?", (tile, number))
+        for (tile,) in connection.execute(query, (number,)).fetchall():
+            changed = tile[: place * 32] + leaf_hash(leaf) + tile[(place + 1) * 32 :]
+            connection.execute("UPDATE log_tiles SET hashes = ? WHERE level = 0 AND number = ?", (changed, number))
         connection.commit()
 
 
@@ -368,12 +381,13 @@ def signed(path: Path, keys: LogKeys, leaves: list[bytes], columns: Sequence[obj
     for leaf in leaves:
         growth.append(leaf_hash(leaf))
     with closing(sqlite3.connect(path)) as connection:
-        for table in ("log_entries", "log_tiles", "log_payloads", "log_payload_keys"):
+        for table in ("log_entries", "log_tiles", "log_hashes", "log_payloads", "log_payload_keys"):
             connection.execute(f"DELETE FROM {table}")
         for number, leaf in enumerate(leaves):
             connection.execute("INSERT INTO log_entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (number, leaf, *columns))
         for (level, number), hashes in growth.changed.items():
             connection.execute("INSERT INTO log_tiles VALUES (?, ?, ?)", (level, number, hashes))
+        connection.executemany("INSERT INTO log_hashes VALUES (?, ?)", enumerate(growth.loose, growth.open))
         head = (len(leaves), growth.edge.to_bytes(), keys.sign(len(leaves), growth.edge.root()))
         connection.execute("UPDATE log_head SET size = ?, edge = ?, note = ?", head)
         connection.commit()

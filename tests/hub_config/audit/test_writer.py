@@ -351,7 +351,6 @@ def test_another_key_does_not_extend_the_log(
         ("UPDATE log_head SET edge = zeroblob(64)", "not the one that was signed"),
         ("UPDATE log_head SET note = 'none'", "not a signed note"),
         ("UPDATE log_head SET edge = x'00'", "right edge"),
-        ("UPDATE log_tiles SET hashes = x'00'", "tile 0/0"),
         ("DELETE FROM log_head", "head is missing"),
     ],
 )
@@ -367,6 +366,34 @@ def test_a_tampered_head_is_not_extended(
         writer.append(cell())
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM log_entries")).scalar_one() == 3
+
+
+@pytest.mark.parametrize(
+    "statement", ['DELETE FROM log_hashes WHERE "index" = 9', "UPDATE log_hashes SET hash = x'00'"]
+)
+def test_a_tile_whose_hashes_are_not_all_there_does_not_become_whole(
+    writer: AuditWriter, database: Path, cell: CellMaker, statement: str
+) -> None:
+    writer.transact(lambda tx: [tx.record(cell()) for _ in range(255)])
+    with sqlite3.connect(database) as connection:
+        connection.execute(statement)
+    connection.close()
+    with pytest.raises(AuditUnavailableError, match="tile 0/0 holds"):
+        writer.append(cell())
+
+
+@pytest.mark.parametrize("batches", [[1] * 3, [255, 1], [255, 2], [256], [300, 300], [1, 255, 1]])
+def test_hashes_are_stored_singly_until_their_tile_is_whole(
+    writer: AuditWriter, engine: Engine, database: Path, keys: LogKeys, cell: CellMaker, batches: list[int]
+) -> None:
+    for count in batches:
+        writer.transact(lambda tx, count=count: [tx.record(cell()) for _ in range(count)])
+        size = sound(database, keys)
+        with engine.connect() as connection:
+            tiles = connection.execute(text("SELECT length(hashes) FROM log_tiles WHERE level = 0")).scalars().all()
+            singly = connection.execute(text('SELECT "index" FROM log_hashes ORDER BY "index"')).scalars().all()
+        assert tiles == [8192] * (size // 256)
+        assert singly == list(range(size // 256 * 256, size))
 
 
 def test_entries_without_a_head_are_not_started_anew(
