@@ -238,6 +238,22 @@ def test_a_unit_may_use_savepoints_of_its_own(writer: AuditWriter, engine: Engin
     assert people(engine) == {"kept"}
 
 
+def test_what_a_session_changed_goes_with_an_entry_that_could_not_be_written(
+    writer: AuditWriter, engine: Engine, database: Path, cell: CellMaker
+) -> None:
+    with sqlite3.connect(database) as connection:
+        connection.execute("CREATE TRIGGER full BEFORE INSERT ON log_hashes BEGIN SELECT RAISE(ABORT, 'full'); END")
+    connection.close()
+
+    def work(tx: Tx) -> None:
+        tx.session.add(person("new"))
+        tx.record(cell())
+
+    with pytest.raises(AuditUnavailableError, match="full"):
+        writer.transact(work)
+    assert people(engine) == set()
+
+
 def test_a_loaded_object_stays_usable_and_unchanged_by_others(writer: AuditWriter, cell: CellMaker) -> None:
     writer.transact(lambda tx: tx.session.add(person("p")))
     with ThreadPoolExecutor(3) as pool, blocked(writer) as go:
